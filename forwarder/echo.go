@@ -1,0 +1,210 @@
+package forwarder
+
+import (
+	"encoding/binary"
+	"net/netip"
+	"os"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/footbridge-net/footbridge/internal/packet"
+)
+
+// pingKey is whose pings a socket carries.
+type pingKey struct {
+	addr netip.Addr
+	id   uint16
+}
+
+// ping is one identifier of a container, and the host's ping socket that
+// stands for it (socket(AF_INET, SOCK_DGRAM, IPPROTO_ICMP), for which the
+// caller's group must be in net.ipv4.ping_group_range). The kernel gives its
+// own identifier to what leaves.
+type ping struct {
+	f      *Forwarder
+	key    pingKey
+	client *client
+	file   *os.File
+
+	last atomic.Int64 // Unix nanoseconds
+
+	mu     sync.Mutex // for all below, and for sending
+	closed bool
+	fd     int
+	ttl    uint8
+	sa     destination
+}
+
+// HandleEcho sends a container's echo request to the outside.
+func (f *Forwarder) HandleEcho(e packet.Echo) {
+	if !f.permitted(e.Dst) {
+		return
+	}
+	p := f.pingOf(pingKey{e.Src, e.ID})
+	if p == nil {
+		return
+	}
+	if err := p.send(e); err != nil {
+		if ie, ok := icmpFor(err, e.Dst.Is4()); ok {
+			f.gw.SendICMPError(netip.Addr{}, ie, e.IP)
+		}
+	}
+}
+
+func (f *Forwarder) pingOf(k pingKey) *ping {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if p := f.pings[k]; p != nil {
+		return p
+	}
+	if f.closed {
+		return nil
+	}
+	c := f.clientOf(k.addr)
+	if c.echo >= f.limits.Echo {
+		f.refused[refusedEcho].Add(1)
+		return nil
+	}
+	p, err := f.newPing(k, c)
+	if err != nil {
+		f.refused[refusedSocket].Add(1)
+		f.log.Warn("ping: no socket; is the caller's group in net.ipv4.ping_group_range?", "error", err)
+		f.forget(k.addr, c)
+		return nil
+	}
+	c.echo++
+	f.pings[k] = p
+	if len(f.mappings)+len(f.pings) == 1 {
+		f.arm()
+	}
+	f.flows.Go(p.receive)
+	return p
+}
+
+func (f *Forwarder) newPing(k pingKey, c *client) (*ping, error) {
+	family, proto := unix.AF_INET6, unix.IPPROTO_ICMPV6
+	if k.addr.Is4() {
+		family, proto = unix.AF_INET, unix.IPPROTO_ICMP
+	}
+	fd, err := unix.Socket(family, unix.SOCK_DGRAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, proto)
+	if err != nil {
+		return nil, err
+	}
+	wantErrors(fd, k.addr.Is4())
+	p := &ping{f: f, key: k, client: c, fd: fd, file: os.NewFile(uintptr(fd), "ping")}
+	p.last.Store(time.Now().UnixNano())
+	return p, nil
+}
+
+// dropPing ends a ping. The caller holds f.mu.
+func (f *Forwarder) dropPing(k pingKey, p *ping) {
+	delete(f.pings, k)
+	p.client.echo--
+	f.forget(k.addr, p.client)
+	p.mu.Lock()
+	p.closed = true
+	p.file.Close()
+	p.mu.Unlock()
+}
+
+func (p *ping) deadline() time.Time { return time.Unix(0, p.last.Load()).Add(echoTimeout) }
+
+func (p *ping) send(e packet.Echo) error {
+	p.last.Store(time.Now().UnixNano())
+	b := make([]byte, packet.ICMPLen+len(e.Data))
+	b[0] = packet.ICMPEchoRequest
+	if e.Dst.Is6() {
+		b[0] = packet.ICMPv6EchoRequest
+	}
+	binary.BigEndian.PutUint16(b[6:8], e.Seq) // checksum and identifier are the kernel's
+	copy(b[packet.ICMPLen:], e.Data)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return nil
+	}
+	if ttl := e.TTL - 1; ttl != p.ttl {
+		setTTL(p.fd, e.Dst.Is4(), ttl)
+		p.ttl = ttl
+	}
+	p.sa.set(netip.AddrPortFrom(e.Dst, 0))
+	err := p.sa.sendTo(p.fd, b)
+	if err != nil { // maybe an earlier request's, which the socket tells first
+		err = p.sa.sendTo(p.fd, b)
+	}
+	return err
+}
+
+// receive gives the container the replies, until the ping is dropped.
+func (p *ping) receive() {
+	raw, err := p.file.SyscallConn()
+	if err != nil {
+		return
+	}
+	var from netip.AddrPort
+	var n int
+	var buf *[]byte
+	var rerr error
+	sa := new(destination)
+	read := func(fd uintptr) bool {
+		buf = buffers.Get().(*[]byte)
+		n, from, rerr = sa.receiveFrom(int(fd), *buf)
+		if rerr == syscall.EAGAIN || rerr == syscall.EINTR {
+			buffers.Put(buf)
+			return false
+		}
+		return true
+	}
+	for raw.Read(read) == nil {
+		if rerr != nil {
+			buffers.Put(buf)
+			p.readErrors(raw)
+			continue
+		}
+		// The kernel has matched the reply with our identifier.
+		if b := (*buf)[:n]; n >= packet.ICMPLen {
+			p.last.Store(time.Now().UnixNano())
+			p.f.gw.SendEchoReply(from.Addr(), p.key.addr, p.key.id, binary.BigEndian.Uint16(b[6:8]), b[packet.ICMPLen:])
+		}
+		buffers.Put(buf)
+	}
+}
+
+// readErrors tells the container of the ICMP errors that its requests met.
+func (p *ping) readErrors(raw syscall.RawConn) {
+	raw.Control(func(fd uintptr) {
+		for {
+			e, ok := readErrorQueue(int(fd))
+			if !ok {
+				return
+			}
+			if !e.dst.IsValid() || len(e.data) < packet.ICMPLen {
+				continue
+			}
+			p.f.gw.SendICMPError(e.offender, e.icmp, p.quote(e.dst.Addr(), e.data))
+		}
+	})
+}
+
+// quote makes again the head of a request that the container sent. message is
+// what left, with the kernel's identifier.
+func (p *ping) quote(dst netip.Addr, message []byte) []byte {
+	binary.BigEndian.PutUint16(message[4:6], p.key.id)
+	p.mu.Lock()
+	ttl := p.ttl
+	p.mu.Unlock()
+	if dst.Is4() {
+		b := make([]byte, packet.IPv4Len+len(message))
+		packet.PutIPv4(b, p.key.addr, dst, packet.ProtoICMP, ttl, len(b))
+		copy(b[packet.IPv4Len:], message)
+		return b
+	}
+	b := make([]byte, packet.IPv6Len+len(message))
+	packet.PutIPv6(b, p.key.addr, dst, packet.ProtoICMPv6, ttl, len(message))
+	copy(b[packet.IPv6Len:], message)
+	return b
+}

@@ -1,0 +1,220 @@
+package forwarder
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/vishvananda/netlink"
+	"gvisor.dev/gvisor/pkg/tcpip"
+	"gvisor.dev/gvisor/pkg/tcpip/adapters/gonet"
+	"gvisor.dev/gvisor/pkg/tcpip/header"
+	"gvisor.dev/gvisor/pkg/tcpip/link/pipe"
+	"gvisor.dev/gvisor/pkg/tcpip/network/ipv4"
+	"gvisor.dev/gvisor/pkg/tcpip/network/ipv6"
+	"gvisor.dev/gvisor/pkg/tcpip/stack"
+	"gvisor.dev/gvisor/pkg/tcpip/transport/tcp"
+
+	"github.com/footbridge-net/footbridge/internal/packet"
+)
+
+// The tests run in a user and network namespace of their own, where the
+// "outside" are addresses of the loopback device and routes that refuse.
+const inside = "FOOTBRIDGE_TEST_INSIDE"
+
+var (
+	host4    = netip.MustParseAddr("198.51.100.1")
+	host6    = netip.MustParseAddr("2001:db8::1")
+	nowhere4 = netip.MustParseAddr("198.51.101.1") // unreachable by a route
+	nowhere6 = netip.MustParseAddr("2001:db8:1::1")
+	closed4  = netip.MustParseAddr("198.51.102.1") // not allowed
+	gw4      = netip.MustParseAddr("172.18.0.1")
+	gw6      = netip.MustParseAddr("fd00:1::1")
+	ctr4     = netip.MustParseAddr("172.18.0.2")
+	ctr6     = netip.MustParseAddr("fd00:1::2")
+)
+
+func TestMain(m *testing.M) {
+	if os.Getenv(inside) == "" {
+		os.Exit(enter())
+	}
+	if err := furnish(); err != nil {
+		fmt.Fprintln(os.Stderr, "cannot build the test's network namespace:", err)
+		os.Exit(1)
+	}
+	os.Exit(m.Run())
+}
+
+// enter runs the test binary again in new namespaces.
+func enter() int {
+	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	cmd.Env = append(os.Environ(), inside+"=1")
+	cmd.SysProcAttr = &syscall.SysProcAttr{
+		Cloneflags:  syscall.CLONE_NEWUSER | syscall.CLONE_NEWNET,
+		UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}},
+		GidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}},
+		Pdeathsig:   syscall.SIGKILL,
+	}
+	err := cmd.Run()
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		return exit.ExitCode()
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "cannot enter namespaces for the test:", err)
+		return 1
+	}
+	return 0
+}
+
+func furnish() error {
+	lo, err := netlink.LinkByName("lo")
+	if err != nil {
+		return err
+	}
+	if err := netlink.LinkSetUp(lo); err != nil {
+		return err
+	}
+	for _, a := range []netip.Addr{host4, host6} {
+		ip := &net.IPNet{IP: a.AsSlice(), Mask: net.CIDRMask(a.BitLen(), a.BitLen())}
+		if err := netlink.AddrAdd(lo, &netlink.Addr{IPNet: ip, Flags: syscall.IFA_F_NODAD}); err != nil {
+			return fmt.Errorf("address %s: %w", a, err)
+		}
+	}
+	for _, a := range []netip.Addr{nowhere4, nowhere6} {
+		dst := &net.IPNet{IP: a.AsSlice(), Mask: net.CIDRMask(a.BitLen(), a.BitLen())}
+		if err := netlink.RouteAdd(&netlink.Route{Dst: dst, Type: syscall.RTN_UNREACHABLE}); err != nil {
+			return fmt.Errorf("route to %s: %w", a, err)
+		}
+	}
+	return os.WriteFile("/proc/sys/net/ipv4/ping_group_range", []byte("0 0"), 0)
+}
+
+// fake is a gateway whose container is a netstack at the other end of a pipe
+// for TCP, and the test itself for all else.
+type fake struct {
+	stack, container *stack.Stack
+	udp              chan datagram
+	echo             chan reply
+	icmp             chan icmpError
+}
+
+type datagram struct {
+	src, dst netip.AddrPort
+	payload  string
+}
+
+type reply struct {
+	src, dst netip.Addr
+	id, seq  uint16
+	data     string
+}
+
+type icmpError struct {
+	from   netip.Addr
+	e      packet.ICMPError
+	quoted []byte
+}
+
+func (f *fake) Stack() *stack.Stack { return f.stack }
+func (f *fake) Addrs() []netip.Addr { return []netip.Addr{gw4, gw6} }
+func (f *fake) SendUDP(src, dst netip.AddrPort, payload []byte) error {
+	f.udp <- datagram{src, dst, string(payload)}
+	return nil
+}
+func (f *fake) SendEchoReply(src, dst netip.Addr, id, seq uint16, data []byte) error {
+	f.echo <- reply{src, dst, id, seq, string(data)}
+	return nil
+}
+func (f *fake) SendICMPError(from netip.Addr, e packet.ICMPError, quoted []byte) error {
+	f.icmp <- icmpError{from, e, append([]byte(nil), quoted...)}
+	return nil
+}
+
+// wait receives from ch, or fails saying what it waited for.
+func wait[T any](t testing.TB, ch <-chan T, what string) T {
+	t.Helper()
+	select {
+	case v := <-ch:
+		return v
+	case <-time.After(10 * time.Second):
+		t.Fatalf("waited 10 s for %s", what)
+		panic("unreachable")
+	}
+}
+
+func newStack(t testing.TB, link stack.LinkEndpoint, addrs ...netip.Addr) *stack.Stack {
+	s := stack.New(stack.Options{
+		NetworkProtocols:   []stack.NetworkProtocolFactory{ipv4.NewProtocol, ipv6.NewProtocol},
+		TransportProtocols: []stack.TransportProtocolFactory{tcp.NewProtocolCUBIC},
+	})
+	if err := s.CreateNIC(1, link); err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range addrs {
+		proto, bits := ipv4.ProtocolNumber, 16
+		if a.Is6() {
+			proto, bits = ipv6.ProtocolNumber, 64
+		}
+		if err := s.AddProtocolAddress(1, tcpip.ProtocolAddress{Protocol: proto, AddressWithPrefix: tcpip.AddressWithPrefix{
+			Address: tcpip.AddrFromSlice(a.AsSlice()), PrefixLen: bits}}, stack.AddressProperties{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.SetRouteTable([]tcpip.Route{{Destination: header.IPv4EmptySubnet, NIC: 1}, {Destination: header.IPv6EmptySubnet, NIC: 1}})
+	t.Cleanup(s.Destroy)
+	return s
+}
+
+// newWorld makes a forwarder whose container is the netstack returned with it.
+func newWorld(t testing.TB, limits Limits) (*Forwarder, *fake) {
+	t.Helper()
+	a, b := pipe.New("\x02\x00\x00\x00\x00\x01", "\x02\x00\x00\x00\x00\x02", 1500)
+	g := &fake{
+		stack: newStack(t, a, gw4, gw6), container: newStack(t, b, ctr4, ctr6),
+		udp: make(chan datagram, 16), echo: make(chan reply, 16), icmp: make(chan icmpError, 16),
+	}
+	g.stack.SetPromiscuousMode(1, true)
+	g.stack.SetSpoofing(1, true)
+	f := New(Options{Gateway: g, Allow: func(a netip.Addr) bool { return a != closed4 }, Limits: limits})
+	g.stack.SetTransportProtocolHandler(tcp.ProtocolNumber, f.HandleTCP)
+	t.Cleanup(func() { f.Close() })
+	return f, g
+}
+
+// dial connects from the container's netstack.
+func (f *fake) dial(t testing.TB, dst netip.AddrPort) (*gonet.TCPConn, error) {
+	t.Helper()
+	proto := ipv4.ProtocolNumber
+	if dst.Addr().Is6() {
+		proto = ipv6.ProtocolNumber
+	}
+	conn, err := gonet.DialTCP(f.container, tcpip.FullAddress{NIC: 1,
+		Addr: tcpip.AddrFromSlice(dst.Addr().AsSlice()), Port: dst.Port()}, proto)
+	if err == nil {
+		t.Cleanup(func() { conn.Close() })
+	}
+	return conn, err
+}
+
+// eventually waits until cond holds.
+func eventually(t testing.TB, what string, cond func() bool) {
+	t.Helper()
+	tick := time.NewTicker(2 * time.Millisecond)
+	defer tick.Stop()
+	end := time.After(10 * time.Second)
+	for !cond() {
+		select {
+		case <-tick.C:
+		case <-end:
+			t.Fatalf("waited 10 s until %s", what)
+		}
+	}
+}

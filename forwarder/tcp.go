@@ -1,0 +1,200 @@
+package forwarder
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"net/netip"
+	"syscall"
+	"time"
+
+	"gvisor.dev/gvisor/pkg/tcpip"
+	"gvisor.dev/gvisor/pkg/tcpip/header"
+	"gvisor.dev/gvisor/pkg/tcpip/stack"
+	"gvisor.dev/gvisor/pkg/tcpip/transport/tcp"
+	"gvisor.dev/gvisor/pkg/waiter"
+
+	"github.com/footbridge-net/footbridge/internal/packet"
+	"github.com/footbridge-net/footbridge/internal/splice"
+)
+
+// connectTimeout is when a connection attempt is given up. It is what Linux
+// needs for its six SYNs with the default settings, so that a container's own
+// attempt, started a moment earlier, ends as it would on the host.
+const connectTimeout = 130 * time.Second
+
+// keepaliveIdle is when a silent connection is asked whether its container is
+// still there: a container that was killed sends nothing more.
+const keepaliveIdle = 2 * time.Hour
+
+// pendingTCP is a connection whose host side is not yet connected.
+type pendingTCP struct {
+	client *client
+	// syn is the container's SYN, IP and TCP header, to be quoted in errors.
+	syn []byte
+}
+
+// HandleTCP takes segments that belong to no connection; it has the contract
+// of stack.SetTransportProtocolHandler. A SYN starts to connect the host side;
+// repetitions of it meanwhile are ignored.
+func (f *Forwarder) HandleTCP(id stack.TransportEndpointID, pkt *stack.PacketBuffer) bool {
+	hdr := header.TCP(pkt.TransportHeader().Slice())
+	if len(hdr) < header.TCPMinimumSize || hdr.Flags()&(header.TCPFlagSyn|header.TCPFlagAck) != header.TCPFlagSyn {
+		return false // netstack answers with a RST
+	}
+	src, dst := addrOf(id.RemoteAddress), addrOf(id.LocalAddress)
+	if !f.permitted(dst) {
+		return true
+	}
+	f.mu.Lock()
+	if f.closed || f.pending[id] != nil {
+		f.mu.Unlock()
+		return true
+	}
+	c := f.clientOf(src)
+	switch {
+	case c.halfOpen >= f.limits.HalfOpen:
+		f.refused[refusedHalfOpen].Add(1)
+		f.mu.Unlock()
+		return true
+	case c.tcp >= f.limits.TCP:
+		f.refused[refusedTCP].Add(1)
+		f.mu.Unlock()
+		return true
+	}
+	c.halfOpen++
+	f.pending[id] = &pendingTCP{client: c, syn: synOf(pkt, hdr)}
+	f.flows.Add(1)
+	f.mu.Unlock()
+	if !f.accept.HandlePacket(id, pkt) {
+		f.settle(id, false)
+		f.flows.Done()
+		return false
+	}
+	return true
+}
+
+// settle ends the pending state of a connection; established says whether it
+// counts as a connection from now on.
+func (f *Forwarder) settle(id stack.TransportEndpointID, established bool) *pendingTCP {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	p := f.pending[id]
+	delete(f.pending, id)
+	p.client.halfOpen--
+	if established {
+		p.client.tcp++
+	} else {
+		f.forget(addrOf(id.RemoteAddress), p.client)
+	}
+	return p
+}
+
+// handleRequest runs on a goroutine of its own, from SYN to the connection's
+// end.
+func (f *Forwarder) handleRequest(r *tcp.ForwarderRequest) {
+	defer f.flows.Done()
+	id := r.ID()
+	f.mu.Lock()
+	p := f.pending[id]
+	f.mu.Unlock()
+
+	conn, err := f.connect(p.client.ctx, netip.AddrPortFrom(addrOf(id.LocalAddress), id.LocalPort))
+	if err != nil {
+		f.settle(id, false)
+		f.reject(r, p, err)
+		return
+	}
+	var wq waiter.Queue
+	ep, terr := r.CreateEndpoint(&wq)
+	r.Complete(terr != nil)
+	if terr != nil {
+		f.settle(id, false)
+		conn.Reset()
+		return
+	}
+	f.settle(id, true)
+	keepAlive(ep)
+	err = splice.Relay(p.client.ctx, ep, &wq, conn)
+	f.log.Debug("tcp flow ended", "from", id.RemoteAddress, "to", id.LocalAddress, "port", id.LocalPort, "error", err)
+
+	f.mu.Lock()
+	p.client.tcp--
+	f.forget(addrOf(id.RemoteAddress), p.client)
+	f.mu.Unlock()
+}
+
+// connect connects the host side. ctx ends the attempt.
+func (f *Forwarder) connect(ctx context.Context, dst netip.AddrPort) (*splice.Conn, error) {
+	conn, err := splice.Dial(ctx, dst, connectTimeout)
+	if err != nil && ctx.Err() != nil {
+		return nil, syscall.ECONNABORTED
+	}
+	return conn, err
+}
+
+// reject tells the container why its connection did not come about, as the
+// network itself would have done.
+func (f *Forwarder) reject(r *tcp.ForwarderRequest, p *pendingTCP, err error) {
+	if errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, syscall.ECONNRESET) {
+		r.Complete(true)
+		return
+	}
+	r.Complete(false)
+	if e, ok := icmpFor(err, p.syn[0]>>4 == 4); ok {
+		f.gw.SendICMPError(netip.Addr{}, e, p.syn)
+		return
+	}
+	if errors.Is(err, syscall.ETIMEDOUT) || errors.Is(err, syscall.ECONNABORTED) {
+		return // silence is what the container would have met
+	}
+	f.refused[refusedSocket].Add(1)
+	f.log.Warn("tcp flow: no socket", "error", err)
+}
+
+// icmpFor gives the ICMP error that stands for a socket error.
+func icmpFor(err error, v4 bool) (packet.ICMPError, bool) {
+	var no syscall.Errno
+	if !errors.As(err, &no) {
+		return packet.ICMPError{}, false
+	}
+	switch no {
+	case syscall.ECONNREFUSED:
+		return packet.PortUnreachable(v4), true
+	case syscall.EHOSTUNREACH, syscall.EHOSTDOWN:
+		return packet.HostUnreachable(v4), true
+	case syscall.ENETUNREACH, syscall.ENETDOWN, syscall.EADDRNOTAVAIL, syscall.EINVAL, syscall.EAFNOSUPPORT:
+		return packet.NetUnreachable(v4), true
+	case syscall.EACCES, syscall.EPERM:
+		return packet.Prohibited(v4), true
+	}
+	return packet.ICMPError{}, false
+}
+
+// synOf copies the headers of a SYN: what an ICMP error has to quote for the
+// container's kernel to find the connection it is about. Lengths are those of
+// the quoted part.
+func synOf(pkt *stack.PacketBuffer, hdr header.TCP) []byte {
+	ip := pkt.NetworkHeader().Slice()
+	b := make([]byte, 0, len(ip)+header.TCPMinimumSize)
+	b = append(append(b, ip...), hdr[:header.TCPMinimumSize]...)
+	if ip[0]>>4 == 4 {
+		binary.BigEndian.PutUint16(b[2:4], uint16(len(b)))
+		b[10], b[11] = 0, 0
+		binary.BigEndian.PutUint16(b[10:12], ^packet.Sum(b[:len(ip)], 0))
+	} else {
+		binary.BigEndian.PutUint16(b[4:6], uint16(len(b)-packet.IPv6Len))
+	}
+	return b
+}
+
+func keepAlive(ep tcpip.Endpoint) {
+	ep.SocketOptions().SetKeepAlive(true)
+	idle := tcpip.KeepaliveIdleOption(keepaliveIdle)
+	ep.SetSockOpt(&idle)
+}
+
+func addrOf(a tcpip.Address) netip.Addr {
+	addr, _ := netip.AddrFromSlice(a.AsSlice())
+	return addr
+}

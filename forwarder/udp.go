@@ -1,0 +1,286 @@
+package forwarder
+
+import (
+	"errors"
+	"net"
+	"net/netip"
+	"os"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/footbridge-net/footbridge/internal/packet"
+)
+
+const (
+	// maxDatagram is more than the largest UDP payload, in bytes.
+	maxDatagram = 64 << 10
+
+	// maxPeers bounds the addresses that a mapping remembers for each of two
+	// generations. A mapping that talks to more forgets the oldest, whose
+	// late answers are then dropped.
+	maxPeers = 1024
+
+	// peerLife is how long an answer is let in at least after the last
+	// datagram to its address.
+	peerLife = udpStreamTimeout
+)
+
+// mapping is one source address and port of a container, and the host's socket
+// that stands for it, whatever the destination (RFC 4787, endpoint-independent
+// mapping). Answers are let in from every address the container has sent to
+// (address-dependent filtering), and from no other.
+type mapping struct {
+	f      *Forwarder
+	src    netip.AddrPort
+	client *client
+	conn   *net.UDPConn
+
+	lastOut, lastIn atomic.Int64 // Unix nanoseconds
+
+	mu     sync.Mutex // for all below, and for sending
+	closed bool
+	fd     int
+	ttl    uint8
+	sa     destination
+	peers  [2]map[netip.Addr]struct{} // younger, older
+	turned time.Time                  // when the younger generation began
+}
+
+// HandleDatagram sends a container's datagram to the outside.
+func (f *Forwarder) HandleDatagram(d packet.Datagram) {
+	dst := d.Dst.Addr()
+	if f.isGateway(dst) {
+		f.gw.SendICMPError(netip.Addr{}, packet.PortUnreachable(dst.Is4()), d.IP)
+		return
+	}
+	if !f.permitted(dst) {
+		return
+	}
+	m := f.mappingOf(d.Src)
+	if m == nil {
+		return
+	}
+	err := m.send(d)
+	if err == nil {
+		return
+	}
+	if errors.Is(err, syscall.EMSGSIZE) {
+		f.gw.SendICMPError(netip.Addr{}, packet.TooBig(dst.Is4(), leastMTU(dst)), d.IP)
+	} else if e, ok := icmpFor(err, dst.Is4()); ok {
+		f.gw.SendICMPError(netip.Addr{}, e, d.IP)
+	}
+}
+
+// mappingOf finds or makes the mapping of a source; nil when that is refused.
+func (f *Forwarder) mappingOf(src netip.AddrPort) *mapping {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if m := f.mappings[src]; m != nil {
+		return m
+	}
+	if f.closed {
+		return nil
+	}
+	c := f.clientOf(src.Addr())
+	if c.udp >= f.limits.UDP {
+		f.refused[refusedUDP].Add(1)
+		return nil
+	}
+	m, err := f.newMapping(src, c)
+	if err != nil {
+		f.refused[refusedSocket].Add(1)
+		f.log.Warn("udp flow: no socket", "error", err)
+		f.forget(src.Addr(), c)
+		return nil
+	}
+	c.udp++
+	f.mappings[src] = m
+	if len(f.mappings)+len(f.pings) == 1 {
+		f.arm()
+	}
+	f.flows.Go(m.receive)
+	return m
+}
+
+func (f *Forwarder) newMapping(src netip.AddrPort, c *client) (*mapping, error) {
+	network := "udp6"
+	if src.Addr().Is4() {
+		network = "udp4"
+	}
+	conn, err := net.ListenUDP(network, nil)
+	if err != nil {
+		return nil, err
+	}
+	m := &mapping{f: f, src: src, client: c, conn: conn, turned: time.Now()}
+	m.peers[0] = map[netip.Addr]struct{}{}
+	m.lastOut.Store(m.turned.UnixNano())
+	raw, err := conn.SyscallConn()
+	if err == nil {
+		err = raw.Control(func(fd uintptr) {
+			m.fd = int(fd)
+			wantErrors(m.fd, src.Addr().Is4())
+		})
+	}
+	if err != nil {
+		conn.Close()
+		return nil, err
+	}
+	return m, nil
+}
+
+// dropMapping ends a mapping. The caller holds f.mu.
+func (f *Forwarder) dropMapping(k netip.AddrPort, m *mapping) {
+	delete(f.mappings, k)
+	m.client.udp--
+	f.forget(k.Addr(), m.client)
+	m.mu.Lock()
+	m.closed = true
+	m.conn.Close()
+	m.mu.Unlock()
+}
+
+// deadline is when the mapping has been silent for too long.
+func (m *mapping) deadline() time.Time {
+	out, in := m.lastOut.Load(), m.lastIn.Load()
+	if in == 0 {
+		return time.Unix(0, out).Add(udpTimeout)
+	}
+	return time.Unix(0, max(out, in)).Add(udpStreamTimeout)
+}
+
+// send sends d, in segments if it is to be segmented. The lock keeps the
+// descriptor from being closed, and its number used again, meanwhile.
+func (m *mapping) send(d packet.Datagram) error {
+	now := time.Now()
+	m.lastOut.Store(now.UnixNano())
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.closed {
+		return nil
+	}
+	m.remember(d.Dst.Addr(), now)
+	if ttl := d.TTL - 1; ttl != m.ttl { // the gateway is a router, too
+		setTTL(m.fd, d.Dst.Addr().Is4(), ttl)
+		m.ttl = ttl
+	}
+	m.sa.set(d.Dst)
+	size := d.SegmentSize
+	if size == 0 {
+		size = max(len(d.Payload), 1)
+	}
+	for b := d.Payload; ; b = b[size:] {
+		err := m.sa.sendTo(m.fd, b[:min(size, len(b))])
+		// An error may be that of an earlier datagram, which the socket
+		// tells first; the reader takes its details from the error queue.
+		if err == syscall.ECONNREFUSED || err == syscall.EHOSTUNREACH || err == syscall.ENETUNREACH {
+			err = m.sa.sendTo(m.fd, b[:min(size, len(b))])
+		}
+		if err != nil {
+			return err
+		}
+		if len(b) <= size {
+			return nil
+		}
+	}
+}
+
+// remember notes that answers from a are welcome. The caller holds m.mu.
+func (m *mapping) remember(a netip.Addr, now time.Time) {
+	if len(m.peers[0]) >= maxPeers || now.Sub(m.turned) > peerLife {
+		m.peers[0], m.peers[1] = map[netip.Addr]struct{}{}, m.peers[0]
+		m.turned = now
+	}
+	if _, ok := m.peers[0][a]; !ok {
+		m.peers[0][a] = struct{}{}
+	}
+}
+
+func (m *mapping) welcome(a netip.Addr) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	_, young := m.peers[0][a]
+	_, old := m.peers[1][a]
+	return young || old
+}
+
+// leastMTU is the path MTU told to a container whose datagram does not fit, in
+// bytes: an unconnected socket knows no path's, and the smallest that always
+// works lets it go on (RFC 791, RFC 8200).
+func leastMTU(dst netip.Addr) uint32 {
+	if dst.Is4() {
+		return 576
+	}
+	return 1280
+}
+
+// buffers holds room for one datagram for the receivers.
+var buffers = sync.Pool{New: func() any { b := make([]byte, maxDatagram); return &b }}
+
+// receive gives the container what comes back, until the mapping is dropped.
+func (m *mapping) receive() {
+	raw, err := m.conn.SyscallConn()
+	if err != nil {
+		return
+	}
+	// A mapping that waits holds no buffer: the descriptor is read only when
+	// something is there.
+	var from netip.AddrPort
+	var n int
+	var buf *[]byte
+	var rerr error
+	sa := new(destination)
+	read := func(fd uintptr) bool {
+		buf = buffers.Get().(*[]byte)
+		n, from, rerr = sa.receiveFrom(int(fd), *buf)
+		if rerr == syscall.EAGAIN || rerr == syscall.EINTR {
+			buffers.Put(buf)
+			return false
+		}
+		return true
+	}
+	for {
+		if err := raw.Read(read); err != nil {
+			if !errors.Is(err, os.ErrClosed) && !errors.Is(err, net.ErrClosed) {
+				m.f.log.Debug("udp flow: reading ended", "error", err)
+			}
+			return
+		}
+		if rerr != nil {
+			buffers.Put(buf)
+			m.readErrors(raw)
+			continue
+		}
+		if m.welcome(from.Addr()) {
+			m.lastIn.Store(time.Now().UnixNano())
+			m.f.gw.SendUDP(from, m.src, (*buf)[:n])
+		}
+		buffers.Put(buf)
+	}
+}
+
+// readErrors tells the container of the ICMP errors that its datagrams met.
+func (m *mapping) readErrors(raw syscall.RawConn) {
+	raw.Control(func(fd uintptr) {
+		for {
+			e, ok := readErrorQueue(int(fd))
+			if !ok {
+				return
+			}
+			if !e.dst.IsValid() || !m.welcome(e.dst.Addr()) {
+				continue
+			}
+			m.f.gw.SendICMPError(e.offender, e.icmp, quoteUDP(m.src, e.dst, e.data))
+		}
+	})
+}
+
+// quoteUDP makes again the head of a datagram that the container sent.
+func quoteUDP(src, dst netip.AddrPort, data []byte) []byte {
+	data = data[:min(len(data), maxQuoted)]
+	b := make([]byte, packet.UDPHeaderLen(dst.Addr())+len(data))
+	n := packet.PutUDPPartial(b, packet.MAC{}, packet.MAC{}, src, dst, len(data))
+	copy(b[n:], data)
+	return b[packet.EthernetLen:]
+}

@@ -1,0 +1,220 @@
+package forwarder
+
+import (
+	"net"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/footbridge-net/footbridge/internal/packet"
+)
+
+// from makes a datagram of the container to dst.
+func from(src, dst netip.AddrPort, payload string) packet.Datagram {
+	return packet.Datagram{Src: src, Dst: dst, Payload: []byte(payload), TTL: 64, IP: quoteUDP(src, dst, []byte(payload))}
+}
+
+func serve(t testing.TB, a netip.Addr) (*net.UDPConn, netip.AddrPort) {
+	t.Helper()
+	c, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(a, 0)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	c.SetReadDeadline(time.Now().Add(10 * time.Second))
+	return c, c.LocalAddr().(*net.UDPAddr).AddrPort()
+}
+
+func read(t testing.TB, c *net.UDPConn) (string, netip.AddrPort) {
+	t.Helper()
+	b := make([]byte, 1<<16)
+	n, from, err := c.ReadFromUDPAddrPort(b)
+	if err != nil {
+		t.Fatalf("waited for a datagram: %v", err)
+	}
+	return string(b[:n]), netip.AddrPortFrom(from.Addr().Unmap(), from.Port())
+}
+
+func TestUDPRepliesComeFromTheRightSource(t *testing.T) {
+	for _, c := range []struct{ ctr, host netip.Addr }{{ctr4, host4}, {ctr6, host6}} {
+		f, g := newWorld(t, Limits{})
+		src := netip.AddrPortFrom(c.ctr, 4000)
+		s1, at1 := serve(t, c.host)
+		s2, at2 := serve(t, c.host)
+		f.HandleDatagram(from(src, at1, "one"))
+		f.HandleDatagram(from(src, at2, "two"))
+		got1, peer1 := read(t, s1)
+		got2, peer2 := read(t, s2)
+		if got1 != "one" || got2 != "two" {
+			t.Errorf("servers got %q and %q", got1, got2)
+		}
+		if peer1 != peer2 {
+			t.Errorf("one source became %s and %s: the mapping depends on the destination", peer1, peer2)
+		}
+		for _, s := range []struct {
+			conn *net.UDPConn
+			at   netip.AddrPort
+		}{{s2, at2}, {s1, at1}} {
+			s.conn.WriteToUDPAddrPort([]byte("reply"), peer1)
+			if d := wait(t, g.udp, "a reply"); d.src != s.at || d.dst != src || d.payload != "reply" {
+				t.Errorf("reply %+v, want from %s to %s", d, s.at, src)
+			}
+		}
+	}
+}
+
+func TestUDPFromAStrangerIsNotLetIn(t *testing.T) {
+	f, g := newWorld(t, Limits{})
+	s, at := serve(t, host4)
+	f.HandleDatagram(from(netip.AddrPortFrom(ctr4, 4000), at, "hello"))
+	_, peer := read(t, s)
+	// 127.0.0.1 has not been sent to.
+	stranger, _ := serve(t, netip.MustParseAddr("127.0.0.1"))
+	if _, err := stranger.WriteToUDPAddrPort([]byte("knock"), netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), peer.Port())); err != nil {
+		t.Fatal(err)
+	}
+	s.WriteToUDPAddrPort([]byte("reply"), netip.AddrPortFrom(host4, peer.Port()))
+	if d := wait(t, g.udp, "the reply"); d.payload != "reply" {
+		t.Errorf("the container got %q from %s", d.payload, d.src)
+	}
+}
+
+func TestSeveralDatagramsInOneAreSentApart(t *testing.T) {
+	f, _ := newWorld(t, Limits{})
+	s, at := serve(t, host4)
+	d := from(netip.AddrPortFrom(ctr4, 4000), at, strings.Repeat("a", 100)+strings.Repeat("b", 100)+"c")
+	d.SegmentSize = 100
+	f.HandleDatagram(d)
+	for _, want := range []string{strings.Repeat("a", 100), strings.Repeat("b", 100), "c"} {
+		if got, _ := read(t, s); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}
+
+func TestAnEmptyDatagramIsSent(t *testing.T) {
+	f, _ := newWorld(t, Limits{})
+	s, at := serve(t, host4)
+	f.HandleDatagram(from(netip.AddrPortFrom(ctr4, 4000), at, ""))
+	if got, _ := read(t, s); got != "" {
+		t.Errorf("got %q", got)
+	}
+}
+
+func TestAClosedUDPPortIsToldByICMP(t *testing.T) {
+	for _, c := range []struct{ ctr, host netip.Addr }{{ctr4, host4}, {ctr6, host6}} {
+		f, g := newWorld(t, Limits{})
+		s, at := serve(t, c.host)
+		s.Close()
+		src := netip.AddrPortFrom(c.ctr, 4000)
+		f.HandleDatagram(from(src, at, "hello"))
+		e := wait(t, g.icmp, "port unreachable")
+		if e.e != packet.PortUnreachable(c.host.Is4()) {
+			t.Errorf("%s: %+v", c.host, e.e)
+		}
+		ip, err := packet.ParseIP(e.quoted)
+		if err != nil || ip.Src != c.ctr || ip.Dst != c.host {
+			t.Fatalf("quoted %+v, %v", ip, err)
+		}
+		qsrc, qdst, _, err := packet.ParseUDP(e.quoted[ip.HeaderLen:ip.Len], &ip)
+		if err != nil || qsrc != src || qdst != at {
+			t.Errorf("quoted %s -> %s, %v; want %s -> %s", qsrc, qdst, err, src, at)
+		}
+	}
+}
+
+func TestAnUnreachableUDPDestinationIsToldByICMP(t *testing.T) {
+	f, g := newWorld(t, Limits{})
+	f.HandleDatagram(from(netip.AddrPortFrom(ctr4, 4000), netip.AddrPortFrom(nowhere4, 9), "hello"))
+	if e := wait(t, g.icmp, "host unreachable"); e.e != packet.HostUnreachable(true) {
+		t.Errorf("%+v", e.e)
+	}
+}
+
+func TestUDPToTheGatewayItselfIsUnreachable(t *testing.T) {
+	f, g := newWorld(t, Limits{})
+	f.HandleDatagram(from(netip.AddrPortFrom(ctr4, 4000), netip.AddrPortFrom(gw4, 9), "hello"))
+	if e := wait(t, g.icmp, "port unreachable"); e.e != packet.PortUnreachable(true) {
+		t.Errorf("%+v", e.e)
+	}
+	if n := f.Stats().UDP; n != 0 {
+		t.Errorf("%d mappings", n)
+	}
+}
+
+func TestForbiddenUDPMakesNoMapping(t *testing.T) {
+	f, _ := newWorld(t, Limits{})
+	f.HandleDatagram(from(netip.AddrPortFrom(ctr4, 4000), netip.AddrPortFrom(closed4, 9), "hello"))
+	if s := f.Stats(); s.UDP != 0 || s.Refused["policy"] != 1 {
+		t.Errorf("%+v", s)
+	}
+}
+
+func TestUDPMappingsEndBySilence(t *testing.T) {
+	f, g := newWorld(t, Limits{})
+	s, at := serve(t, host4)
+	f.HandleDatagram(from(netip.AddrPortFrom(ctr4, 4000), at, "hello"))
+	f.HandleDatagram(from(netip.AddrPortFrom(ctr4, 4001), at, "hello"))
+	_, peer := read(t, s)
+	s.WriteToUDPAddrPort([]byte("reply"), peer)
+	wait(t, g.udp, "a reply")
+	expireAfter := func(d time.Duration) {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.expire(time.Now().Add(d))
+	}
+	expireAfter(udpTimeout - time.Second)
+	if n := f.Stats().UDP; n != 2 {
+		t.Fatalf("%d mappings before the timeout, want 2", n)
+	}
+	expireAfter(udpTimeout + time.Second)
+	if n := f.Stats().UDP; n != 1 {
+		t.Fatalf("%d mappings after the short timeout, want the answered one", n)
+	}
+	expireAfter(udpStreamTimeout + time.Second)
+	if n := f.Stats().UDP; n != 0 {
+		t.Fatalf("%d mappings after the long timeout, want none", n)
+	}
+}
+
+func TestOneContainerCannotHaveMoreThanItsLimitOfMappings(t *testing.T) {
+	f, _ := newWorld(t, Limits{UDP: 2})
+	_, at := serve(t, host4)
+	for port := range uint16(5) {
+		f.HandleDatagram(from(netip.AddrPortFrom(ctr4, 4000+port), at, "hello"))
+	}
+	f.HandleDatagram(from(netip.AddrPortFrom(netip.MustParseAddr("172.18.0.3"), 4000), at, "hello"))
+	if s := f.Stats(); s.UDP != 3 || s.Refused["udp_limit"] != 3 {
+		t.Errorf("%+v, want 3 mappings and 3 refused", s)
+	}
+	f.ReleaseAddr(ctr4)
+	if s := f.Stats(); s.UDP != 1 {
+		t.Errorf("%d mappings after the release, want the other container's", s.UDP)
+	}
+}
+
+func BenchmarkHandleDatagram(b *testing.B) {
+	f, _ := newWorld(b, Limits{})
+	_, at := serve(b, host4)
+	d := from(netip.AddrPortFrom(ctr4, 4000), at, strings.Repeat("x", 512))
+	f.HandleDatagram(d)
+	if n := testing.AllocsPerRun(100, func() { f.HandleDatagram(d) }); n != 0 {
+		b.Fatalf("%v allocations for a datagram of a known flow, want 0", n)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		f.HandleDatagram(d)
+	}
+}
+
+func FuzzSocketError(f *testing.F) {
+	f.Add([]byte{})
+	f.Add(make([]byte, 64))
+	f.Add([]byte{48, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 11, 0, 0, 0, 111, 0, 0, 0, 2, 3, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 198, 51, 100, 1, 0, 0, 0, 0, 0, 0, 0, 0})
+	f.Fuzz(func(t *testing.T, oob []byte) {
+		if e, ok := parseSocketError(oob); ok && e.offender.IsValid() && !e.offender.Is4() && !e.offender.Is6() {
+			t.Errorf("%+v", e)
+		}
+	})
+}

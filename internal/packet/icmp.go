@@ -1,0 +1,169 @@
+package packet
+
+import (
+	"encoding/binary"
+	"net/netip"
+)
+
+// Types and codes of ICMP (RFC 792) and ICMPv6 (RFC 4443) that a gateway reads
+// or sends.
+const (
+	ICMPEchoReply      = 0
+	ICMPUnreachable    = 3
+	ICMPRedirect       = 5
+	ICMPEchoRequest    = 8
+	ICMPTimeExceeded   = 11
+	ICMPv6Unreachable  = 1
+	ICMPv6TooBig       = 2
+	ICMPv6TimeExceeded = 3
+	ICMPv6EchoRequest  = 128
+	ICMPv6EchoReply    = 129
+
+	ICMPCodeNet       = 0 // network unreachable
+	ICMPCodeHost      = 1
+	ICMPCodePort      = 3
+	ICMPCodeFragment  = 4  // fragmentation needed
+	ICMPCodeProhibit  = 13 // communication administratively prohibited
+	ICMPv6CodeNoRoute = 0
+	ICMPv6CodeProhib  = 1
+	ICMPv6CodeAddr    = 3
+	ICMPv6CodePort    = 4
+)
+
+// ICMPLen is the size of an ICMP header in bytes.
+const ICMPLen = 8
+
+// ICMPError is an ICMP error of either version, as it goes to a container.
+type ICMPError struct {
+	Type, Code uint8
+	// Info is the second word of the header: the MTU in bytes of "too big"
+	// and "fragmentation needed", else 0.
+	Info uint32
+}
+
+// Errors that mean the same in both versions.
+func errorFor(v4 bool, t4, c4, t6, c6 uint8) ICMPError {
+	if v4 {
+		return ICMPError{Type: t4, Code: c4}
+	}
+	return ICMPError{Type: t6, Code: c6}
+}
+
+// PortUnreachable is the error for a datagram nobody listens for.
+func PortUnreachable(v4 bool) ICMPError {
+	return errorFor(v4, ICMPUnreachable, ICMPCodePort, ICMPv6Unreachable, ICMPv6CodePort)
+}
+
+// HostUnreachable is the error for an address that does not answer.
+func HostUnreachable(v4 bool) ICMPError {
+	return errorFor(v4, ICMPUnreachable, ICMPCodeHost, ICMPv6Unreachable, ICMPv6CodeAddr)
+}
+
+// NetUnreachable is the error for an address without a route.
+func NetUnreachable(v4 bool) ICMPError {
+	return errorFor(v4, ICMPUnreachable, ICMPCodeNet, ICMPv6Unreachable, ICMPv6CodeNoRoute)
+}
+
+// Prohibited is the error for a destination that policy closes.
+func Prohibited(v4 bool) ICMPError {
+	return errorFor(v4, ICMPUnreachable, ICMPCodeProhibit, ICMPv6Unreachable, ICMPv6CodeProhib)
+}
+
+// TimeExceeded is the error for a packet whose time to live ran out.
+func TimeExceeded(v4 bool) ICMPError {
+	return errorFor(v4, ICMPTimeExceeded, 0, ICMPv6TimeExceeded, 0)
+}
+
+// TooBig is the error for a packet larger than the path's MTU in bytes.
+func TooBig(v4 bool, mtu uint32) ICMPError {
+	e := errorFor(v4, ICMPUnreachable, ICMPCodeFragment, ICMPv6TooBig, 0)
+	e.Info = mtu
+	return e
+}
+
+// Limits of the quoted packet: RFC 1812 4.3.2.3 (576 bytes in all) and
+// RFC 4443 2.4 (1280 bytes in all).
+const (
+	maxQuote4 = 576 - IPv4Len - ICMPLen
+	maxQuote6 = 1280 - IPv6Len - ICMPLen
+)
+
+// ICMPErrorFrame gives the frame that tells the sender of the packet quoted
+// (from its IP header on) of error e; from is who says so, of the same family.
+func ICMPErrorFrame(dstMAC, srcMAC MAC, from, to netip.Addr, e ICMPError, quoted []byte) []byte {
+	if to.Is4() {
+		quoted = quoted[:min(len(quoted), maxQuote4)]
+	} else {
+		quoted = quoted[:min(len(quoted), maxQuote6)]
+	}
+	b, m := icmpFrame(dstMAC, srcMAC, from, to, ICMPLen+len(quoted))
+	m[0], m[1] = e.Type, e.Code
+	binary.BigEndian.PutUint32(m[4:8], e.Info)
+	copy(m[ICMPLen:], quoted)
+	putICMPSum(m, from, to)
+	return b
+}
+
+// EchoFrame gives the frame of an echo reply from src to dst with the given
+// identifier, sequence number and data.
+func EchoFrame(dstMAC, srcMAC MAC, src, dst netip.Addr, id, seq uint16, data []byte) []byte {
+	b, m := icmpFrame(dstMAC, srcMAC, src, dst, ICMPLen+len(data))
+	m[0] = ICMPEchoReply
+	if !dst.Is4() {
+		m[0] = ICMPv6EchoReply
+	}
+	binary.BigEndian.PutUint16(m[4:6], id)
+	binary.BigEndian.PutUint16(m[6:8], seq)
+	copy(m[ICMPLen:], data)
+	putICMPSum(m, src, dst)
+	return b
+}
+
+func icmpFrame(dstMAC, srcMAC MAC, src, dst netip.Addr, n int) (frame, message []byte) {
+	if dst.Is4() {
+		frame = make([]byte, EthernetLen+IPv4Len+n)
+		PutEthernet(frame, dstMAC, srcMAC, TypeIPv4)
+		PutIPv4(frame[EthernetLen:], src, dst, ProtoICMP, defaultTTL, IPv4Len+n)
+		return frame, frame[EthernetLen+IPv4Len:]
+	}
+	frame = make([]byte, EthernetLen+IPv6Len+n)
+	PutEthernet(frame, dstMAC, srcMAC, TypeIPv6)
+	PutIPv6(frame[EthernetLen:], src, dst, ProtoICMPv6, defaultTTL, n)
+	return frame, frame[EthernetLen+IPv6Len:]
+}
+
+func putICMPSum(m []byte, src, dst netip.Addr) {
+	var initial uint16
+	if !dst.Is4() {
+		initial = PseudoSum(src, dst, ProtoICMPv6, len(m))
+	}
+	m[2], m[3] = 0, 0
+	binary.BigEndian.PutUint16(m[2:4], ^Sum(m, initial))
+}
+
+// Echo is an ICMP echo request that a container sent.
+type Echo struct {
+	Src, Dst netip.Addr
+	ID, Seq  uint16
+	TTL      uint8
+	// Data and IP are valid only until the function that was given the Echo
+	// returns; IP is the packet from its IP header on.
+	Data, IP []byte
+}
+
+// ParseEcho reads the ICMP message t of the packet that ip describes; ok is
+// false if it is not an echo request.
+func ParseEcho(t []byte, ip *IP) (e Echo, ok bool) {
+	request := uint8(ICMPEchoRequest)
+	if ip.Proto == ProtoICMPv6 {
+		request = ICMPv6EchoRequest
+	}
+	if len(t) < ICMPLen || t[0] != request || t[1] != 0 {
+		return Echo{}, false
+	}
+	return Echo{
+		Src: ip.Src, Dst: ip.Dst, TTL: ip.TTL,
+		ID: binary.BigEndian.Uint16(t[4:6]), Seq: binary.BigEndian.Uint16(t[6:8]),
+		Data: t[ICMPLen:],
+	}, true
+}

@@ -1,0 +1,162 @@
+package packet
+
+import (
+	"encoding/binary"
+	"errors"
+	"net/netip"
+)
+
+// Protocol numbers of IP (IANA).
+const (
+	ProtoHopByHop = 0
+	ProtoICMP     = 1
+	ProtoTCP      = 6
+	ProtoUDP      = 17
+	ProtoRouting  = 43
+	ProtoFragment = 44
+	ProtoICMPv6   = 58
+	ProtoDestOpts = 60
+)
+
+// Header sizes in bytes, without options or extension headers.
+const (
+	IPv4Len = 20
+	IPv6Len = 40
+	UDPLen  = 8
+)
+
+// ErrMalformed is returned for bytes that are no packet of the kind asked for.
+var ErrMalformed = errors.New("malformed packet")
+
+// maxExtensionHeaders bounds the walk through IPv6 extension headers: a real
+// packet has at most one of each kind (RFC 8200, 4.1), a hostile one as many
+// as fit.
+const maxExtensionHeaders = 8
+
+// IP is what a network has to know of an IP packet of either version.
+type IP struct {
+	Src, Dst  netip.Addr
+	Proto     uint8 // of what begins at HeaderLen
+	TTL       uint8 // or hop limit
+	TOS       uint8 // or traffic class
+	Fragment  bool  // a part of a packet, first or not
+	More      bool  // fragments follow
+	Offset    int   // of the fragment, in bytes
+	HeaderLen int   // bytes from the IP header to the transport header
+	Len       int   // bytes of the whole packet, as its header says
+}
+
+// IsFirst reports whether the transport header is in this packet.
+func (p *IP) IsFirst() bool { return !p.Fragment || p.Offset == 0 }
+
+// ParseIP reads the IP header at the start of b; the version is that of the
+// first byte. Trailing bytes (Ethernet padding) are allowed and not counted in
+// Len. It returns ErrMalformed if lengths do not hold.
+func ParseIP(b []byte) (IP, error) {
+	if len(b) == 0 {
+		return IP{}, ErrMalformed
+	}
+	switch b[0] >> 4 {
+	case 4:
+		return parseIPv4(b)
+	case 6:
+		return parseIPv6(b)
+	}
+	return IP{}, ErrMalformed
+}
+
+func parseIPv4(b []byte) (IP, error) {
+	if len(b) < IPv4Len {
+		return IP{}, ErrMalformed
+	}
+	p := IP{
+		Src:       netip.AddrFrom4([4]byte(b[12:16])),
+		Dst:       netip.AddrFrom4([4]byte(b[16:20])),
+		Proto:     b[9],
+		TTL:       b[8],
+		TOS:       b[1],
+		HeaderLen: int(b[0]&0xf) * 4,
+		Len:       int(binary.BigEndian.Uint16(b[2:4])),
+	}
+	frag := binary.BigEndian.Uint16(b[6:8])
+	p.More = frag&0x2000 != 0
+	p.Offset = int(frag&0x1fff) * 8
+	p.Fragment = p.More || p.Offset != 0
+	if p.HeaderLen < IPv4Len || p.Len < p.HeaderLen || p.Len > len(b) {
+		return IP{}, ErrMalformed
+	}
+	return p, nil
+}
+
+func parseIPv6(b []byte) (IP, error) {
+	if len(b) < IPv6Len {
+		return IP{}, ErrMalformed
+	}
+	p := IP{
+		Src:       netip.AddrFrom16([16]byte(b[8:24])),
+		Dst:       netip.AddrFrom16([16]byte(b[24:40])),
+		Proto:     b[6],
+		TTL:       b[7],
+		TOS:       b[0]<<4 | b[1]>>4,
+		HeaderLen: IPv6Len,
+		Len:       IPv6Len + int(binary.BigEndian.Uint16(b[4:6])),
+	}
+	if p.Len > len(b) {
+		return IP{}, ErrMalformed
+	}
+	b = b[:p.Len]
+	for range maxExtensionHeaders {
+		at := p.HeaderLen
+		switch p.Proto {
+		case ProtoHopByHop, ProtoRouting, ProtoDestOpts:
+			if len(b) < at+8 {
+				return IP{}, ErrMalformed
+			}
+			p.HeaderLen += (int(b[at+1]) + 1) * 8
+		case ProtoFragment:
+			if len(b) < at+8 {
+				return IP{}, ErrMalformed
+			}
+			frag := binary.BigEndian.Uint16(b[at+2 : at+4])
+			p.More = frag&1 != 0
+			p.Offset = int(frag &^ 7)
+			p.Fragment = p.More || p.Offset != 0
+			p.HeaderLen += 8
+		default:
+			return p, nil
+		}
+		p.Proto = b[at]
+		if p.HeaderLen > len(b) {
+			return IP{}, ErrMalformed
+		}
+		if !p.IsFirst() {
+			return p, nil // what follows is payload from the middle
+		}
+	}
+	return IP{}, ErrMalformed
+}
+
+// PutIPv4 writes an IPv4 header without options to the first IPv4Len bytes of
+// b, with its checksum, "don't fragment" set and id 0 (RFC 6864: atomic).
+// total is the packet's length in bytes.
+func PutIPv4(b []byte, src, dst netip.Addr, proto, ttl uint8, total int) {
+	s, d := src.As4(), dst.As4()
+	b[0], b[1] = 0x45, 0
+	binary.BigEndian.PutUint16(b[2:4], uint16(total))
+	binary.BigEndian.PutUint32(b[4:8], 0x4000)
+	b[8], b[9], b[10], b[11] = ttl, proto, 0, 0
+	copy(b[12:16], s[:])
+	copy(b[16:20], d[:])
+	binary.BigEndian.PutUint16(b[10:12], ^Sum(b[:IPv4Len], 0))
+}
+
+// PutIPv6 writes an IPv6 header to the first IPv6Len bytes of b. payload is
+// what follows the header, in bytes.
+func PutIPv6(b []byte, src, dst netip.Addr, proto, hops uint8, payload int) {
+	s, d := src.As16(), dst.As16()
+	b[0], b[1], b[2], b[3] = 0x60, 0, 0, 0
+	binary.BigEndian.PutUint16(b[4:6], uint16(payload))
+	b[6], b[7] = proto, hops
+	copy(b[8:24], s[:])
+	copy(b[24:40], d[:])
+}

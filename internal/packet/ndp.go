@@ -1,0 +1,91 @@
+package packet
+
+import (
+	"encoding/binary"
+	"net/netip"
+)
+
+// Types of ICMPv6 that neighbour discovery uses (RFC 4861, 4).
+const (
+	NDRouterSolicit    = 133
+	NDRouterAdvert     = 134
+	NDNeighborSolicit  = 135
+	NDNeighborAdvert   = 136
+	NDRedirect         = 137
+	MLDQuery           = 130
+	MLDReport          = 131
+	MLDDone            = 132
+	MLDv2Report        = 143
+	ndHopLimit         = 255 // RFC 4861 7.1.1: others are forged from afar
+	ndOptSourceMAC     = 1
+	ndOptTargetMAC     = 2
+	ndFlagSolicited    = 0x40
+	ndFlagOverride     = 0x20
+	ndNeighborLen      = 24 // type, code, checksum, flags, target
+	ndNeighborFrameLen = EthernetLen + IPv6Len + ndNeighborLen + 8
+)
+
+// AllNodes is the multicast group of all nodes of a link (RFC 4291 2.7.1).
+var AllNodes = netip.MustParseAddr("ff02::1")
+
+// ParseNeighbor reads a neighbour solicitation or advertisement, t being the
+// ICMPv6 message of the packet that ip describes, and gives the target address.
+// A link-layer address option, if there is one, comes back as mac. It returns
+// ErrMalformed for what RFC 4861 7.1 says must be discarded.
+func ParseNeighbor(t []byte, ip *IP) (target netip.Addr, mac MAC, hasMAC bool, err error) {
+	if len(t) < ndNeighborLen || ip.TTL != ndHopLimit || t[1] != 0 ||
+		(t[0] != NDNeighborSolicit && t[0] != NDNeighborAdvert) {
+		return target, mac, false, ErrMalformed
+	}
+	target = netip.AddrFrom16([16]byte(t[8:24]))
+	if target.IsMulticast() {
+		return target, mac, false, ErrMalformed
+	}
+	want := byte(ndOptSourceMAC)
+	if t[0] == NDNeighborAdvert {
+		want = ndOptTargetMAC
+	}
+	for o := t[ndNeighborLen:]; len(o) >= 8; {
+		n := int(o[1]) * 8
+		if n == 0 || n > len(o) {
+			return target, mac, false, ErrMalformed
+		}
+		if o[0] == want && n == 8 {
+			mac, hasMAC = MAC(o[2:8]), true
+		}
+		o = o[n:]
+	}
+	return target, mac, hasMAC, nil
+}
+
+// NeighborAdvertFrame gives the frame by which mac says that it has target
+// (RFC 4861 4.4): solicited when dst is a unicast address, else to the group.
+func NeighborAdvertFrame(dstMAC, mac MAC, dst, target netip.Addr) []byte {
+	b := make([]byte, ndNeighborFrameLen)
+	PutEthernet(b, dstMAC, mac, TypeIPv6)
+	ip := b[EthernetLen:]
+	PutIPv6(ip, target, dst, ProtoICMPv6, ndHopLimit, ndNeighborLen+8)
+	m := ip[IPv6Len:]
+	m[0] = NDNeighborAdvert
+	m[4] = ndFlagOverride
+	if !dst.IsMulticast() {
+		m[4] |= ndFlagSolicited
+	}
+	t := target.As16()
+	copy(m[8:24], t[:])
+	m[24], m[25] = ndOptTargetMAC, 1
+	copy(m[26:32], mac[:])
+	binary.BigEndian.PutUint16(m[2:4], ^Sum(m, PseudoSum(target, dst, ProtoICMPv6, len(m))))
+	return b
+}
+
+// MulticastMAC gives the Ethernet group of an IPv4 or IPv6 multicast address
+// (RFC 1112 6.4, RFC 2464 7).
+func MulticastMAC(a netip.Addr) MAC {
+	if a.Is4() {
+		b := a.As4()
+		return MAC{0x01, 0x00, 0x5e, b[1] & 0x7f, b[2], b[3]}
+	}
+	b := a.As16()
+	return MAC{0x33, 0x33, b[12], b[13], b[14], b[15]}
+}

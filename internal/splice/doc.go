@@ -1,0 +1,27 @@
+// Package splice joins a TCP connection of a network's netstack with one of
+// the host, without copying payload in user space more often than the kernel
+// makes necessary.
+//
+//	netstack endpoint                                    host socket
+//	  receive queue --Peek--> view slices --writev(2)-->  send buffer
+//	                <-------------discard n bytes
+//	  send queue    <--Write(payloader)--read(2) into the view--  receive buffer
+//
+// The first direction looks at the queued views without removing them, hands
+// their slices to one writev, and then discards what the kernel took: the
+// slices stay valid because only a Read or the closing of the endpoint removes
+// segments, and both are done here. The second asks how much there is
+// (FIONREAD) and lets netstack read it from the socket straight into the
+// memory of its outgoing segment.
+//
+// End of data in one direction closes that direction only (half-close). A
+// reset on one side becomes a reset on the other.
+//
+// Lifetime: a Pair owns both ends from New on; Run closes them before it
+// returns. Abort ends a running Pair early by resetting both ends.
+//
+// Concurrency: Run uses two goroutines, one of them its caller's, both waiting
+// in Go's netpoller or on the endpoint's wait queue, never in a system call.
+// Abort may be called from anywhere, any number of times. No locks are held
+// while waiting.
+package splice

@@ -1,0 +1,267 @@
+package stack
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"gvisor.dev/gvisor/pkg/tcpip"
+	"gvisor.dev/gvisor/pkg/tcpip/adapters/gonet"
+	"gvisor.dev/gvisor/pkg/tcpip/header"
+	"gvisor.dev/gvisor/pkg/tcpip/network/ipv4"
+	"gvisor.dev/gvisor/pkg/tcpip/network/ipv6"
+	"gvisor.dev/gvisor/pkg/tcpip/stack"
+	"gvisor.dev/gvisor/pkg/tcpip/transport/icmp"
+	"gvisor.dev/gvisor/pkg/tcpip/transport/tcp"
+	"gvisor.dev/gvisor/pkg/tcpip/transport/udp"
+	"gvisor.dev/gvisor/pkg/waiter"
+
+	"github.com/footbridge-net/footbridge/internal/errno"
+	"github.com/footbridge-net/footbridge/internal/packet"
+)
+
+// nicID is the gateway's only NIC.
+const nicID tcpip.NICID = 1
+
+// TCP's buffers on the side of the container, in bytes. A window of 1 MiB is
+// enough for the bandwidth-delay product of a path inside one machine; up to
+// 8 MiB are for containers that stop reading for a while. They are taken only
+// when they are used.
+const (
+	tcpBufferMin     = 4 << 10
+	tcpBufferDefault = 1 << 20
+	tcpBufferMax     = 8 << 20
+)
+
+// timeWait is shorter than the usual minute: the ports that are kept from
+// reuse are the containers' own, which know TIME-WAIT themselves, and no
+// segment wanders for long between two processes of one machine.
+const timeWait = 5 * time.Second
+
+// Handlers take what leaves the network. They are called on the goroutine that
+// reads a container's device and must not wait. A nil handler drops.
+type Handlers struct {
+	// TCP is called for segments that belong to no connection of netstack,
+	// with the same contract as stack.SetTransportProtocolHandler's.
+	TCP func(stack.TransportEndpointID, *stack.PacketBuffer) bool
+	// UDP is called for datagrams to other addresses than the gateway's.
+	UDP func(packet.Datagram)
+	// Echo is called for echo requests to other addresses than the gateway's.
+	Echo func(packet.Echo)
+}
+
+// Gateway is a network's own station: it answers ping, takes DNS and the like
+// on its addresses, and gives what is for the outside to its handlers.
+type Gateway struct {
+	net   *Network
+	mac   packet.MAC
+	addrs []netip.Addr
+	stack *stack.Stack
+	link  *link
+
+	handlers atomic.Pointer[Handlers]
+
+	mu  sync.Mutex // replaces udp
+	udp atomic.Pointer[map[uint16]func(packet.Datagram)]
+}
+
+func newGateway(n *Network) (*Gateway, error) {
+	g := &Gateway{net: n}
+	g.handlers.Store(&Handlers{})
+	g.udp.Store(&map[uint16]func(packet.Datagram){})
+	for _, p := range []netip.Prefix{n.opts.Gateway4, n.opts.Gateway6} {
+		if p.IsValid() {
+			g.addrs = append(g.addrs, p.Addr())
+		}
+	}
+	if a := g.addrs[0]; a.Is4() {
+		g.mac = packet.MACFromIPv4(a)
+	} else {
+		g.mac = packet.MACFromIPv6(a)
+	}
+	g.link = newLink(g)
+	g.stack = stack.New(stack.Options{
+		NetworkProtocols: []stack.NetworkProtocolFactory{
+			ipv4.NewProtocol,
+			// No duplicate address detection, solicitation or
+			// advertisement: addresses are known here, not negotiated.
+			ipv6.NewProtocolWithOptions(ipv6.Options{}),
+		},
+		TransportProtocols: []stack.TransportProtocolFactory{
+			tcp.NewProtocolCUBIC, udp.NewProtocol, icmp.NewProtocol4, icmp.NewProtocol6,
+		},
+		HandleLocal: false,
+	})
+	if err := g.configure(); err != nil {
+		g.stack.Destroy()
+		return nil, err
+	}
+	return g, nil
+}
+
+func (g *Gateway) configure() error {
+	s := g.stack
+	sack, moderate := tcpip.TCPSACKEnabled(true), tcpip.TCPModerateReceiveBufferOption(true)
+	wait := tcpip.TCPTimeWaitTimeoutOption(timeWait)
+	for _, o := range []tcpip.SettableTransportProtocolOption{
+		&sack, &moderate, &wait,
+		&tcpip.TCPReceiveBufferSizeRangeOption{Min: tcpBufferMin, Default: tcpBufferDefault, Max: tcpBufferMax},
+		&tcpip.TCPSendBufferSizeRangeOption{Min: tcpBufferMin, Default: tcpBufferDefault, Max: tcpBufferMax},
+	} {
+		if err := s.SetTransportProtocolOption(tcp.ProtocolNumber, o); err != nil {
+			return fmt.Errorf("netstack option %T: %w", o, errno.From(err))
+		}
+	}
+	// The handlers are set before there is a NIC: netstack does not lock them.
+	s.SetTransportProtocolHandler(tcp.ProtocolNumber, g.handleTCP)
+	s.SetTransportProtocolHandler(udp.ProtocolNumber, g.handleUDP)
+	s.SetTransportProtocolHandler(icmp.ProtocolNumber4, g.handleICMP)
+	s.SetTransportProtocolHandler(icmp.ProtocolNumber6, g.handleICMP)
+	if err := s.CreateNIC(nicID, g.link); err != nil {
+		return fmt.Errorf("netstack NIC: %w", errno.From(err))
+	}
+	// Any destination is taken, and answered from.
+	s.SetPromiscuousMode(nicID, true)
+	s.SetSpoofing(nicID, true)
+	for _, p := range []netip.Prefix{g.net.opts.Gateway4, g.net.opts.Gateway6} {
+		if !p.IsValid() {
+			continue
+		}
+		err := s.AddProtocolAddress(nicID, tcpip.ProtocolAddress{
+			Protocol: protocolOf(p.Addr()),
+			AddressWithPrefix: tcpip.AddressWithPrefix{
+				Address: tcpip.AddrFromSlice(p.Addr().AsSlice()), PrefixLen: p.Bits(),
+			},
+		}, stack.AddressProperties{})
+		if err != nil {
+			return fmt.Errorf("gateway address %s: %w", p, errno.From(err))
+		}
+	}
+	// Whatever netstack sends goes to the containers.
+	s.SetRouteTable([]tcpip.Route{
+		{Destination: header.IPv4EmptySubnet, NIC: nicID},
+		{Destination: header.IPv6EmptySubnet, NIC: nicID},
+	})
+	return nil
+}
+
+func protocolOf(a netip.Addr) tcpip.NetworkProtocolNumber {
+	if a.Is4() {
+		return ipv4.ProtocolNumber
+	}
+	return ipv6.ProtocolNumber
+}
+
+func fullAddress(a netip.AddrPort) tcpip.FullAddress {
+	return tcpip.FullAddress{NIC: nicID, Addr: tcpip.AddrFromSlice(a.Addr().AsSlice()), Port: a.Port()}
+}
+
+func addrOf(a tcpip.Address) netip.Addr {
+	addr, _ := netip.AddrFromSlice(a.AsSlice())
+	return addr
+}
+
+// MAC gives the gateway's Ethernet address.
+func (g *Gateway) MAC() packet.MAC { return g.mac }
+
+// Addrs gives the gateway's addresses, at most one of each family, IPv4 first.
+func (g *Gateway) Addrs() []netip.Addr { return g.addrs }
+
+// Stack gives the gateway's netstack.
+func (g *Gateway) Stack() *stack.Stack { return g.stack }
+
+// SetHandlers replaces who takes flows to the outside.
+func (g *Gateway) SetHandlers(h Handlers) { g.handlers.Store(&h) }
+
+func (g *Gateway) owns(a netip.Addr) bool {
+	for _, own := range g.addrs {
+		if own == a {
+			return true
+		}
+	}
+	return false
+}
+
+// addr gives the gateway's address of a family.
+func (g *Gateway) addr(v4 bool) (netip.Addr, bool) {
+	for _, a := range g.addrs {
+		if a.Is4() == v4 {
+			return a, true
+		}
+	}
+	return netip.Addr{}, false
+}
+
+// ListenUDP gives h the datagrams that containers send to the gateway's own
+// addresses at port. h is called on packet goroutines and must not wait.
+func (g *Gateway) ListenUDP(port uint16, h func(packet.Datagram)) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	m := map[uint16]func(packet.Datagram){}
+	for p, old := range *g.udp.Load() {
+		m[p] = old
+	}
+	m[port] = h
+	g.udp.Store(&m)
+}
+
+// ListenTCP listens on the gateway's own addresses at port, one listener for
+// each family.
+func (g *Gateway) ListenTCP(port uint16) ([]net.Listener, error) {
+	var all []net.Listener
+	for _, a := range g.addrs {
+		l, err := gonet.ListenTCP(g.stack, fullAddress(netip.AddrPortFrom(a, port)), protocolOf(a))
+		if err != nil {
+			for _, l := range all {
+				l.Close()
+			}
+			return nil, fmt.Errorf("gateway %s: listen on tcp port %d: %w", a, port, err)
+		}
+		all = append(all, l)
+	}
+	return all, nil
+}
+
+// DialTCP connects to a container through netstack, seemingly from src, which
+// may be any address; port 0 takes a free one. It returns after the handshake.
+// Errors are syscall.Errno: ECONNREFUSED, EHOSTUNREACH, EADDRINUSE when the
+// connection from src exists already, ETIMEDOUT when ctx is done first.
+func (g *Gateway) DialTCP(ctx context.Context, src, dst netip.AddrPort) (tcpip.Endpoint, *waiter.Queue, error) {
+	if g.net.table.Load().byAddr[dst.Addr()] == nil {
+		return nil, nil, syscall.EHOSTUNREACH
+	}
+	wq := new(waiter.Queue)
+	ep, terr := g.stack.NewEndpoint(tcp.ProtocolNumber, protocolOf(dst.Addr()), wq)
+	if terr != nil {
+		return nil, nil, errno.From(terr)
+	}
+	entry, ch := waiter.NewChannelEntry(waiter.WritableEvents | waiter.EventHUp | waiter.EventErr)
+	wq.EventRegister(&entry)
+	defer wq.EventUnregister(&entry)
+	terr = ep.Bind(fullAddress(src))
+	if terr == nil {
+		terr = ep.Connect(fullAddress(dst))
+	}
+	if _, started := terr.(*tcpip.ErrConnectStarted); started {
+		select {
+		case <-ch:
+			terr = ep.LastError()
+		case <-ctx.Done():
+			terr = &tcpip.ErrTimeout{}
+		}
+	}
+	if terr != nil {
+		ep.Close()
+		return nil, nil, errno.From(terr)
+	}
+	return ep, wq, nil
+}
+
+func (g *Gateway) close() {
+	g.stack.Destroy()
+}

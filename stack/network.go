@@ -1,0 +1,174 @@
+package stack
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"github.com/footbridge-net/footbridge/internal/packet"
+)
+
+// Errors of New and AddPort.
+var (
+	ErrClosed    = errors.New("network is closed")
+	ErrDuplicate = errors.New("already on the network")
+	ErrNoGateway = errors.New("a network needs a gateway address of at least one family")
+)
+
+// DefaultMTU is Docker's, in bytes.
+const DefaultMTU = 1500
+
+// MaxMTU is the largest MTU whose frames, with their Ethernet header, fit the
+// largest buffer that netstack pools (64 KiB), in bytes.
+const MaxMTU = maxFrame - packet.EthernetLen - 1
+
+// Options of a network. One gateway address is required.
+type Options struct {
+	// Name is for logs.
+	Name string
+	// MTU in bytes; 0 is DefaultMTU.
+	MTU int
+	// Gateway4 and Gateway6 are the gateway's addresses with their subnets'
+	// prefix lengths; zero where the network does not have the family.
+	Gateway4, Gateway6 netip.Prefix
+	// Logger may be nil.
+	Logger *slog.Logger
+}
+
+// Network is the data plane of one network.
+type Network struct {
+	opts    Options
+	log     *slog.Logger
+	gateway *Gateway
+
+	table atomic.Pointer[table]
+
+	mu     sync.Mutex // replaces table, guards closed
+	closed bool
+}
+
+// table is who is where. A table is never changed once it is in use.
+type table struct {
+	byMAC  map[packet.MAC]*Port
+	byAddr map[netip.Addr]*Port
+	ports  []*Port
+}
+
+// New makes a network without ports. It returns ErrNoGateway, or an error that
+// names the address netstack refused.
+func New(o Options) (*Network, error) {
+	if o.MTU == 0 {
+		o.MTU = DefaultMTU
+	}
+	if !o.Gateway4.IsValid() && !o.Gateway6.IsValid() {
+		return nil, ErrNoGateway
+	}
+	if o.MTU < 68 || o.MTU > MaxMTU {
+		return nil, fmt.Errorf("MTU %d: must be from 68 to %d bytes", o.MTU, MaxMTU)
+	}
+	n := &Network{opts: o, log: o.Logger}
+	if n.log == nil {
+		n.log = slog.New(slog.DiscardHandler)
+	}
+	n.log = n.log.With("network", o.Name)
+	n.table.Store(&table{})
+	g, err := newGateway(n)
+	if err != nil {
+		return nil, err
+	}
+	n.gateway = g
+	return n, nil
+}
+
+// Gateway gives the network's gateway.
+func (n *Network) Gateway() *Gateway { return n.gateway }
+
+// hasIPv6 reports whether IPv6 frames may cross the network.
+func (n *Network) hasIPv6() bool { return n.opts.Gateway6.IsValid() }
+
+// AddPort puts an endpoint on the network, starts to carry its frames, and
+// tells the others where its addresses are now. The port owns the device from
+// here on, also when an error is returned: ErrDuplicate if the MAC or an
+// address is taken, ErrClosed.
+func (n *Network) AddPort(o PortOptions) (*Port, error) {
+	p := newPort(n, o)
+	if err := n.insert(p); err != nil {
+		o.Device.Close()
+		return nil, err
+	}
+	p.start()
+	n.announce(p)
+	return p, nil
+}
+
+func (n *Network) insert(p *Port) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.closed {
+		return ErrClosed
+	}
+	old := n.table.Load()
+	if old.byMAC[p.mac] != nil || p.mac == n.gateway.mac {
+		return fmt.Errorf("MAC %s: %w", p.mac, ErrDuplicate)
+	}
+	for _, a := range p.addrs {
+		if old.byAddr[a] != nil || n.gateway.owns(a) {
+			return fmt.Errorf("address %s: %w", a, ErrDuplicate)
+		}
+	}
+	n.table.Store(newTable(append(slices.Clone(old.ports), p)))
+	return nil
+}
+
+func (n *Network) remove(p *Port) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	ports := slices.DeleteFunc(slices.Clone(n.table.Load().ports), func(q *Port) bool { return q == p })
+	n.table.Store(newTable(ports))
+}
+
+func newTable(ports []*Port) *table {
+	t := &table{
+		byMAC:  make(map[packet.MAC]*Port, len(ports)),
+		byAddr: make(map[netip.Addr]*Port, 3*len(ports)),
+		ports:  ports,
+	}
+	for _, p := range ports {
+		t.byMAC[p.mac] = p
+		for _, a := range p.addrs {
+			t.byAddr[a] = p
+		}
+		t.byAddr[p.linkLocal] = p
+	}
+	return t
+}
+
+// Stats gives the counters of the ports that are on the network now.
+func (n *Network) Stats() Stats {
+	s := Stats{Name: n.opts.Name}
+	for _, p := range n.table.Load().ports {
+		s.Ports = append(s.Ports, p.Stats())
+	}
+	return s
+}
+
+// Close closes all ports and the gateway. It returns when no goroutine of the
+// network runs any more.
+func (n *Network) Close() error {
+	n.mu.Lock()
+	if n.closed {
+		n.mu.Unlock()
+		return nil
+	}
+	n.closed = true
+	n.mu.Unlock()
+	for _, p := range n.table.Load().ports {
+		p.Close()
+	}
+	n.gateway.close()
+	return nil
+}

@@ -1,0 +1,165 @@
+package stack
+
+import (
+	"errors"
+	"io"
+	"net/netip"
+	"os"
+	"sync"
+
+	"gvisor.dev/gvisor/pkg/buffer"
+
+	"github.com/footbridge-net/footbridge/internal/packet"
+	"github.com/footbridge-net/footbridge/internal/vnet"
+)
+
+// maxFrame is the size of a read buffer in bytes: the largest chunk that
+// netstack pools. A buffer above 64 KiB would be garbage at every frame, which
+// costs 2.5 times the throughput; the kernel's super-frames are below it.
+const maxFrame = buffer.MaxChunkSize
+
+// Queue is one queue of a Device.
+type Queue interface {
+	// ReadFrame waits for a frame, puts its virtio header into hdr and the
+	// frame into b, and says how long the frame is in bytes. After the device
+	// has been closed it returns os.ErrClosed or io.EOF.
+	ReadFrame(hdr *[vnet.Len]byte, b []byte) (int, error)
+	// WriteFrame writes one frame: its virtio header and its pieces, in
+	// order. It never waits; it may be called from many goroutines.
+	WriteFrame(parts [][]byte) error
+}
+
+// Device is a container's network device.
+type Device interface {
+	Queues() []Queue
+	Close() error
+}
+
+// PortOptions of a port. MAC, Device and at least one address are required.
+type PortOptions struct {
+	// Name is for logs and statistics.
+	Name string
+	MAC  packet.MAC
+	// Addresses are those the endpoint may use. Its link-local address is
+	// derived from the MAC.
+	Addresses []netip.Addr
+	Device    Device
+}
+
+// Port is where an endpoint's device meets its network's switch.
+type Port struct {
+	net       *Network
+	name      string
+	mac       packet.MAC
+	addrs     []netip.Addr
+	linkLocal netip.Addr
+	dev       Device
+	queues    []Queue
+	stats     counters
+
+	readers   sync.WaitGroup
+	closeOnce sync.Once
+}
+
+func newPort(n *Network, o PortOptions) *Port {
+	return &Port{
+		net: n, name: o.Name, mac: o.MAC, addrs: o.Addresses,
+		linkLocal: o.MAC.LinkLocal(),
+		dev:       o.Device, queues: o.Device.Queues(),
+	}
+}
+
+func (p *Port) start() {
+	for i, q := range p.queues {
+		p.readers.Go(func() { p.read(i, q) })
+	}
+}
+
+// Stats gives the port's counters.
+func (p *Port) Stats() PortStats { return p.stats.read(p.name) }
+
+// Close takes the endpoint off the network, closes its device, and waits until
+// nothing reads from it any more. It must not be called from a handler.
+func (p *Port) Close() error {
+	var err error
+	p.closeOnce.Do(func() {
+		p.net.remove(p)
+		err = p.dev.Close()
+	})
+	p.readers.Wait()
+	return err
+}
+
+func (p *Port) owns(a netip.Addr) bool {
+	for _, own := range p.addrs {
+		if own == a {
+			return true
+		}
+	}
+	return false
+}
+
+// incoming is a frame on its way through the switch.
+type incoming struct {
+	port  *Port
+	queue int
+	hdr   *[vnet.Len]byte
+	frame []byte
+	// view is the memory below frame. Who keeps it sets it to nil, and the
+	// reader goes on with another.
+	view *buffer.View
+	// ip is set by the guard for IPv4 and IPv6.
+	ip packet.IP
+	// parts is room for a write.
+	parts [2][]byte
+}
+
+// read carries the frames of one queue until the device is closed or gone.
+func (p *Port) read(queue int, q Queue) {
+	var hdr [vnet.Len]byte
+	in := incoming{port: p, queue: queue, hdr: &hdr}
+	var buf []byte
+	for {
+		if in.view == nil {
+			in.view = buffer.NewViewSize(maxFrame)
+			buf = in.view.AsSlice()
+		}
+		n, err := q.ReadFrame(&hdr, buf)
+		if err != nil {
+			if !errors.Is(err, os.ErrClosed) && !errors.Is(err, io.EOF) {
+				p.net.log.Info("device is gone", "port", p.name, "error", err)
+			}
+			in.view.Release()
+			return
+		}
+		p.stats.rxFrames.Add(1)
+		p.stats.rxBytes.Add(uint64(n))
+		in.frame = buf[:n]
+		if reason := p.net.forward(&in); reason != DropNone {
+			p.stats.drops[reason].Add(1)
+		}
+	}
+}
+
+// write gives the port's container a frame whose virtio header is parts[0].
+// queue is a hint: frames of one flow should come with the same.
+func (p *Port) write(queue int, parts [][]byte) DropReason {
+	if err := p.queues[queue%len(p.queues)].WriteFrame(parts); err != nil {
+		return DropDevice
+	}
+	n := 0
+	for _, b := range parts[1:] {
+		n += len(b)
+	}
+	p.stats.txFrames.Add(1)
+	p.stats.txBytes.Add(uint64(n))
+	return DropNone
+}
+
+// plain is the virtio header of a frame that is complete as it is.
+var plain [vnet.Len]byte
+
+// writePlain gives the container a complete frame made here.
+func (p *Port) writePlain(frame []byte) DropReason {
+	return p.write(0, [][]byte{plain[:], frame})
+}
