@@ -1,0 +1,222 @@
+package dns
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	miekg "github.com/miekg/dns"
+)
+
+// Errors of [Upstream.Exchange].
+var (
+	// ErrNoServers: resolv.conf names none.
+	ErrNoServers = errors.New("no DNS server is configured")
+	// ErrNoAnswer: each server was asked and none gave any answer. The
+	// reasons are joined to it.
+	ErrNoAnswer = errors.New("no DNS server answered")
+	// ErrBusy: UpstreamOptions.MaxInFlight exchanges are under way.
+	ErrBusy = errors.New("too many DNS exchanges under way")
+	// ErrNotAQuery: the bytes to be forwarded are not one well-formed question.
+	ErrNotAQuery = errors.New("not a DNS query")
+)
+
+// UpstreamOptions describe an [Upstream]. A zero field has the default.
+type UpstreamOptions struct {
+	// Servers are asked instead of the file's; the first three count.
+	Servers []netip.AddrPort
+	// Timeout bounds one try with one server over one transport. Default
+	// 4 s, Docker's: less than the 5 s after which libc asks again.
+	Timeout time.Duration
+	// Total bounds an exchange with all its tries. Default 12 s, which is
+	// three servers that don't answer.
+	Total time.Duration
+	// MaxInFlight bounds the exchanges of all networks together, each of which
+	// is one socket of this process. Default 2048.
+	MaxInFlight int
+	// Logger is for what is worth knowing. nil: nothing is logged.
+	Logger *slog.Logger
+}
+
+// Upstream asks the host's resolvers.
+//
+// Servers are asked in the file's order, each question from the start, as libc
+// does. A server that didn't answer is not put last for the next question:
+// servers may know different names, and then order is meaning.
+type Upstream struct {
+	path     string
+	explicit []netip.AddrPort
+	timeout  time.Duration
+	total    time.Duration
+	log      *slog.Logger
+	config   atomic.Pointer[Config]
+	inFlight chan struct{}
+
+	reloadMu sync.Mutex // one reload, with its callbacks, at a time
+	follow   *follower  // nil without a file
+
+	subsMu  sync.Mutex
+	subs    map[int]func(Config)
+	nextSub int
+}
+
+// NewUpstream reads the resolv.conf at path and follows its changes until
+// Close. A file that doesn't exist yet is a file without servers. With an empty
+// path there is no file, only UpstreamOptions.Servers.
+func NewUpstream(path string, o UpstreamOptions) (*Upstream, error) {
+	if o.Timeout <= 0 {
+		o.Timeout = 4 * time.Second
+	}
+	if o.Total <= 0 {
+		o.Total = 12 * time.Second
+	}
+	if o.MaxInFlight <= 0 {
+		o.MaxInFlight = 2048
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if len(o.Servers) > maxServers {
+		o.Logger.Warn("only the first DNS servers are used", "used", maxServers, "given", len(o.Servers))
+		o.Servers = o.Servers[:maxServers]
+	}
+	for _, s := range o.Servers {
+		if !s.IsValid() || s.Port() == 0 {
+			return nil, fmt.Errorf("DNS server %q: not an address with a port", s)
+		}
+	}
+	u := &Upstream{
+		path:     path,
+		explicit: slices.Clone(o.Servers),
+		timeout:  o.Timeout,
+		total:    o.Total,
+		log:      o.Logger,
+		inFlight: make(chan struct{}, o.MaxInFlight),
+		subs:     make(map[int]func(Config)),
+	}
+	u.config.Store(&Config{Servers: u.explicit})
+	if path != "" {
+		if err := u.startFollowing(); err != nil {
+			return nil, err
+		}
+	}
+	return u, nil
+}
+
+// Close stops following the file. Exchanges under way, and later ones, go on
+// with what was last read. Not to be called from a subscriber.
+func (u *Upstream) Close() error {
+	if u.follow == nil {
+		return nil
+	}
+	return u.follow.close()
+}
+
+// Config returns what is in force.
+func (u *Upstream) Config() Config { return *u.config.Load() }
+
+// Subscribe has fn called after each change of the configuration, one call at
+// a time, the last one with the newest. It is not called with what is in force
+// already. cancel ends it; a call under way may still be going on then.
+func (u *Upstream) Subscribe(fn func(Config)) (cancel func()) {
+	u.subsMu.Lock()
+	defer u.subsMu.Unlock()
+	id := u.nextSub
+	u.nextSub++
+	u.subs[id] = fn
+	return func() {
+		u.subsMu.Lock()
+		defer u.subsMu.Unlock()
+		delete(u.subs, id)
+	}
+}
+
+// set puts a configuration in force and tells the subscribers. The caller
+// holds reloadMu.
+func (u *Upstream) set(c Config) {
+	if len(u.explicit) > 0 {
+		c.Servers = u.explicit
+	}
+	if c.equal(*u.config.Load()) {
+		return
+	}
+	u.config.Store(&c)
+	u.subsMu.Lock()
+	var fns []func(Config)
+	for i := range u.nextSub {
+		if fn := u.subs[i]; fn != nil {
+			fns = append(fns, fn)
+		}
+	}
+	u.subsMu.Unlock()
+	for _, fn := range fns {
+		fn(c)
+	}
+}
+
+// Exchange sends a query, as it is but for its id, to one server after the
+// other and returns the first useful reply, with the query's id. A server that
+// cannot be reached, doesn't answer in time, or answers SERVFAIL or REFUSED isn't
+// useful; if no other one is, the best such answer is returned. tcp tells that
+// the client came by TCP: a truncated reply is then asked for again over TCP, and
+// otherwise returned as it is.
+//
+// Errors: ErrNotAQuery, ErrNoServers, ErrBusy, ErrNoAnswer.
+func (u *Upstream) Exchange(ctx context.Context, query []byte, tcp bool) ([]byte, error) {
+	x := exchange{timeout: u.timeout, tcp: tcp}
+	if v := x.q.read(query); v != good {
+		return nil, ErrNotAQuery
+	}
+	u.checkFile()
+	servers := u.config.Load().Servers
+	if len(servers) == 0 {
+		return nil, fmt.Errorf("%w in %s: add a nameserver line", ErrNoServers, u.path)
+	}
+	select {
+	case u.inFlight <- struct{}{}:
+		defer func() { <-u.inFlight }()
+	default:
+		return nil, ErrBusy
+	}
+	ctx, cancel := context.WithTimeout(ctx, u.total)
+	defer cancel()
+
+	var best []byte
+	var failures []error
+	for _, server := range servers {
+		if ctx.Err() != nil {
+			break
+		}
+		reply, err := x.try(ctx, server)
+		if err != nil {
+			failures = append(failures, fmt.Errorf("%v: %w", server, err))
+			continue
+		}
+		switch rcodeOf(reply) {
+		case miekg.RcodeServerFailure:
+			// It tried; that says more than a refusal.
+			if best == nil || rcodeOf(best) == miekg.RcodeRefused {
+				best = reply
+			}
+		case miekg.RcodeRefused:
+			if best == nil {
+				best = reply
+			}
+		default:
+			return reply, nil
+		}
+	}
+	if best != nil {
+		return best, nil
+	}
+	return nil, fmt.Errorf("%w: %w", ErrNoAnswer, errors.Join(append(failures, ctx.Err())...))
+}
+
+func rcodeOf(msg []byte) int { return int(binary.BigEndian.Uint16(msg[2:]) & maskRcode) }
