@@ -243,6 +243,8 @@ func (g *Gateway) DialTCP(ctx context.Context, src, dst netip.AddrPort) (tcpip.E
 	entry, ch := waiter.NewChannelEntry(waiter.WritableEvents | waiter.EventHUp | waiter.EventErr)
 	wq.EventRegister(&entry)
 	defer wq.EventUnregister(&entry)
+	// One client may talk to several containers from one of its ports.
+	ep.SocketOptions().SetReuseAddress(true)
 	terr = ep.Bind(fullAddress(src))
 	if terr == nil {
 		terr = ep.Connect(fullAddress(dst))
@@ -256,7 +258,7 @@ func (g *Gateway) DialTCP(ctx context.Context, src, dst netip.AddrPort) (tcpip.E
 		}
 	}
 	if terr != nil {
-		ep.Close()
+		ep.Abort()
 		return nil, nil, errno.From(terr)
 	}
 	return ep, wq, nil

@@ -21,8 +21,10 @@ const maxFrame = buffer.MaxChunkSize
 // Queue is one queue of a Device.
 type Queue interface {
 	// ReadFrame waits for a frame, puts its virtio header into hdr and the
-	// frame into b, and says how long the frame is in bytes. After the device
-	// has been closed it returns os.ErrClosed or io.EOF.
+	// frame into b, and says how long the frame is in bytes. It returns
+	// io.ErrShortBuffer or io.ErrUnexpectedEOF for a frame that is lost, and
+	// another error, after which it is not called again, when the device is
+	// closed (os.ErrClosed, io.EOF) or gone.
 	ReadFrame(hdr *[vnet.Len]byte, b []byte) (int, error)
 	// WriteFrame writes one frame: its virtio header and its pieces, in
 	// order. It never waits; it may be called from many goroutines.
@@ -125,6 +127,10 @@ func (p *Port) read(queue int, q Queue) {
 			buf = in.view.AsSlice()
 		}
 		n, err := q.ReadFrame(&hdr, buf)
+		if errors.Is(err, io.ErrShortBuffer) || errors.Is(err, io.ErrUnexpectedEOF) {
+			p.stats.drops[DropMalformed].Add(1)
+			continue
+		}
 		if err != nil {
 			if !errors.Is(err, os.ErrClosed) && !errors.Is(err, io.EOF) {
 				p.net.log.Info("device is gone", "port", p.name, "error", err)

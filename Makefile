@@ -1,0 +1,79 @@
+# footbridge: what can be made. Works as root and as an ordinary user.
+#
+#   make deps    the programs that tests and the demo use (root installs them, others are told their names)
+#   make build   bin/footbridge
+#   make demo    containers on a user-space bridge, live
+#   make test    unit tests and the scripts of tests/
+#   make bench   iperf3 beside the kernel's bridge and slirp4netns
+#   make lint    gofmt, go vet and, where it is there, golangci-lint
+#   make fuzz    every fuzz target for FUZZTIME
+#   make clean
+
+SHELL   := /bin/bash
+GO      := $(shell command -v go || echo /usr/local/go/bin/go)
+MODULE  := github.com/footbridge-net/footbridge
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unreleased)
+COMMIT  := $(shell git rev-parse --short=12 HEAD 2>/dev/null)
+LDFLAGS := -s -w -X $(MODULE)/internal/buildinfo.version=$(VERSION) -X $(MODULE)/internal/buildinfo.commit=$(COMMIT)
+FUZZTIME ?= 10s
+BENCHTIME ?= 5s
+BENCHROUNDS ?= 3
+
+# go test looks for the go command when it builds the program under test.
+export PATH := $(dir $(GO)):$(PATH)
+
+.PHONY: all deps tun build demo test bench lint fuzz clean
+all: build
+
+# A command and the Debian package that it comes from.
+PROGRAMS := ip:iproute2 ping:iputils-ping curl:curl dig:dnsutils iperf3:iperf3 python3:python3 \
+	slirp4netns:slirp4netns newuidmap:uidmap ps:procps
+
+deps: tun
+	@missing=; for p in $(PROGRAMS); do \
+		PATH="$$PATH:/usr/sbin:/sbin" command -v "$${p%%:*}" >/dev/null || missing="$$missing $${p#*:}"; done; \
+	if [ -z "$$missing" ]; then echo "deps: all programs are there"; \
+	elif [ "$$(id -u)" = 0 ]; then \
+		echo "deps: installing$$missing"; \
+		apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $$missing; \
+	else echo "deps: missing:$$missing. Install them as root: apt-get install$$missing" >&2; exit 1; fi
+
+tun:
+	@if [ ! -e /dev/net/tun ] && [ "$$(id -u)" = 0 ]; then mkdir -p /dev/net && mknod /dev/net/tun c 10 200; fi; \
+	if [ ! -e /dev/net/tun ]; then echo "/dev/net/tun is missing. As root: modprobe tun" >&2; exit 1; fi; \
+	case "$$(stat -c %a /dev/net/tun)" in *[67]) ;; \
+	*) if [ "$$(id -u)" = 0 ]; then chmod 0666 /dev/net/tun; \
+	   else echo "/dev/net/tun is not open to everybody. As root: chmod 0666 /dev/net/tun" >&2; exit 1; fi;; esac
+
+build:
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/footbridge ./cmd/footbridge
+
+demo: tun build
+	@CGO_ENABLED=0 $(GO) build -trimpath -o bin/demo ./tests/demo
+	@FOOTBRIDGE_TEST_BINARY=$(CURDIR)/bin/footbridge bin/demo
+
+test: tun
+	$(GO) test ./...
+
+bench: tun build
+	@CGO_ENABLED=0 $(GO) build -trimpath -o bin/bench ./tests/bench
+	@FOOTBRIDGE_TEST_BINARY=$(CURDIR)/bin/footbridge bin/bench -time $(BENCHTIME) -rounds $(BENCHROUNDS)
+
+lint:
+	@unformatted=$$(gofmt -l $$(find . -name '*.go' -not -path './.*')); \
+	if [ -n "$$unformatted" ]; then echo "not formatted: $$unformatted" >&2; exit 1; fi
+	$(GO) vet ./...
+	@if $(GO) tool -n golangci-lint >/dev/null 2>&1; then $(GO) tool golangci-lint run; \
+	elif command -v golangci-lint >/dev/null; then golangci-lint run; \
+	else echo "lint: golangci-lint is not installed; gofmt and go vet only"; fi
+
+# Targets are found where they are written: func FuzzX in a _test.go file.
+fuzz:
+	@set -o pipefail; grep -rEo --include='*_test.go' '^func Fuzz[A-Za-z0-9_]*' . | sort | \
+	while IFS=: read -r file func; do \
+		echo "fuzz $$(dirname $$file) $${func#func } for $(FUZZTIME)"; \
+		$(GO) test -run '^$$' -fuzz "^$${func#func }\$$" -fuzztime $(FUZZTIME) "$$(dirname $$file)" || exit 1; \
+	done
+
+clean:
+	rm -rf bin

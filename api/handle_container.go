@@ -1,0 +1,223 @@
+package api
+
+import (
+	"encoding/json"
+	"net/http"
+	"strings"
+
+	"github.com/containerd/errdefs"
+	"github.com/moby/moby/api/types"
+	"github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/api/types/network"
+)
+
+// containerAnd returns the container's name in the path, and the query.
+func containerAnd(r *http.Request) (string, params, error) {
+	name, err := lookupName("container", r.PathValue("name"))
+	if err != nil {
+		return "", params{}, err
+	}
+	q, err := queryOf(r)
+	return name, q, err
+}
+
+func (s *Server) containerList(w http.ResponseWriter, r *http.Request) error {
+	q, err := queryOf(r)
+	if err != nil {
+		return err
+	}
+	o := ListOptions{All: q.boolean("all")}
+	limit, err := q.integer("limit")
+	if err != nil {
+		return err
+	}
+	if limit != nil {
+		o.Limit = max(*limit, 0)
+	}
+	if o.Filters, err = q.filters(); err != nil {
+		return err
+	}
+	list, err := s.backend.ContainerList(r.Context(), o)
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusOK, orEmpty(list))
+}
+
+func (s *Server) containerInspect(w http.ResponseWriter, r *http.Request) error {
+	name, _, err := containerAnd(r)
+	if err != nil {
+		return err
+	}
+	c, err := s.backend.ContainerInspect(r.Context(), name)
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusOK, c)
+}
+
+func (s *Server) containerCreate(w http.ResponseWriter, r *http.Request) error {
+	q, err := queryOf(r)
+	if err != nil {
+		return err
+	}
+	name := strings.TrimPrefix(q.Get("name"), "/")
+	if name != "" {
+		if err := checkNewName("container", name); err != nil {
+			return err
+		}
+	}
+	var req container.CreateRequest
+	if err := readJSON(w, r, &req); err != nil {
+		return err
+	}
+	if req.Config == nil {
+		return Errorf(errdefs.ErrInvalidArgument, "config cannot be empty in order to create a container")
+	}
+	if req.HostConfig == nil {
+		req.HostConfig = &container.HostConfig{}
+	}
+	if req.NetworkingConfig == nil {
+		req.NetworkingConfig = &network.NetworkingConfig{}
+	}
+	res, err := s.backend.ContainerCreate(r.Context(), name, req)
+	if err != nil {
+		return err
+	}
+	res.Warnings = orEmpty(res.Warnings)
+	return writeJSON(w, http.StatusCreated, res)
+}
+
+func (s *Server) containerStart(w http.ResponseWriter, r *http.Request) error {
+	name, _, err := containerAnd(r)
+	if err != nil {
+		return err
+	}
+	if err := s.backend.ContainerStart(r.Context(), name); err != nil {
+		return err
+	}
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+func (s *Server) containerStop(w http.ResponseWriter, r *http.Request) error {
+	name, q, err := containerAnd(r)
+	if err != nil {
+		return err
+	}
+	o := StopOptions{Signal: q.Get("signal")}
+	if o.Timeout, err = q.integer("t"); err != nil {
+		return err
+	}
+	if err := s.backend.ContainerStop(r.Context(), name, o); err != nil {
+		return err
+	}
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+func (s *Server) containerKill(w http.ResponseWriter, r *http.Request) error {
+	name, q, err := containerAnd(r)
+	if err != nil {
+		return err
+	}
+	if err := s.backend.ContainerKill(r.Context(), name, q.Get("signal")); err != nil {
+		return err
+	}
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+func (s *Server) containerRemove(w http.ResponseWriter, r *http.Request) error {
+	name, q, err := containerAnd(r)
+	if err != nil {
+		return err
+	}
+	if q.boolean("link") {
+		return Errorf(errdefs.ErrNotImplemented, "removing a link is not supported by footbridge: remove the container")
+	}
+	if err := s.backend.ContainerRemove(r.Context(), name, RemoveOptions{Force: q.boolean("force"), RemoveVolumes: q.boolean("v")}); err != nil {
+		return err
+	}
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+// containerWait sends its header as soon as the wait is registered, so that a
+// client may start the container then and miss nothing.
+func (s *Server) containerWait(w http.ResponseWriter, r *http.Request) error {
+	name, q, err := containerAnd(r)
+	if err != nil {
+		return err
+	}
+	condition := container.WaitCondition(q.Get("condition"))
+	switch condition {
+	case "":
+		condition = container.WaitConditionNotRunning
+	case container.WaitConditionNotRunning, container.WaitConditionNextExit, container.WaitConditionRemoved:
+	default:
+		return Errorf(errdefs.ErrInvalidArgument, "invalid condition: %q: use %s, %s or %s", printable(string(condition)),
+			container.WaitConditionNotRunning, container.WaitConditionNextExit, container.WaitConditionRemoved)
+	}
+	ctx, cancel := s.streamContext(r)
+	defer cancel()
+	result, err := s.backend.ContainerWait(ctx, name, condition)
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", types.MediaTypeJSON)
+	w.WriteHeader(http.StatusOK)
+	if http.NewResponseController(w).Flush() != nil {
+		return nil // the client is gone
+	}
+	select {
+	case res, ok := <-result:
+		if ok {
+			_ = json.NewEncoder(w).Encode(res)
+		}
+	case <-ctx.Done():
+	}
+	return nil
+}
+
+func (s *Server) containerResize(w http.ResponseWriter, r *http.Request) error {
+	name, q, err := containerAnd(r)
+	if err != nil {
+		return err
+	}
+	size, err := q.size()
+	if err != nil {
+		return err
+	}
+	if err := s.backend.ContainerResize(r.Context(), name, size); err != nil {
+		return err
+	}
+	w.WriteHeader(http.StatusOK)
+	return nil
+}
+
+func (s *Server) containerAttach(w http.ResponseWriter, r *http.Request) error {
+	name, q, err := containerAnd(r)
+	if err != nil {
+		return err
+	}
+	o := AttachOptions{
+		Stdin:      q.boolean("stdin"),
+		Stdout:     q.boolean("stdout"),
+		Stderr:     q.boolean("stderr"),
+		Logs:       q.boolean("logs"),
+		Stream:     q.boolean("stream"),
+		DetachKeys: q.Get("detachKeys"),
+	}
+	keys, err := ParseDetachKeys(o.DetachKeys)
+	if err != nil {
+		return err
+	}
+	// What follows the header on this connection is the process's input.
+	if r.ContentLength != 0 {
+		return Errorf(errdefs.ErrInvalidArgument, "attach takes no body: input is sent after the answer")
+	}
+	return s.hijack(w, r, keys, func(r *http.Request) (*Stream, error) {
+		return s.backend.ContainerAttach(r.Context(), name, o)
+	})
+}

@@ -1,0 +1,121 @@
+package api
+
+import (
+	"net/http"
+
+	"github.com/moby/moby/api/types/network"
+)
+
+func (s *Server) networkList(w http.ResponseWriter, r *http.Request) error {
+	q, err := queryOf(r)
+	if err != nil {
+		return err
+	}
+	filters, err := q.filters()
+	if err != nil {
+		return err
+	}
+	list, err := s.backend.NetworkList(r.Context(), filters)
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusOK, orEmpty(list))
+}
+
+func (s *Server) networkInspect(w http.ResponseWriter, r *http.Request) error {
+	name, err := lookupName("network", r.PathValue("name"))
+	if err != nil {
+		return err
+	}
+	q, err := queryOf(r)
+	if err != nil {
+		return err
+	}
+	nw, err := s.backend.NetworkInspect(r.Context(), name, NetworkInspectOptions{Verbose: q.boolean("verbose"), Scope: q.Get("scope")})
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusOK, nw)
+}
+
+func (s *Server) networkCreate(w http.ResponseWriter, r *http.Request) error {
+	var req network.CreateRequest
+	if err := readJSON(w, r, &req); err != nil {
+		return err
+	}
+	if err := checkNewName("network", req.Name); err != nil {
+		return err
+	}
+	res, err := s.backend.NetworkCreate(r.Context(), req)
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusCreated, res)
+}
+
+func (s *Server) networkRemove(w http.ResponseWriter, r *http.Request) error {
+	name, err := lookupName("network", r.PathValue("name"))
+	if err != nil {
+		return err
+	}
+	if err := s.backend.NetworkRemove(r.Context(), name); err != nil {
+		return err
+	}
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+func (s *Server) networksPrune(w http.ResponseWriter, r *http.Request) error {
+	q, err := queryOf(r)
+	if err != nil {
+		return err
+	}
+	filters, err := q.filters()
+	if err != nil {
+		return err
+	}
+	report, err := s.backend.NetworksPrune(r.Context(), filters)
+	if err != nil {
+		return err
+	}
+	report.NetworksDeleted = orEmpty(report.NetworksDeleted)
+	return writeJSON(w, http.StatusOK, report)
+}
+
+func (s *Server) networkConnect(w http.ResponseWriter, r *http.Request) error {
+	name, err := lookupName("network", r.PathValue("name"))
+	if err != nil {
+		return err
+	}
+	var req network.ConnectRequest
+	if err := readJSON(w, r, &req); err != nil {
+		return err
+	}
+	if req.Container, err = lookupName("container", req.Container); err != nil {
+		return err
+	}
+	if err := s.backend.NetworkConnect(r.Context(), name, req); err != nil {
+		return err
+	}
+	w.WriteHeader(http.StatusOK)
+	return nil
+}
+
+func (s *Server) networkDisconnect(w http.ResponseWriter, r *http.Request) error {
+	name, err := lookupName("network", r.PathValue("name"))
+	if err != nil {
+		return err
+	}
+	var req network.DisconnectRequest
+	if err := readJSON(w, r, &req); err != nil {
+		return err
+	}
+	if req.Container, err = lookupName("container", req.Container); err != nil {
+		return err
+	}
+	if err := s.backend.NetworkDisconnect(r.Context(), name, req); err != nil {
+		return err
+	}
+	w.WriteHeader(http.StatusOK)
+	return nil
+}

@@ -1,0 +1,65 @@
+// Package portfwd leads the outside to containers: a published port is a
+// listener on one of the host's addresses, and whatever arrives there is sent
+// on, through the network's gateway, to a port of one container.
+//
+//	                    host                    :            one network
+//	                                            :
+//	client ---SYN---> Listener (TCP) --accept---:--> Gateway.DialTCP(client, container) --> container
+//	       <==bytes==   fd    <==splice.Relay===:=>  netstack endpoint                 <==>
+//	                                            :
+//	client ---UDP---> Listener (UDP) -> flow ---:--> Gateway.SendUDP(shown, container) ---> container
+//	       <----------   sendmsg   <---- reply  :<-- Forwarder.HandleDatagram <------------
+//	                                  table
+//
+// # Who the container sees
+//
+// The client's own address and port: the gateway sends from any source, so
+// nothing is hidden behind an address of ours. Where that source is taken (the
+// same client port came by two of the host's addresses) only the port differs.
+// Where it cannot work, because the container would not answer it or would
+// answer somebody else, the container sees its gateway: clients on loopback,
+// link-local clients, clients of the other IP family, and addresses that belong
+// to the network itself (the function choose has the rules).
+//
+// An answer must come back by the gateway: a container on several networks has
+// to be published on the one that holds its default route.
+//
+// # What listens
+//
+// Exactly the address in [Mapping], never a wider one: IPv4 sockets for IPv4,
+// IPV6_V6ONLY for IPv6, so that 0.0.0.0 and [::] are two listeners and say so
+// in any list of sockets. A mapping leads to the container's address on its
+// network, so a service that the container keeps on its own loopback stays
+// there.
+//
+// # Limits
+//
+// Every table is bounded ([Limits]): connections that wait for the container,
+// connections, and UDP flows. TCP over a limit is reset, which tells the client
+// at once. A UDP flow over a limit takes the place of the one that was least
+// used among a few; if that client comes back it gets a flow with the same
+// source again, so it loses nothing, while refusing would let forged sources
+// shut a service off.
+//
+// # Lifetime
+//
+// The engine makes one [Registry] for the process and one [Forwarder] for each
+// network. Publish makes a [Listener]; closing it ends its connections and
+// flows, waits for them and frees the host's port. Closing the Forwarder closes
+// all of its Listeners. The Gateway must outlive the Forwarder.
+//
+// # Concurrency
+//
+// Everything exported may be called from any goroutine. A TCP Listener has one
+// goroutine that accepts and one for each connection (and those that
+// splice.Relay makes); a UDP Listener has one that reads. All of them wait on
+// the Go runtime's poller, none blocks a thread. HandleDatagram runs on the
+// goroutine that reads the container's frames: it takes a read lock and makes
+// one non-blocking system call. Flows have one timer for the Forwarder, which
+// is set only while there are flows.
+//
+// Locks, in the order in which they are taken: Registry.mu, Forwarder.mu
+// (listeners and both flow tables), tcpServer.mu. None is held during a dial or
+// Gateway.SendUDP. Forwarder.mu is held for reading while an answer is written to a host
+// socket, which is what keeps that socket open.
+package portfwd

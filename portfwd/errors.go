@@ -1,0 +1,103 @@
+package portfwd
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"strings"
+	"syscall"
+)
+
+// Errors of Publish and its relatives. The kernel's error number, where there
+// is one, is wrapped as well.
+var (
+	// ErrInUse says that another container or program has the host's port.
+	ErrInUse = errors.New("port is already allocated")
+	// ErrPrivileged says that the host's port is below the first that an
+	// ordinary user may bind.
+	ErrPrivileged = errors.New("permission denied")
+	// ErrNotLocal says that the address to listen at is not one of the host's.
+	ErrNotLocal = errors.New("cannot assign requested address")
+	// ErrMapping says that a Mapping makes no sense; nothing was tried.
+	ErrMapping = errors.New("invalid port mapping")
+	// ErrClosed says that the Forwarder was closed.
+	ErrClosed = errors.New("network is closing")
+)
+
+// explain turns a failed bind into what the user needs to know. r.mu is held.
+func (r *Registry) explain(m Mapping, err error) error {
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		owner, ok := r.owner(m.Proto, m.Host)
+		return &bindError{m, ErrInUse, err, inUseRemedy(m, owner, ok)}
+	case errors.Is(err, syscall.EACCES):
+		return &bindError{m, ErrPrivileged, err, privilegedRemedy(m.Host.Port(), unprivilegedStart())}
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		return &bindError{m, ErrNotLocal, err, m.Host.Addr().String() +
+			" is not an address of this host; choose one that `ip address` lists, or 0.0.0.0 or [::] for all"}
+	case errors.Is(err, syscall.EAFNOSUPPORT):
+		return &bindError{m, ErrNotLocal, err, family(m.Host.Addr()) + " is switched off on this host"}
+	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE):
+		return &bindError{m, err, err, "raise the limit of open files (`ulimit -n`) or publish fewer ports"}
+	}
+	return &bindError{m, err, err, ""}
+}
+
+// bindError has the words of Docker's message first, so that those who look
+// for it find it.
+type bindError struct {
+	mapping Mapping
+	kind    error // one of the sentinels, or cause
+	cause   error
+	remedy  string
+}
+
+func (e *bindError) Error() string {
+	s := fmt.Sprintf("Bind for %v failed: %v", e.mapping.Host, e.kind)
+	if e.remedy != "" {
+		s += ": " + e.remedy
+	}
+	return s
+}
+
+func (e *bindError) Unwrap() []error { return []error{e.kind, e.cause} }
+
+func inUseRemedy(m, owner Mapping, ours bool) string {
+	if ours {
+		return fmt.Sprintf("container %q has published %v/%s; unpublish it there or choose another host port",
+			owner.Owner, owner.Host, owner.Proto)
+	}
+	if m.Host.Port() == 0 {
+		return "the kernel has no free port left in net.ipv4.ip_local_port_range"
+	}
+	ss := "ss -ltnp"
+	if m.Proto == "udp" {
+		ss = "ss -lunp"
+	}
+	return fmt.Sprintf("a program outside footbridge has it; find it with `%s 'sport = :%d'` or choose another host port",
+		ss, m.Host.Port())
+}
+
+func privilegedRemedy(port uint16, start string) string {
+	return fmt.Sprintf("port %d is below net.ipv4.ip_unprivileged_port_start, which is %s; choose a host port from %s up, "+
+		"or let an administrator run `sysctl net.ipv4.ip_unprivileged_port_start=%d`", port, start, start, port)
+}
+
+// unprivilegedStart is the first port that an ordinary user may bind, as the
+// kernel writes it; 1024 where it cannot be read (before Linux 4.11 it was
+// fixed).
+func unprivilegedStart() string {
+	b, err := os.ReadFile("/proc/sys/net/ipv4/ip_unprivileged_port_start")
+	if err != nil {
+		return "1024"
+	}
+	return strings.TrimSpace(string(b))
+}
+
+func family(a netip.Addr) string {
+	if a.Is4() {
+		return "IPv4"
+	}
+	return "IPv6"
+}

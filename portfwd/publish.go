@@ -1,0 +1,109 @@
+package portfwd
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+)
+
+// randomTries bounds the search for a port that is free on several addresses.
+// The kernel proposes one that is free on the first; that another address has
+// it taken is rare, so a search that fails 32 times has another cause.
+const randomTries = 32
+
+// PublishAll publishes all of ms or none. Those whose Host has port 0 get one
+// port, the same for all of them, which the kernel chooses: this is how one
+// published port is had on 0.0.0.0 and [::].
+func (f *Forwarder) PublishAll(ms []Mapping) ([]*Listener, error) {
+	free := slices.IndexFunc(ms, func(m Mapping) bool { return m.Host.Port() == 0 })
+	if free < 0 {
+		return f.publishAt(ms, 0, nil, -1)
+	}
+	// Listeners on ports that are taken elsewhere stay until the end: the
+	// kernel would propose the same ports again (it tries odd ones first).
+	var rejected []*Listener
+	defer func() { closeAll(rejected) }()
+	var taken error
+	for range randomTries {
+		first, err := f.Publish(ms[free])
+		if err != nil {
+			return nil, cmp.Or(taken, err)
+		}
+		all, err := f.publishAt(ms, first.Addr().Port(), first, free)
+		if err == nil {
+			return all, nil
+		}
+		rejected = append(rejected, first)
+		if !errors.As(err, new(*proposalError)) {
+			return nil, err
+		}
+		taken = errors.Unwrap(err)
+	}
+	return nil, taken
+}
+
+// proposalError says that the port the kernel proposed is taken on another
+// address, so that the next may do.
+type proposalError struct{ error }
+
+func (e *proposalError) Unwrap() error { return e.error }
+
+// publishAt publishes ms, with port for those that have none. That at index
+// have is there already; it is not closed when another fails.
+func (f *Forwarder) publishAt(ms []Mapping, port uint16, first *Listener, have int) ([]*Listener, error) {
+	all := make([]*Listener, len(ms))
+	for i, m := range ms {
+		if i == have {
+			all[i] = first
+			continue
+		}
+		proposed := m.Host.Port() == 0
+		if proposed {
+			m.Host = netip.AddrPortFrom(m.Host.Addr(), port)
+		}
+		l, err := f.Publish(m)
+		if err != nil {
+			for j, l := range all[:i] {
+				if j != have {
+					l.Close()
+				}
+			}
+			if proposed && errors.Is(err, ErrInUse) {
+				err = &proposalError{err}
+			}
+			return nil, err
+		}
+		all[i] = l
+	}
+	return all, nil
+}
+
+// PublishRange publishes all of ms with the first port from first to last that
+// is free on all of their addresses; the ports in ms are not looked at. If none
+// is free the error is ErrInUse and names who has the last one.
+func (f *Forwarder) PublishRange(ms []Mapping, first, last uint16) ([]*Listener, error) {
+	if first == 0 || first > last {
+		return nil, fmt.Errorf("%w: ports %d-%d are not a range", ErrMapping, first, last)
+	}
+	var err error
+	for port := int(first); port <= int(last); port++ {
+		try := make([]Mapping, len(ms))
+		for i, m := range ms {
+			m.Host = netip.AddrPortFrom(m.Host.Addr(), uint16(port))
+			try[i] = m
+		}
+		var all []*Listener
+		if all, err = f.PublishAll(try); !errors.Is(err, ErrInUse) {
+			return all, err
+		}
+	}
+	return nil, fmt.Errorf("no port from %d to %d is free: %w", first, last, err)
+}
+
+func closeAll(all []*Listener) {
+	for _, l := range all {
+		l.Close()
+	}
+}

@@ -1,0 +1,301 @@
+package portfwd
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"runtime"
+	"strings"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+var to80 = netip.AddrPortFrom(container4, 80)
+
+func mapping(proto, host string) Mapping {
+	return Mapping{Proto: proto, Host: netip.MustParseAddrPort(host), Container: to80, Owner: "second"}
+}
+
+// twoForwarders are of two networks, with one registry.
+func twoForwarders(t *testing.T) (a, b *Forwarder) {
+	r := NewRegistry()
+	a = New(Options{Gateway: &testGateway{}, Registry: r})
+	b = New(Options{Gateway: &testGateway{}, Registry: r})
+	t.Cleanup(func() { a.Close(); b.Close() })
+	return a, b
+}
+
+func TestTakenPortNamesItsOwner(t *testing.T) {
+	for _, proto := range []string{"tcp", "udp"} {
+		for _, c := range []struct{ first, second string }{
+			{"0.0.0.0", "0.0.0.0"},
+			{"0.0.0.0", "127.0.0.1"}, // the kernel says no to either order
+			{"127.0.0.1", "0.0.0.0"},
+			{"127.0.0.2", "127.0.0.2"},
+			{"::", "::1"},
+			{"::1", "::"},
+			{"127.0.0.1", "::ffff:127.0.0.1"},
+		} {
+			t.Run(proto+" "+c.first+" and "+c.second, func(t *testing.T) {
+				a, b := twoForwarders(t)
+				first, err := a.Publish(Mapping{Proto: proto, Host: netip.AddrPortFrom(netip.MustParseAddr(c.first), 0), Container: to80, Owner: "web"})
+				if err != nil {
+					t.Fatal(err)
+				}
+				m := mapping(proto, "1.1.1.1:1")
+				m.Host = at(c.second, first)
+				_, err = b.Publish(m)
+				if !errors.Is(err, ErrInUse) || !errors.Is(err, syscall.EADDRINUSE) {
+					t.Fatalf("got %v, want ErrInUse", err)
+				}
+				want := fmt.Sprintf("Bind for %v failed: port is already allocated: container \"web\" has published %v/%s; "+
+					"unpublish it there or choose another host port", unmap(m.Host), first.Addr(), proto)
+				if err.Error() != want {
+					t.Errorf("got  %s\nwant %s", err, want)
+				}
+				first.Close()
+				if _, err := b.Publish(m); err != nil {
+					t.Errorf("after the owner closed: %v", err)
+				}
+			})
+		}
+	}
+}
+
+func TestPortsThatDoNotExcludeEachOther(t *testing.T) {
+	a, b := twoForwarders(t)
+	first, err := a.Publish(mapping("tcp", "0.0.0.0:0"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	port := first.Addr().Port()
+	for _, m := range []Mapping{mapping("udp", "0.0.0.0:0"), mapping("tcp", "[::]:0")} {
+		m.Host = netip.AddrPortFrom(m.Host.Addr(), port)
+		if _, err := b.Publish(m); err != nil {
+			t.Error(err)
+		}
+	}
+	one, err := a.Publish(mapping("tcp", "127.0.0.1:0"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	two := mapping("tcp", "127.0.0.2:1")
+	two.Host = at("127.0.0.2", one)
+	if _, err := b.Publish(two); err != nil {
+		t.Error("another loopback address:", err)
+	}
+}
+
+func TestForeignProgramHasThePort(t *testing.T) {
+	f, _ := twoForwarders(t)
+	l, err := net.Listen("tcp4", "0.0.0.0:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	u, err := net.ListenPacket("udp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer u.Close()
+	for _, c := range []struct {
+		m  Mapping
+		ss string
+	}{
+		{mapping("tcp", l.Addr().String()), "ss -ltnp"},
+		{mapping("udp", u.LocalAddr().String()), "ss -lunp"},
+	} {
+		_, err := f.Publish(c.m)
+		want := fmt.Sprintf("Bind for %v failed: port is already allocated: a program outside footbridge has it; find it with `%s 'sport = :%d'` or choose another host port",
+			c.m.Host, c.ss, c.m.Host.Port())
+		if !errors.Is(err, ErrInUse) || err.Error() != want {
+			t.Errorf("got  %v\nwant %s", err, want)
+		}
+	}
+}
+
+func TestPrivilegedPort(t *testing.T) {
+	f, _ := twoForwarders(t)
+	// An ordinary user has no capabilities; in its own namespace the test has.
+	// This goroutine's thread ends with it.
+	done := make(chan error)
+	go func() {
+		runtime.LockOSThread()
+		var none [2]unix.CapUserData
+		head := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+		if err := unix.Capset(&head, &none[0]); err != nil {
+			done <- err
+			return
+		}
+		_, err := f.Publish(mapping("tcp", "0.0.0.0:80"))
+		done <- err
+	}()
+	err := <-done
+	b, _ := os.ReadFile("/proc/sys/net/ipv4/ip_unprivileged_port_start")
+	start := strings.TrimSpace(string(b))
+	want := fmt.Sprintf("Bind for 0.0.0.0:80 failed: permission denied: port 80 is below net.ipv4.ip_unprivileged_port_start, which is %s; "+
+		"choose a host port from %s up, or let an administrator run `sysctl net.ipv4.ip_unprivileged_port_start=80`", start, start)
+	if !errors.Is(err, ErrPrivileged) || !errors.Is(err, syscall.EACCES) || err.Error() != want {
+		t.Errorf("got  %v\nwant %s", err, want)
+	}
+}
+
+func TestAddressOfAnotherHost(t *testing.T) {
+	f, _ := twoForwarders(t)
+	for _, host := range []string{"203.0.113.1:8000", "[2001:db8:ffff::1]:8000", "[fe80::1%nosuch0]:8000"} {
+		_, err := f.Publish(mapping("tcp", host))
+		if !errors.Is(err, ErrNotLocal) || !errors.Is(err, syscall.EADDRNOTAVAIL) || !strings.Contains(err.Error(), "is not an address of this host") {
+			t.Errorf("%s: %v", host, err)
+		}
+	}
+}
+
+func TestMappingsWithoutSense(t *testing.T) {
+	f := New(Options{Gateway: &testGateway{}, Subnets: subnets})
+	defer f.Close()
+	good := mapping("tcp", "127.0.0.1:0")
+	for want, change := range map[string]func(*Mapping){
+		`protocol "sctp"`:        func(m *Mapping) { m.Proto = "sctp" },
+		"no address to listen":   func(m *Mapping) { m.Host = netip.AddrPort{} },
+		"must be unicast":        func(m *Mapping) { m.Host = netip.MustParseAddrPort("224.0.0.1:80") },
+		"container's address on": func(m *Mapping) { m.Container = netip.MustParseAddrPort("127.0.0.1:80") },
+		"container's port":       func(m *Mapping) { m.Container = netip.AddrPortFrom(container4, 0) },
+		"outside of the network": func(m *Mapping) { m.Container = netip.MustParseAddrPort("10.0.1.2:80") },
+	} {
+		m := good
+		change(&m)
+		if l, err := f.Publish(m); !errors.Is(err, ErrMapping) || !strings.Contains(err.Error(), want) {
+			t.Errorf("%+v: %v, %v, want an error with %q", m, l, err, want)
+		}
+	}
+	if _, err := f.Publish(good); err != nil {
+		t.Error(err)
+	}
+	v4only := New(Options{Gateway: oneGateway{&testGateway{}, gw4}})
+	defer v4only.Close()
+	good.Container = netip.AddrPortFrom(container6, 80)
+	if _, err := v4only.Publish(good); !errors.Is(err, ErrMapping) || !strings.Contains(err.Error(), "no IPv6 gateway") {
+		t.Errorf("IPv6 container without IPv6 gateway: %v", err)
+	}
+}
+
+type oneGateway struct {
+	*testGateway
+	addr netip.Addr
+}
+
+func (g oneGateway) Addrs() []netip.Addr { return []netip.Addr{g.addr} }
+
+func TestPublishAllTakesOnePortForAll(t *testing.T) {
+	f, _ := twoForwarders(t)
+	all, err := f.PublishAll([]Mapping{mapping("udp", "127.0.0.9:4242"), mapping("tcp", "0.0.0.0:0"), mapping("tcp", "[::]:0"), mapping("udp", "0.0.0.0:0")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	port := all[1].Addr().Port()
+	for i, want := range []string{"127.0.0.9:4242", fmt.Sprintf("0.0.0.0:%d", port), fmt.Sprintf("[::]:%d", port), fmt.Sprintf("0.0.0.0:%d", port)} {
+		if got := all[i].Addr().String(); got != want {
+			t.Errorf("listener %d at %s, want %s", i, got, want)
+		}
+	}
+}
+
+func TestPublishAllIsAllOrNothing(t *testing.T) {
+	f, other := twoForwarders(t)
+	taken, err := other.Publish(Mapping{Proto: "tcp", Host: netip.MustParseAddrPort("127.0.0.1:0"), Container: to80, Owner: "web"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = f.PublishAll([]Mapping{mapping("tcp", "127.0.0.2:0"), mapping("tcp", taken.Addr().String())})
+	if !errors.Is(err, ErrInUse) || !strings.Contains(err.Error(), `"web"`) {
+		t.Errorf("got %v, want ErrInUse of web", err)
+	}
+	if n := len(f.Listeners()); n != 0 {
+		t.Errorf("%d listeners left behind", n)
+	}
+}
+
+func TestPublishAllTriesOtherRandomPorts(t *testing.T) {
+	f, other := twoForwarders(t)
+	// Of the four ports that the kernel may choose from, all but one are taken
+	// at the second address.
+	const sysctl = "/proc/sys/net/ipv4/ip_local_port_range"
+	was, err := os.ReadFile(sysctl)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(sysctl, []byte("40000 40003"), 0); err != nil {
+		t.Fatal(err)
+	}
+	defer os.WriteFile(sysctl, was, 0)
+	for _, port := range []int{40000, 40001, 40003} {
+		if _, err := other.Publish(mapping("tcp", fmt.Sprintf("127.0.0.2:%d", port))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	all, err := f.PublishAll([]Mapping{mapping("tcp", "127.0.0.1:0"), mapping("tcp", "127.0.0.2:0")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p, q := all[0].Addr().Port(), all[1].Addr().Port(); p != 40002 || q != 40002 {
+		t.Errorf("ports %d and %d, want 40002", p, q)
+	}
+	closeAll(all)
+	if _, err := other.Publish(mapping("tcp", "127.0.0.2:40002")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.PublishAll([]Mapping{mapping("tcp", "127.0.0.1:0"), mapping("tcp", "127.0.0.2:0")}); !errors.Is(err, ErrInUse) {
+		t.Errorf("with all ports taken: %v, want ErrInUse", err)
+	}
+	if n := len(f.Listeners()); n != 0 {
+		t.Errorf("%d listeners left behind", n)
+	}
+}
+
+func TestPublishRangeTakesTheFirstFreePort(t *testing.T) {
+	f, other := twoForwarders(t)
+	ms := []Mapping{mapping("tcp", "127.0.0.1:0"), mapping("tcp", "127.0.0.2:0")}
+	if _, err := other.Publish(Mapping{Proto: "tcp", Host: netip.MustParseAddrPort("127.0.0.2:28000"), Container: to80, Owner: "web"}); err != nil {
+		t.Fatal(err)
+	}
+	all, err := f.PublishRange(ms, 28000, 28001)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if all[0].Addr().Port() != 28001 || all[1].Addr().Port() != 28001 {
+		t.Errorf("got %v and %v", all[0].Addr(), all[1].Addr())
+	}
+	_, err = f.PublishRange(ms, 28000, 28001)
+	if !errors.Is(err, ErrInUse) || !strings.Contains(err.Error(), "no port from 28000 to 28001 is free") || !strings.Contains(err.Error(), `"second"`) {
+		t.Errorf("got %v", err)
+	}
+	for _, r := range [][2]uint16{{0, 5}, {6, 5}} {
+		if _, err := f.PublishRange(ms, r[0], r[1]); !errors.Is(err, ErrMapping) {
+			t.Errorf("range %v: %v", r, err)
+		}
+	}
+	if _, err := f.PublishRange(ms[:1], 65535, 65535); err != nil {
+		t.Error("the last port:", err)
+	}
+}
+
+func TestClosedForwarderPublishesNothing(t *testing.T) {
+	f, other := twoForwarders(t)
+	l, err := f.Publish(mapping("tcp", "127.0.0.1:0"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.Close()
+	for _, proto := range []string{"tcp", "udp"} {
+		if _, err := f.Publish(mapping(proto, l.Addr().String())); !errors.Is(err, ErrClosed) {
+			t.Errorf("%s: %v, want ErrClosed", proto, err)
+		}
+	}
+	if _, err := other.Publish(mapping("tcp", l.Addr().String())); err != nil {
+		t.Error("a closed forwarder keeps its port:", err)
+	}
+}

@@ -1,0 +1,172 @@
+package portfwd
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"strconv"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// socket is a bound host socket on the runtime's poller. The net package is not
+// used: its listeners give no readiness (SyscallConn().Read of a TCPListener is
+// EINVAL), and a connection needs no net.Conn around it.
+type socket struct {
+	file *os.File
+	raw  syscall.RawConn
+	fd   int
+	addr netip.AddrPort // with the real port
+}
+
+// backlog is Linux's default of net.core.somaxconn since 5.4; the kernel lowers
+// it to the sysctl's value.
+const backlog = unix.SOMAXCONN
+
+// listenTCP listens at exactly m.Host.
+func listenTCP(m Mapping) (*socket, error) {
+	return bind(m.Host, unix.SOCK_STREAM, func(fd int) error {
+		return setAll(fd,
+			// As everywhere: without it a port stays taken for a minute by
+			// connections in TIME_WAIT. Two listeners still exclude each other.
+			option{unix.SOL_SOCKET, unix.SO_REUSEADDR, 1},
+			// What follows is inherited by accepted sockets. The container's
+			// stack has decided what to send when; Nagle would delay it again.
+			option{unix.IPPROTO_TCP, unix.TCP_NODELAY, 1},
+			// A client that vanished is found after 120 + 4*30 s; without, its
+			// connection and file descriptor would stay for ever.
+			option{unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1},
+			option{unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, 120},
+			option{unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, 30},
+			option{unix.IPPROTO_TCP, unix.TCP_KEEPCNT, 4},
+		)
+	})
+}
+
+// listenUDP binds exactly m.Host, with the address that a client used given
+// beside each datagram. There is no SO_REUSEADDR: for UDP it would let another
+// program of the user take the port over.
+func listenUDP(m Mapping) (*socket, error) {
+	return bind(m.Host, unix.SOCK_DGRAM, func(fd int) error {
+		pktinfo := option{unix.IPPROTO_IP, unix.IP_PKTINFO, 1}
+		if m.Host.Addr().Is6() {
+			pktinfo = option{unix.IPPROTO_IPV6, unix.IPV6_RECVPKTINFO, 1}
+		}
+		// Several datagrams in one system call where the kernel has them
+		// together; Linux before 5.0 does not know it and need not.
+		_ = unix.SetsockoptInt(fd, unix.SOL_UDP, unix.UDP_GRO, 1)
+		// Room for bursts, as far as net.core.rmem_max allows: the default
+		// 208 KiB is some 90 small datagrams, lost when a reader sleeps 1 ms.
+		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, 2<<20)
+		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, 2<<20)
+		return setAll(fd, pktinfo)
+	})
+}
+
+func bind(host netip.AddrPort, kind int, prepare func(fd int) error) (*socket, error) {
+	domain := unix.AF_INET
+	if host.Addr().Is6() {
+		domain = unix.AF_INET6
+	}
+	fd, err := unix.Socket(domain, kind|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, os.NewSyscallError("socket", err)
+	}
+	s, err := bindFD(fd, host, kind, prepare)
+	if err != nil {
+		unix.Close(fd)
+		return nil, err
+	}
+	return s, nil
+}
+
+func bindFD(fd int, host netip.AddrPort, kind int, prepare func(fd int) error) (*socket, error) {
+	if host.Addr().Is6() {
+		if err := setAll(fd, option{unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, 1}); err != nil {
+			return nil, err
+		}
+	}
+	if err := prepare(fd); err != nil {
+		return nil, err
+	}
+	sa, err := sockaddr(host)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Bind(fd, sa); err != nil {
+		return nil, os.NewSyscallError("bind", err)
+	}
+	// With SO_REUSEADDR two sockets can be bound to one port; only one listens.
+	if kind == unix.SOCK_STREAM {
+		if err := unix.Listen(fd, backlog); err != nil {
+			return nil, os.NewSyscallError("listen", err)
+		}
+	}
+	local, err := unix.Getsockname(fd)
+	if err != nil {
+		return nil, os.NewSyscallError("getsockname", err)
+	}
+	s := &socket{fd: fd, addr: netip.AddrPortFrom(host.Addr(), addrPort(local).Port())}
+	s.file = os.NewFile(uintptr(fd), "published "+s.addr.String())
+	s.raw, err = s.file.SyscallConn()
+	return s, err
+}
+
+type option struct{ level, name, value int }
+
+func setAll(fd int, options ...option) error {
+	for _, o := range options {
+		if err := unix.SetsockoptInt(fd, o.level, o.name, o.value); err != nil {
+			return os.NewSyscallError("setsockopt "+strconv.Itoa(o.level)+"/"+strconv.Itoa(o.name), err)
+		}
+	}
+	return nil
+}
+
+func sockaddr(a netip.AddrPort) (unix.Sockaddr, error) {
+	if a.Addr().Is4() {
+		return &unix.SockaddrInet4{Addr: a.Addr().As4(), Port: int(a.Port())}, nil
+	}
+	zone, err := zoneID(a.Addr().Zone())
+	return &unix.SockaddrInet6{Addr: a.Addr().As16(), Port: int(a.Port()), ZoneId: zone}, err
+}
+
+// zoneID is the interface index that a zone names, 0 for none.
+func zoneID(zone string) (uint32, error) {
+	if zone == "" {
+		return 0, nil
+	}
+	if n, err := strconv.ParseUint(zone, 10, 31); err == nil {
+		return uint32(n), nil
+	}
+	i, err := net.InterfaceByName(zone)
+	if err != nil {
+		return 0, fmt.Errorf("zone %q: %w", zone, unix.EADDRNOTAVAIL)
+	}
+	return uint32(i.Index), nil
+}
+
+// addrPort gives a socket's address, IPv4-mapped ones as IPv4. The zone of a
+// link-local address is its interface's number.
+func addrPort(sa unix.Sockaddr) netip.AddrPort {
+	switch sa := sa.(type) {
+	case *unix.SockaddrInet4:
+		return netip.AddrPortFrom(netip.AddrFrom4(sa.Addr), uint16(sa.Port))
+	case *unix.SockaddrInet6:
+		a := netip.AddrFrom16(sa.Addr).Unmap()
+		if sa.ZoneId != 0 && a.Is6() {
+			a = a.WithZone(strconv.Itoa(int(sa.ZoneId)))
+		}
+		return netip.AddrPortFrom(a, uint16(sa.Port))
+	}
+	return netip.AddrPort{}
+}
+
+// reset closes a connection with RST, so that the client learns of a failure
+// as such instead of an end of data.
+func reset(fd int) {
+	_ = unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1, Linger: 0})
+	unix.Close(fd)
+}

@@ -1,0 +1,458 @@
+package tap
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/footbridge-net/footbridge/tap/internal/nsexec"
+)
+
+func TestAttachMakesTheInterfaceThatIsAsked(t *testing.T) {
+	w, ns := newWorld(t, 0)
+	o := testLink()
+	o.MTU, o.TxQueueLen, o.Queues = 1400, 512, 2
+	o.Sysctls = map[string]string{"net.ipv4.conf.IFNAME.log_martians": "1", "net/ipv6/conf/eth0/hop_limit": "33"}
+	d := mustAttach(t, ns, o)
+
+	v := viewLink(t, w, "eth0")
+	if v.Address != "02:42:0a:09:00:02" || d.MAC() != testMAC {
+		t.Errorf("MAC %s and %x, want %x", v.Address, d.MAC(), testMAC)
+	}
+	if v.MTU != 1400 || v.Qlen != 512 || v.Ifindex != d.Index() {
+		t.Errorf("MTU %d, queue length %d, index %d; want 1400, 512, %d", v.MTU, v.Qlen, v.Ifindex, d.Index())
+	}
+	if !slices.Contains(v.Flags, "UP") || !slices.Contains(v.Flags, "LOWER_UP") || v.State != "UP" {
+		t.Errorf("flags %q, state %s; want up with carrier", v.Flags, v.State)
+	}
+	if got, want := v.addresses(), []string{"10.9.0.2/24", "fd00:9::2/64"}; !slices.Equal(got, want) {
+		t.Errorf("addresses %q, want %q", got, want)
+	}
+	if got := defaultRoutes(t, w, "-4"); !slices.Equal(got, []string{"10.9.0.1 dev eth0"}) {
+		t.Errorf("default routes %q", got)
+	}
+	if got := defaultRoutes(t, w, "-6"); !slices.Equal(got, []string{"fd00:9::1 dev eth0"}) {
+		t.Errorf("IPv6 default routes %q", got)
+	}
+	for _, line := range []string{"10.9.0.1 dev eth0 lladdr 02:42:0a:09:00:01 PERMANENT", "fd00:9::1 dev eth0 lladdr 02:42:0a:09:00:01 PERMANENT"} {
+		if got := w.Run("ip", "neigh"); !strings.Contains(got, line) {
+			t.Errorf("neighbours are\n%swithout %q", got, line)
+		}
+	}
+	for name, want := range map[string]string{
+		"net/ipv6/conf/eth0/accept_ra":        "0",
+		"net/ipv6/conf/eth0/accept_redirects": "0",
+		"net/ipv6/conf/eth0/disable_ipv6":     "0",
+		"net/ipv4/conf/eth0/accept_redirects": "0",
+		"net/ipv4/conf/eth0/log_martians":     "1",
+		"net/ipv6/conf/eth0/hop_limit":        "33",
+	} {
+		if got := w.MustCall("sysctl", name); got != want {
+			t.Errorf("%s = %s, want %s", name, got, want)
+		}
+	}
+	if lo := viewLink(t, w, "lo"); !slices.Contains(lo.Flags, "UP") {
+		t.Errorf("lo has flags %q, want UP", lo.Flags)
+	}
+	if !d.Created() || len(d.Queues()) != 2 || d.Name() != "eth0" {
+		t.Errorf("created %v, %d queues, name %q", d.Created(), len(d.Queues()), d.Name())
+	}
+	f := d.Features()
+	if !f.VirtioHeader || !f.MultiQueue || !f.Checksum || !f.TSO || f.USO != kernelAtLeast(t, 6, 2) {
+		t.Errorf("features %+v; USO is in Linux 6.2", f)
+	}
+}
+
+func TestAttachWorksForAnOrdinaryUIDOfTheNamespace(t *testing.T) {
+	w, ns := newWorld(t, 1000)
+	mustAttach(t, ns, testLink())
+	if got := viewLink(t, w, "eth0").addresses(); len(got) != 2 {
+		t.Errorf("addresses %q", got)
+	}
+}
+
+func TestAttachByNsenter(t *testing.T) {
+	w, ns := newWorld(t, 0)
+	o, err := testLink().complete()
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := attach(testContext(t), ns, o, []nsexec.Method{nsexec.Nsenter})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	if d.Method() != "nsenter" || len(viewLink(t, w, "eth0").addresses()) != 2 {
+		t.Errorf("method %s, interface %+v", d.Method(), viewLink(t, w, "eth0"))
+	}
+}
+
+func TestNoIPv6WhereItIsDisabled(t *testing.T) {
+	w, ns := newWorld(t, 0)
+	o := LinkOptions{Name: "eth0", Addresses: prefixes("10.9.0.2/24"), Gateway4: gateway4, DisableIPv6: true}
+	d := mustAttach(t, ns, o)
+	if got := w.MustCall("sysctl", "net/ipv6/conf/eth0/disable_ipv6"); got != "1" {
+		t.Errorf("disable_ipv6 = %s, want 1", got)
+	}
+	if v := viewLink(t, w, "eth0"); v.hasLinkLocal() || !slices.Equal(v.addresses(), []string{"10.9.0.2/24"}) {
+		t.Errorf("addresses %+v, want 10.9.0.2/24 alone", v.AddrInfo)
+	}
+	d.Close()
+
+	// The other way round, on the same device, and back.
+	d = mustAttach(t, ns, testLink())
+	if got := viewLink(t, w, "eth0").addresses(); !slices.Equal(got, []string{"10.9.0.2/24", "fd00:9::2/64"}) {
+		t.Errorf("addresses %q after IPv6 was allowed", got)
+	}
+	d.Close()
+	mustAttach(t, ns, o)
+	if v := viewLink(t, w, "eth0"); v.hasLinkLocal() || len(v.AddrInfo) != 1 {
+		t.Errorf("addresses %+v after IPv6 was disabled again", v.AddrInfo)
+	}
+}
+
+func TestADeviceOutlivesItsHolder(t *testing.T) {
+	w, ns := newWorld(t, 0)
+	d := mustAttach(t, ns, testLink())
+	index := d.Index()
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
+	v := viewLink(t, w, "eth0")
+	if !slices.Equal(v.addresses(), []string{"10.9.0.2/24", "fd00:9::2/64"}) || slices.Contains(v.Flags, "LOWER_UP") {
+		t.Errorf("after Close: addresses %q, flags %q; want the same addresses, no carrier", v.addresses(), v.Flags)
+	}
+
+	d = mustAttach(t, ns, testLink())
+	if d.Created() || d.Index() != index {
+		t.Errorf("created %v, index %d; want the device with index %d again", d.Created(), d.Index(), index)
+	}
+	v = viewLink(t, w, "eth0")
+	if !slices.Contains(v.Flags, "LOWER_UP") || len(v.addresses()) != 2 {
+		t.Errorf("attached again: %+v", v)
+	}
+	if got := defaultRoutes(t, w, "-6"); len(got) != 1 {
+		t.Errorf("IPv6 default routes %q", got)
+	}
+}
+
+func TestAttachAgainMakesWhatIsAskedThen(t *testing.T) {
+	w, ns := newWorld(t, 0)
+	mustAttach(t, ns, testLink()).Close()
+	w.Run("ip", "addr", "add", "10.9.0.77/24", "dev", "eth0") // a secondary address of the subnet
+
+	o := LinkOptions{
+		Name: "eth0", MAC: gatewayMAC, MTU: 9000, Queues: 3,
+		Addresses: prefixes("10.9.0.77/24", "10.8.0.3/16", "fd00:8::3/64"),
+		Gateway4:  netip.MustParseAddr("10.8.0.1"),
+	}
+	mustAttach(t, ns, o)
+	v := viewLink(t, w, "eth0")
+	if v.MTU != 9000 || v.Address != "02:42:0a:09:00:01" {
+		t.Errorf("MTU %d, MAC %s", v.MTU, v.Address)
+	}
+	if got, want := v.addresses(), []string{"10.8.0.3/16", "10.9.0.77/24", "fd00:8::3/64"}; !slices.Equal(got, want) {
+		t.Errorf("addresses %q, want %q", got, want)
+	}
+	if got := defaultRoutes(t, w, "-4"); !slices.Equal(got, []string{"10.8.0.1 dev eth0"}) {
+		t.Errorf("default routes %q", got)
+	}
+	if got := defaultRoutes(t, w, "-6"); len(got) != 0 {
+		t.Errorf("IPv6 default routes %q, want none", got)
+	}
+}
+
+func TestAnInterfaceThatWasTakenDownComesUp(t *testing.T) {
+	w, ns := newWorld(t, 0)
+	mustAttach(t, ns, testLink()).Close()
+	w.Run("ip", "link", "set", "eth0", "down")
+	mustAttach(t, ns, testLink())
+	if v := viewLink(t, w, "eth0"); v.State != "UP" || len(v.addresses()) != 2 {
+		t.Errorf("state %s, addresses %q", v.State, v.addresses())
+	}
+	if got := defaultRoutes(t, w, "-4"); len(got) != 1 {
+		t.Errorf("default routes %q", got)
+	}
+}
+
+func TestTheDefaultRouteMovesToAnotherInterface(t *testing.T) {
+	w, ns := newWorld(t, 0)
+	mustAttach(t, ns, testLink())
+	mustAttach(t, ns, LinkOptions{
+		Name: "eth1", Addresses: prefixes("10.8.0.2/24", "fd00:8::2/64"),
+		Gateway4: netip.MustParseAddr("10.8.0.1"), Gateway6: netip.MustParseAddr("fd00:8::1"),
+	})
+	if got := defaultRoutes(t, w, "-4"); !slices.Equal(got, []string{"10.8.0.1 dev eth1"}) {
+		t.Errorf("default routes %q", got)
+	}
+	if got := defaultRoutes(t, w, "-6"); !slices.Equal(got, []string{"fd00:8::1 dev eth1"}) {
+		t.Errorf("IPv6 default routes %q", got)
+	}
+}
+
+func TestAGatewayOutsideTheSubnetIsOnLink(t *testing.T) {
+	w, ns := newWorld(t, 0)
+	o := testLink()
+	o.Addresses = prefixes("10.9.0.2/32", "fd00:9::2/128")
+	mustAttach(t, ns, o)
+	if got := defaultRoutes(t, w, "-4"); len(got) != 1 {
+		t.Errorf("default routes %q", got)
+	}
+	if got := defaultRoutes(t, w, "-6"); len(got) != 1 {
+		t.Errorf("IPv6 default routes %q", got)
+	}
+}
+
+func TestAttachRefusesADeviceThatIsHeld(t *testing.T) {
+	_, ns := newWorld(t, 0)
+	d := mustAttach(t, ns, testLink())
+	if _, err := Attach(testContext(t), ns, testLink()); !errors.Is(err, ErrBusy) {
+		t.Errorf("Attach while it is held: %v, want ErrBusy", err)
+	}
+	d.Close()
+	mustAttach(t, ns, testLink())
+}
+
+func TestAttachRefusesAnotherKindOfDevice(t *testing.T) {
+	for _, make := range [][]string{
+		{"ip", "link", "add", "eth0", "type", "bridge"},
+		{"ip", "link", "add", "eth0", "type", "veth", "peer", "name", "other"},
+		{"ip", "tuntap", "add", "eth0", "mode", "tun"},
+		{"ip", "tuntap", "add", "eth0", "mode", "tap"}, // one queue only
+	} {
+		w, ns := newWorld(t, 0)
+		w.Run(make...)
+		if _, err := Attach(testContext(t), ns, testLink()); !errors.Is(err, ErrNameTaken) {
+			t.Errorf("Attach after %q: %v, want ErrNameTaken", make, err)
+		}
+		if v := viewLink(t, w, "eth0"); len(v.AddrInfo) != 0 {
+			t.Errorf("%q: the device was changed: %+v", make, v)
+		}
+		w.End()
+	}
+}
+
+func TestAFailedAttachLeavesNothing(t *testing.T) {
+	w, ns := newWorld(t, 0)
+	o := testLink()
+	o.Sysctls = map[string]string{"net.ipv4.conf.eth0.no_such_thing": "1"}
+	before := openFDs(t)
+	_, err := Attach(testContext(t), ns, o)
+	if !errors.Is(err, unix.ENOENT) || !strings.Contains(err.Error(), "no_such_thing") {
+		t.Errorf("Attach: %v, want ENOENT that names the sysctl", err)
+	}
+	if out := w.Run("ip", "-o", "link"); strings.Contains(out, "eth0") {
+		t.Errorf("the device is still there: %s", out)
+	}
+	if after := openFDs(t); after > before {
+		t.Errorf("%d descriptors more than before", after-before)
+	}
+	// An older device stays.
+	mustAttach(t, ns, testLink()).Close()
+	if _, err := Attach(testContext(t), ns, o); err == nil {
+		t.Error("Attach with an impossible sysctl worked")
+	}
+	viewLink(t, w, "eth0")
+}
+
+func TestDetach(t *testing.T) {
+	w, ns := newWorld(t, 0)
+	ctx := testContext(t)
+	if err := Detach(ctx, ns, "eth0"); err != nil {
+		t.Errorf("Detach of nothing: %v", err)
+	}
+	d := mustAttach(t, ns, testLink())
+	if err := Detach(ctx, ns, "eth0"); err != nil {
+		t.Error(err)
+	}
+	if out := w.Run("ip", "-o", "link"); strings.Contains(out, "eth0") {
+		t.Errorf("the device is still there: %s", out)
+	}
+	var hdr [HeaderSize]byte
+	if _, err := readUntil(d.Queues()[0], &hdr, nil); !errors.Is(err, ErrGone) {
+		t.Errorf("ReadFrame after Detach: %v, want ErrGone", err)
+	}
+	if err := d.Queues()[0].WriteFrame([][]byte{hdr[:], make([]byte, 60)}); !errors.Is(err, ErrGone) {
+		t.Errorf("WriteFrame after Detach: %v, want ErrGone", err)
+	}
+	w.Run("ip", "link", "add", "eth0", "type", "bridge")
+	if err := Detach(ctx, ns, "eth0"); !errors.Is(err, ErrNameTaken) {
+		t.Errorf("Detach of a bridge: %v, want ErrNameTaken", err)
+	}
+}
+
+func TestLoopback(t *testing.T) {
+	w, ns := newWorld(t, 0)
+	for range 2 {
+		if err := Loopback(testContext(t), ns); err != nil {
+			t.Fatal(err)
+		}
+		if v := viewLink(t, w, "lo"); !slices.Contains(v.Flags, "UP") {
+			t.Errorf("lo has flags %q, want UP", v.Flags)
+		}
+	}
+}
+
+func TestAttachEndsWithItsContext(t *testing.T) {
+	_, ns := newWorld(t, 0)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := Attach(ctx, ns, testLink()); !errors.Is(err, context.Canceled) {
+		t.Errorf("Attach: %v, want context.Canceled", err)
+	}
+}
+
+// TestAHelperThatCannotEnterSaysWhy: nsenter finds out after the start.
+func TestAHelperThatCannotEnterSaysWhy(t *testing.T) {
+	_, ns := newWorld(t, 0)
+	null, err := os.Open(os.DevNull)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer null.Close()
+	before := openFDs(t)
+	for _, test := range []struct {
+		method nsexec.Method
+		is     error
+		text   string
+	}{
+		{nsexec.Native, unix.EINVAL, "setns(net)"},
+		{nsexec.Nsenter, ErrReply, "nsenter: "},
+	} {
+		o, _ := testLink().complete()
+		_, err := attach(testContext(t), Namespaces{User: ns.User, Net: null}, o, []nsexec.Method{test.method})
+		if !errors.Is(err, test.is) || !strings.Contains(err.Error(), test.text) {
+			t.Errorf("%s: %v, want %v with %q", test.method, err, test.is, test.text)
+		}
+	}
+	if after := openFDs(t); after > before {
+		t.Errorf("%d descriptors more than before", after-before)
+	}
+	if _, err := Attach(testContext(t), Namespaces{}, testLink()); err == nil {
+		t.Error("Attach without namespaces worked")
+	}
+}
+
+func TestProbe(t *testing.T) {
+	before := openFDs(t)
+	r := Probe(testContext(t))
+	if r.Tun != nil || r.Namespaces != nil || !r.Kernel.VirtioHeader || !r.Kernel.MultiQueue {
+		t.Errorf("Probe: %+v", r)
+	}
+	if len(r.Methods) != 2 || r.Methods[0].Name != "native" || r.Methods[1].Name != "nsenter" {
+		t.Fatalf("Probe tried %+v", r.Methods)
+	}
+	for _, m := range r.Methods {
+		if m.Err != nil || !m.Features.TSO || m.Features.USO != kernelAtLeast(t, 6, 2) {
+			t.Errorf("%s: %+v", m.Name, m)
+		}
+	}
+	if f, ok := r.OK(); !ok || !f.MultiQueue {
+		t.Errorf("OK: %+v, %v", f, ok)
+	}
+	if after := openFDs(t); after > before {
+		t.Errorf("%d descriptors more than before", after-before)
+	}
+}
+
+func TestNamespacesOfOthersAreRefused(t *testing.T) {
+	w, ns := newWorld(t, 0)
+	if os.Geteuid() != 0 {
+		// The host's namespace, which is uid 0's.
+		if _, err := OpenNamespaces(os.Getpid()); !errors.Is(err, ErrForeignOwner) {
+			t.Errorf("our own namespace: %v, want ErrForeignOwner", err)
+		}
+		if _, err := OpenNamespaces(1); !errors.Is(err, ErrForeignOwner) {
+			t.Errorf("process 1: %v, want ErrForeignOwner", err)
+		}
+		if _, err := OpenNamespacePath("/proc/self/ns/net"); !errors.Is(err, ErrForeignOwner) {
+			t.Errorf("our own namespace by path: %v, want ErrForeignOwner", err)
+		}
+	}
+	if _, err := w.Call("open-self"); err == nil || !strings.Contains(err.Error(), ErrHostNamespace.Error()) {
+		t.Errorf("the caller's own namespace: %v, want ErrHostNamespace", err)
+	}
+	for _, path := range []string{"/dev/null", "/proc/self/ns/uts", fmt.Sprintf("/proc/%d/ns/user", w.Pid)} {
+		if _, err := OpenNamespacePath(path); !errors.Is(err, ErrNotNamespace) {
+			t.Errorf("%s: %v, want ErrNotNamespace", path, err)
+		}
+	}
+	if _, err := OpenNamespacePath("/no/such/file"); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("no file: %v", err)
+	}
+	byPath, err := OpenNamespacePath(fmt.Sprintf("/proc/%d/ns/net", w.Pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer byPath.Close()
+	mustAttach(t, byPath, testLink())
+	if same, err := sameFile(int(ns.User.Fd()), fmt.Sprintf("/proc/%d/ns/user", w.Pid)); err != nil || !same {
+		t.Errorf("the owner is not the process's user namespace (%v)", err)
+	}
+}
+
+func TestNamespacesOfAProcessThatHasEnded(t *testing.T) {
+	cmd := exec.Command("true")
+	if err := cmd.Run(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := OpenNamespaces(cmd.Process.Pid); !errors.Is(err, ErrNoProcess) {
+		t.Errorf("an ended process: %v, want ErrNoProcess", err)
+	}
+	if _, err := OpenNamespaces(0); err == nil {
+		t.Error("process 0 has namespaces")
+	}
+}
+
+// BenchmarkAttach measures Attach where the device is new, and where it is there.
+func BenchmarkAttach(b *testing.B) {
+	_, ns := newWorld(b, 0)
+	b.Run("new", func(b *testing.B) {
+		for range b.N {
+			d, err := Attach(b.Context(), ns, testLink())
+			if err != nil {
+				b.Fatal(err)
+			}
+			b.StopTimer()
+			d.Close()
+			if err := Detach(b.Context(), ns, "eth0"); err != nil {
+				b.Fatal(err)
+			}
+			b.StartTimer()
+		}
+	})
+	b.Run("again", func(b *testing.B) {
+		for range b.N {
+			d, err := Attach(b.Context(), ns, testLink())
+			if err != nil {
+				b.Fatal(err)
+			}
+			d.Close()
+		}
+	})
+}
+
+// readUntil reads frames until want is content or an error comes.
+func readUntil(q *Queue, hdr *[HeaderSize]byte, want func(frame []byte) bool) ([]byte, error) {
+	b := make([]byte, MaxFrame+1)
+	timer := time.AfterFunc(20*time.Second, func() { q.close() }) // the test fails with os.ErrClosed
+	defer timer.Stop()
+	for {
+		n, err := q.ReadFrame(hdr, b)
+		if err != nil {
+			return nil, err
+		}
+		if want != nil && want(b[:n]) {
+			return b[:n], nil
+		}
+	}
+}

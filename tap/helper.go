@@ -1,0 +1,152 @@
+package tap
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"github.com/footbridge-net/footbridge/tap/internal/nsexec"
+)
+
+// helperName is the helper's argv[0].
+const helperName = "footbridge-tap"
+
+// holdArg makes a process of that name wait until its input ends: Probe's
+// throw-away namespaces.
+const holdArg = "hold"
+
+// helperEnv is the helper's whole environment. It lives for milliseconds: garbage
+// need not be collected, and one thread of Go code is all it uses.
+var helperEnv = []string{"GOGC=off", "GOMAXPROCS=1"}
+
+// socketFD is where nsexec puts the socket to the daemon.
+const socketFD = 3
+
+// Dispatch returns at once unless this process was started as a helper of this
+// package; then it does the helper's work and never returns. Call it first thing
+// in main, and in TestMain of every package whose tests attach devices.
+func Dispatch() {
+	switch {
+	case nsexec.IsHelper(os.Args, helperName):
+		os.Exit(serve())
+	case len(os.Args) == 2 && os.Args[0] == helperName && os.Args[1] == holdArg:
+		_, _ = io.Copy(io.Discard, os.Stdin)
+		os.Exit(0)
+	}
+}
+
+// serve answers one request. Its exit status tells of errors that cannot be
+// answered.
+func serve() int {
+	// Processes of the same uid shall not trace this one. It does not keep out the root
+	// of the user namespace: see the package comment.
+	_ = unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0)
+
+	b := make([]byte, messageLimit+1)
+	n, err := unix.Read(socketFD, b)
+	if err != nil || n == 0 {
+		fmt.Fprintln(os.Stderr, "read the request:", err)
+		return 2
+	}
+	req, err := decodeRequest(b[:n])
+	var r reply
+	var fds []int
+	if err == nil {
+		r, fds, err = perform(req)
+	}
+	if err != nil {
+		r, fds = failed(err), nil
+	}
+	var rights []byte
+	if len(fds) > 0 {
+		rights = unix.UnixRights(fds...)
+	}
+	if err := unix.Sendmsg(socketFD, r.encode(), rights, nil, 0); err != nil {
+		fmt.Fprintln(os.Stderr, "send the reply:", err)
+		return 2
+	}
+	return 0
+}
+
+func perform(req request) (reply, []int, error) {
+	h, err := netlink.NewHandle(unix.NETLINK_ROUTE)
+	if err != nil {
+		return reply{}, nil, fmt.Errorf("netlink: %w", err)
+	}
+	switch req.Op {
+	case opAttach:
+		return performAttach(h, req.Link)
+	case opDetach:
+		return reply{}, nil, performDetach(h, req.Link.Name)
+	case opLoopback:
+		return reply{}, nil, loopbackUp(h)
+	}
+	return reply{}, nil, fmt.Errorf("the helper knows no operation %q", req.Op)
+}
+
+// performAttach finds or makes the device, attaches its queues and configures it.
+func performAttach(h *netlink.Handle, o LinkOptions) (r reply, fds []int, err error) {
+	link, created, err := findOrCreate(h, o.Name)
+	if err != nil {
+		return reply{}, nil, err
+	}
+	defer func() {
+		if err == nil {
+			return
+		}
+		closeAll(fds)
+		if created {
+			err = errors.Join(err, h.LinkDel(link))
+		}
+	}()
+	features := Features{}
+	for i := range o.Queues {
+		fd, err := openQueue(o.Name)
+		if err != nil {
+			return reply{}, fds, err
+		}
+		fds = append(fds, fd)
+		if i == 0 {
+			if features, err = setOffloads(fd); err != nil {
+				return reply{}, fds, fmt.Errorf("offloads of %s: %w", o.Name, err)
+			}
+			// Else any process of the container that may open /dev/net/tun could
+			// attach a queue of its own. An unmapped uid cannot be an owner.
+			if err := unix.IoctlSetInt(fd, unix.TUNSETOWNER, os.Geteuid()); err != nil && !errors.Is(err, unix.EINVAL) {
+				return reply{}, fds, fmt.Errorf("owner of %s: %w", o.Name, err)
+			}
+		}
+	}
+	c := configurer{h: h, link: link, o: o}
+	// The kernel notes at once that a link which is up gets a carrier; one that has a
+	// carrier and comes up it looks after within a second, and IPv6 waits for
+	// that. Kernels before 5.0 do not know the request.
+	down := link.Attrs().RawFlags&unix.IFF_UP == 0
+	if down {
+		_ = unix.IoctlSetPointerInt(fds[0], unix.TUNSETCARRIER, 0)
+	}
+	if err := c.configure(); err != nil {
+		return reply{}, fds, err
+	}
+	if down {
+		_ = unix.IoctlSetPointerInt(fds[0], unix.TUNSETCARRIER, 1)
+	}
+	r = reply{Index: link.Attrs().Index, Features: features, Created: created, Queues: len(fds), Warnings: c.warnings}
+	copy(r.MAC[:], c.mac)
+	return r, fds, nil
+}
+
+func performDetach(h *netlink.Handle, name string) error {
+	link, err := find(h, name)
+	if err != nil || link == nil {
+		return err
+	}
+	if err := h.LinkDel(link); err != nil && !errors.Is(err, unix.ENODEV) {
+		return fmt.Errorf("remove %s: %w", name, err)
+	}
+	return nil
+}

@@ -1,0 +1,84 @@
+package tap
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/songgao/water"
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// find looks for a TAP device; nil if there is nothing of that name.
+func find(h *netlink.Handle, name string) (*netlink.Tuntap, error) {
+	link, err := h.LinkByName(name)
+	if errors.As(err, &netlink.LinkNotFoundError{}) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("look for %s: %w", name, err)
+	}
+	tun, ok := link.(*netlink.Tuntap)
+	// Mode 0: a kernel that doesn't tell (before 4.20).
+	if !ok || (tun.Mode != 0 && tun.Mode != netlink.TUNTAP_MODE_TAP) {
+		return nil, fmt.Errorf("%s is there already: %w (%s); choose another name or remove it", name, ErrNameTaken, link.Type())
+	}
+	return tun, nil
+}
+
+// findOrCreate returns the persistent multi-queue TAP of that name without any
+// queue attached, and whether it is new.
+func findOrCreate(h *netlink.Handle, name string) (link netlink.Link, created bool, err error) {
+	tun, err := find(h, name)
+	if err != nil {
+		return nil, false, err
+	}
+	if tun != nil {
+		switch {
+		case tun.Mode != 0 && (tun.NonPersist || tun.Flags&netlink.TUNTAP_MULTI_QUEUE == 0):
+			return nil, false, fmt.Errorf("%s is there already: %w (a TAP that somebody else made); choose another name or remove it", name, ErrNameTaken)
+		case tun.Queues+tun.DisabledQueues > 0:
+			// A second holder would get a share of the frames, and the first would
+			// decide on the virtio header.
+			return nil, false, fmt.Errorf("%s: %w (%d queues are open)", name, ErrBusy, tun.Queues+tun.DisabledQueues)
+		}
+		return tun, false, nil
+	}
+
+	ifce, err := water.New(water.Config{
+		DeviceType: water.TAP,
+		PlatformSpecificParams: water.PlatformSpecificParams{
+			Name: name, Persist: true, MultiQueue: true,
+		},
+	})
+	if err != nil {
+		if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENODEV) || errors.Is(err, unix.EACCES) {
+			err = tunError(err)
+		}
+		return nil, false, fmt.Errorf("create %s: %w", name, err)
+	}
+	// Closed before our queues are opened: the first queue decides on the header.
+	if err := ifce.Close(); err != nil {
+		return nil, false, fmt.Errorf("create %s: %w", name, err)
+	}
+	tun, err = find(h, name)
+	if err == nil && tun == nil {
+		err = fmt.Errorf("create %s: it vanished", name)
+	}
+	if err != nil {
+		return nil, false, err
+	}
+	return tun, true, nil
+}
+
+// loopbackUp brings lo up; the kernel gives it its addresses.
+func loopbackUp(h *netlink.Handle) error {
+	lo, err := h.LinkByName("lo")
+	if err == nil && lo.Attrs().RawFlags&unix.IFF_UP == 0 {
+		err = h.LinkSetUp(lo)
+	}
+	if err != nil {
+		return fmt.Errorf("bring lo up: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,163 @@
+package tap
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"unsafe"
+
+	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
+)
+
+// Namespaces are handles of a container's network namespace and of the user
+// namespace that owns it. They keep both alive, and go on meaning the same ones
+// whatever becomes of the process.
+type Namespaces struct {
+	User, Net *os.File
+}
+
+// OpenNamespaces opens the network namespace of a process and the user
+// namespace that owns it, which must belong to the caller's uid.
+//
+// Errors: ErrNoProcess, ErrForeignOwner, ErrHostNamespace.
+func OpenNamespaces(pid int) (Namespaces, error) {
+	// The pidfd is opened first and asked last: if the process lives
+	// then, the number meant it all the time.
+	pidfd, err := unix.PidfdOpen(pid, 0)
+	if err != nil {
+		return Namespaces{}, processError(pid, err)
+	}
+	defer unix.Close(pidfd)
+	handle, err := netns.GetFromPid(pid)
+	if err != nil {
+		return Namespaces{}, processError(pid, err)
+	}
+	if err := unix.PidfdSendSignal(pidfd, 0, nil, 0); err != nil {
+		handle.Close()
+		return Namespaces{}, processError(pid, err)
+	}
+	what := fmt.Sprintf("network namespace of process %d", pid)
+	return openOwner(handle, what)
+}
+
+// OpenNamespacePath is OpenNamespaces for a file, such as one below /run/netns or
+// /proc/PID/ns/net.
+//
+// Errors: ErrNotNamespace, ErrForeignOwner, ErrHostNamespace, and those of open(2).
+func OpenNamespacePath(path string) (Namespaces, error) {
+	handle, err := netns.GetFromPath(path)
+	if err != nil {
+		return Namespaces{}, fmt.Errorf("tap: open network namespace %s: %w", path, err)
+	}
+	return openOwner(handle, "network namespace "+path)
+}
+
+func processError(pid int, err error) error {
+	switch {
+	case errors.Is(err, unix.ESRCH), errors.Is(err, unix.ENOENT):
+		return fmt.Errorf("tap: process %d: %w", pid, ErrNoProcess)
+	case errors.Is(err, unix.EACCES), errors.Is(err, unix.EPERM):
+		return fmt.Errorf("tap: namespaces of process %d: %w: %w", pid, ErrForeignOwner, err)
+	}
+	return fmt.Errorf("tap: namespaces of process %d: %w", pid, err)
+}
+
+// openOwner takes over handle and adds the user namespace that owns it. It is the
+// kernel's answer, not /proc/PID/ns/user: a process may have moved on into
+// a user namespace that has no power over its network.
+func openOwner(handle netns.NsHandle, what string) (Namespaces, error) {
+	net := os.NewFile(uintptr(handle), what)
+	ns, err := checkOwner(net, what)
+	if err != nil {
+		net.Close()
+		return Namespaces{}, err
+	}
+	return ns, nil
+}
+
+func checkOwner(net *os.File, what string) (Namespaces, error) {
+	fd := int(net.Fd())
+	if kind, err := unix.IoctlRetInt(fd, unix.NS_GET_NSTYPE); err != nil || kind != unix.CLONE_NEWNET {
+		return Namespaces{}, fmt.Errorf("tap: %s: %w", what, ErrNotNamespace)
+	}
+	owner, err := unix.IoctlRetInt(fd, unix.NS_GET_USERNS)
+	if errors.Is(err, unix.EPERM) { // not ours, nor below ours
+		return Namespaces{}, fmt.Errorf("tap: %s: %w", what, ErrForeignOwner)
+	} else if err != nil {
+		return Namespaces{}, fmt.Errorf("tap: %s: its user namespace: %w", what, err)
+	}
+	user := os.NewFile(uintptr(owner), "user namespace of "+what)
+	uid, err := ownerUID(owner)
+	if err != nil {
+		user.Close()
+		return Namespaces{}, fmt.Errorf("tap: %s: its owner: %w", what, err)
+	}
+	if uid != os.Geteuid() {
+		user.Close()
+		return Namespaces{}, fmt.Errorf("tap: %s: %w (uid %d, not %d)", what, ErrForeignOwner, uid, os.Geteuid())
+	}
+	if same, err := sameFile(fd, "/proc/self/ns/net"); err != nil || same {
+		user.Close()
+		if err == nil {
+			err = ErrHostNamespace
+		}
+		return Namespaces{}, fmt.Errorf("tap: %s: %w", what, err)
+	}
+	return Namespaces{User: user, Net: net}, nil
+}
+
+// ownerUID is the uid, as seen from here, of a user namespace's creator.
+func ownerUID(fd int) (int, error) {
+	var uid uint32
+	_, _, e := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), unix.NS_GET_OWNER_UID, uintptr(unsafe.Pointer(&uid)))
+	runtime.KeepAlive(&uid)
+	if e != 0 {
+		return -1, e
+	}
+	return int(uid), nil
+}
+
+// sameFile reports whether an open file and a path are one: for namespaces, that
+// they are the same one.
+func sameFile(fd int, path string) (bool, error) {
+	var a, b unix.Stat_t
+	if err := unix.Fstat(fd, &a); err != nil {
+		return false, fmt.Errorf("compare with %s: %w", path, err)
+	}
+	if err := unix.Stat(path, &b); err != nil {
+		return false, fmt.Errorf("compare with %s: %w", path, err)
+	}
+	return a.Dev == b.Dev && a.Ino == b.Ino, nil
+}
+
+// Close closes both handles.
+func (ns Namespaces) Close() error {
+	var errs []error
+	for _, f := range []*os.File{ns.User, ns.Net} {
+		if f != nil {
+			errs = append(errs, f.Close())
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// userToEnter is the user namespace to enter on the way to ns.Net, or nil when
+// the caller is in it already: setns(2) refuses that.
+func (ns Namespaces) userToEnter() (*os.File, error) {
+	if ns.Net == nil {
+		return nil, errors.New("tap: Namespaces without a network namespace")
+	}
+	if ns.User == nil {
+		return nil, nil
+	}
+	same, err := sameFile(int(ns.User.Fd()), "/proc/self/ns/user")
+	if err != nil {
+		return nil, fmt.Errorf("tap: user namespace: %w", err)
+	}
+	if same {
+		return nil, nil
+	}
+	return ns.User, nil
+}

@@ -1,0 +1,160 @@
+package tap
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+)
+
+// Limits of the kernel and of the helper's message.
+const (
+	// MaxFrame is the length in bytes of the longest frame that ReadFrame gives: an
+	// IP packet of 65,535 bytes, the Ethernet header, and a VLAN tag.
+	MaxFrame = 65535 + 14 + 4
+	// HeaderSize is the length of the virtio header before every frame, in bytes.
+	HeaderSize = 10
+
+	minMTU4   = 68         // RFC 791
+	minMTU6   = 1280       // RFC 8200, section 5
+	maxMTU    = 65535 - 14 // drivers/net/tun.c: MAX_MTU less the Ethernet header
+	maxName   = 15         // IFNAMSIZ less the terminating zero
+	maxQueues = 64         // the kernel takes 256; one message carries 253 descriptors
+	maxList   = 256        // addresses, sysctls, neighbours: each
+)
+
+// LinkOptions say what the interface in the container is to be.
+type LinkOptions struct {
+	Name      string         // at most 15 bytes
+	MAC       [6]byte        // zero: the kernel's choice
+	MTU       int            // bytes; 0: 1500
+	Addresses []netip.Prefix // the container's addresses, with their subnets' lengths
+
+	// Default routes. Zero: none over this interface.
+	Gateway4, Gateway6 netip.Addr
+
+	DisableIPv6 bool // no IPv6 on this interface, not even link-local addresses
+	Queues      int  // 0: 1
+	TxQueueLen  int  // frames per queue that wait for the reader; 0: the kernel's 1000
+
+	// Sysctls below net, in dots or slashes: net.ipv4.conf.eth0.forwarding. The
+	// element IFNAME stands for Name. They are set before the interface is up.
+	Sysctls map[string]string
+
+	// Neighbors that never need to be asked for.
+	Neighbors []Neighbor
+}
+
+// A Neighbor is an address on the link whose MAC is known.
+type Neighbor struct {
+	Addr netip.Addr
+	MAC  [6]byte
+}
+
+// complete checks o and fills in defaults. Errors wrap ErrOptions.
+func (o LinkOptions) complete() (LinkOptions, error) {
+	bad := func(format string, args ...any) (LinkOptions, error) {
+		return o, fmt.Errorf("tap: interface %q: %w: %s", o.Name, ErrOptions, fmt.Sprintf(format, args...))
+	}
+	if err := checkName(o.Name); err != nil {
+		return o, err
+	}
+	if o.MAC[0]&1 != 0 {
+		return bad("MAC address %x is a group's", o.MAC)
+	}
+	if o.MTU == 0 {
+		o.MTU = 1500
+	}
+	if o.MTU < minMTU4 || o.MTU > maxMTU {
+		return bad("MTU %d is not in %d-%d", o.MTU, minMTU4, maxMTU)
+	}
+	if !o.DisableIPv6 && o.MTU < minMTU6 {
+		return bad("IPv6 needs an MTU of %d, not %d; disable IPv6 or raise it", minMTU6, o.MTU)
+	}
+	if o.Queues == 0 {
+		o.Queues = 1
+	}
+	if o.Queues < 1 || o.Queues > maxQueues {
+		return bad("%d queues are not 1-%d", o.Queues, maxQueues)
+	}
+	if o.TxQueueLen < 0 {
+		return bad("queue length %d is negative", o.TxQueueLen)
+	}
+	if len(o.Addresses) > maxList || len(o.Sysctls) > maxList || len(o.Neighbors) > maxList {
+		return bad("more than %d addresses, sysctls or neighbours", maxList)
+	}
+	for _, p := range o.Addresses {
+		switch {
+		case !p.IsValid() || !usable(p.Addr()):
+			return bad("address %s cannot be an interface's", p)
+		case p.Addr().Is6() && o.DisableIPv6:
+			return bad("address %s, but IPv6 is disabled", p)
+		}
+	}
+	if g := o.Gateway4; g.IsValid() && (!g.Is4() || !usable(g)) {
+		return bad("IPv4 gateway %s", g)
+	}
+	if g := o.Gateway6; g.IsValid() && (!g.Is6() || !usable(g) || g.Zone() != "") {
+		return bad("IPv6 gateway %s", g)
+	}
+	if o.Gateway6.IsValid() && o.DisableIPv6 {
+		return bad("IPv6 gateway %s, but IPv6 is disabled", o.Gateway6)
+	}
+	for _, n := range o.Neighbors {
+		if !usable(n.Addr) || n.MAC == [6]byte{} || n.MAC[0]&1 != 0 {
+			return bad("neighbour %s at %x", n.Addr, n.MAC)
+		}
+	}
+	for key := range o.Sysctls {
+		if _, err := sysctlPath(key, o.Name); err != nil {
+			return bad("%v", err)
+		}
+	}
+	return o, nil
+}
+
+// usable reports whether a may be one host's address.
+func usable(a netip.Addr) bool {
+	return a.IsValid() && !a.Is4In6() && !a.IsUnspecified() && !a.IsMulticast() && !a.IsLoopback()
+}
+
+// checkName is dev_valid_name of the kernel, and no patterns ("eth%d"), which
+// TUNSETIFF would expand.
+func checkName(name string) error {
+	if name == "" || len(name) > maxName || name == "." || name == ".." || name == "lo" || name == "all" || name == "default" ||
+		strings.ContainsAny(name, "/:%") || strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r >= 0x7f }) {
+		return fmt.Errorf("tap: interface %q: %w: the name must be 1-%d visible ASCII characters without / : and %%, and not lo, all or default",
+			name, ErrOptions, maxName)
+	}
+	return nil
+}
+
+// sysctlPath is the file of a sysctl below net. As with sysctl(8), the first
+// separator decides: in net/ipv4/conf/eth0.5/forwarding dots belong to names, in
+// the dotted form slashes do.
+func sysctlPath(key, ifname string) (string, error) {
+	path := key
+	if i := strings.IndexAny(key, "./"); i >= 0 && key[i] == '.' {
+		path = strings.Map(func(r rune) rune {
+			switch r {
+			case '.':
+				return '/'
+			case '/':
+				return '.'
+			}
+			return r
+		}, key)
+	}
+	parts := strings.Split(path, "/")
+	if len(parts) < 3 || parts[0] != "net" {
+		return "", fmt.Errorf("sysctl %q is not one of a network namespace (net.*)", key)
+	}
+	for i, part := range parts {
+		if part == "" || part == "." || part == ".." || strings.ContainsRune(part, 0) {
+			return "", fmt.Errorf("sysctl %q is not a name", key)
+		}
+		if part == "IFNAME" {
+			parts[i] = ifname
+		}
+	}
+	return "/proc/sys/" + strings.Join(parts, "/"), nil
+}
