@@ -87,6 +87,9 @@ func furnish() error {
 		if err := netlink.AddrAdd(lo, &netlink.Addr{IPNet: ip, Flags: syscall.IFA_F_NODAD}); err != nil {
 			return fmt.Errorf("address %s: %w", a, err)
 		}
+		if err := untilLocal(a); err != nil {
+			return err
+		}
 	}
 	for _, a := range []netip.Addr{nowhere4, nowhere6} {
 		dst := &net.IPNet{IP: a.AsSlice(), Mask: net.CIDRMask(a.BitLen(), a.BitLen())}
@@ -95,6 +98,26 @@ func furnish() error {
 		}
 	}
 	return os.WriteFile("/proc/sys/net/ipv4/ping_group_range", []byte("0 0"), 0)
+}
+
+// untilLocal waits until the kernel takes what is sent to a: it adds the local
+// route of an IPv6 address on a thread of its own, some time after it has
+// confirmed the address.
+func untilLocal(a netip.Addr) error {
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	end := time.After(10 * time.Second)
+	for {
+		routes, err := netlink.RouteGet(a.AsSlice())
+		if err == nil && len(routes) > 0 && routes[0].Type == syscall.RTN_LOCAL {
+			return nil
+		}
+		select {
+		case <-tick.C:
+		case <-end:
+			return fmt.Errorf("waited 10 s until %s is local: %v, %w", a, routes, err)
+		}
+	}
 }
 
 // fake is a gateway whose container is a netstack at the other end of a pipe

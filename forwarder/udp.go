@@ -10,6 +10,8 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/footbridge-net/footbridge/internal/packet"
 )
 
@@ -120,6 +122,9 @@ func (f *Forwarder) newMapping(src netip.AddrPort, c *client) (*mapping, error) 
 	if err == nil {
 		err = raw.Control(func(fd uintptr) {
 			m.fd = int(fd)
+			// Package net lets its sockets send to all stations of a host's
+			// network; a router does not (RFC 2644).
+			unix.SetsockoptInt(m.fd, unix.SOL_SOCKET, unix.SO_BROADCAST, 0)
 			wantErrors(m.fd, src.Addr().Is4())
 		})
 	}

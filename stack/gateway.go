@@ -2,6 +2,7 @@ package stack
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
 	"net"
 	"net/netip"
@@ -43,6 +44,11 @@ const (
 // segment wanders for long between two processes of one machine.
 const timeWait = 5 * time.Second
 
+// synRetries bounds a handshake with a container to 15 s. Containers are
+// microseconds away: one that has not answered by then has gone, and whoever
+// closes the network would wait for it.
+const synRetries = 3
+
 // Handlers take what leaves the network. They are called on the goroutine that
 // reads a container's device and must not wait. A nil handler drops.
 type Handlers struct {
@@ -63,6 +69,8 @@ type Gateway struct {
 	addrs []netip.Addr
 	stack *stack.Stack
 	link  *link
+	// broadcast is the subnet's address for all; invalid without IPv4.
+	broadcast netip.Addr
 
 	handlers atomic.Pointer[Handlers]
 
@@ -78,6 +86,9 @@ func newGateway(n *Network) (*Gateway, error) {
 		if p.IsValid() {
 			g.addrs = append(g.addrs, p.Addr())
 		}
+	}
+	if p := n.opts.Gateway4; p.IsValid() {
+		g.broadcast = lastOf(p)
 	}
 	if a := g.addrs[0]; a.Is4() {
 		g.mac = packet.MACFromIPv4(a)
@@ -107,9 +118,9 @@ func newGateway(n *Network) (*Gateway, error) {
 func (g *Gateway) configure() error {
 	s := g.stack
 	sack, moderate := tcpip.TCPSACKEnabled(true), tcpip.TCPModerateReceiveBufferOption(true)
-	wait := tcpip.TCPTimeWaitTimeoutOption(timeWait)
+	wait, retries := tcpip.TCPTimeWaitTimeoutOption(timeWait), tcpip.TCPSynRetriesOption(synRetries)
 	for _, o := range []tcpip.SettableTransportProtocolOption{
-		&sack, &moderate, &wait,
+		&sack, &moderate, &wait, &retries,
 		&tcpip.TCPReceiveBufferSizeRangeOption{Min: tcpBufferMin, Default: tcpBufferDefault, Max: tcpBufferMax},
 		&tcpip.TCPSendBufferSizeRangeOption{Min: tcpBufferMin, Default: tcpBufferDefault, Max: tcpBufferMax},
 	} {
@@ -185,6 +196,28 @@ func (g *Gateway) owns(a netip.Addr) bool {
 		}
 	}
 	return false
+}
+
+// isBroadcast reports whether a stands for all stations, here or anywhere.
+func (g *Gateway) isBroadcast(a netip.Addr) bool {
+	if !a.Is4() {
+		return false
+	}
+	return a == g.broadcast || a == limitedBroadcast
+}
+
+var limitedBroadcast = netip.AddrFrom4([4]byte{255, 255, 255, 255})
+
+// lastOf gives the last address of an IPv4 subnet, which is its broadcast
+// address. Subnets of two addresses have none (RFC 3021).
+func lastOf(p netip.Prefix) netip.Addr {
+	if p.Bits() > 30 {
+		return netip.Addr{}
+	}
+	b := p.Addr().As4()
+	last := binary.BigEndian.Uint32(b[:]) | 1<<(32-p.Bits()) - 1
+	binary.BigEndian.PutUint32(b[:], last)
+	return netip.AddrFrom4(b)
 }
 
 // addr gives the gateway's address of a family.

@@ -40,10 +40,13 @@ func maxUDP(a netip.Addr) int {
 func (g *Gateway) input(in *incoming, h vnet.Header) DropReason {
 	ip := &in.ip
 	body := in.frame[packet.EthernetLen:][:ip.Len]
+	if !packet.HeaderValid(body, ip) {
+		return DropMalformed
+	}
 	if h.Flags&(vnet.NeedsCsum|vnet.DataValid) == 0 && !packet.TransportValid(body, ip) {
 		return DropMalformed
 	}
-	if ip.Dst.IsMulticast() || ip.Dst.IsUnspecified() {
+	if ip.Dst.IsMulticast() || ip.Dst.IsUnspecified() || g.isBroadcast(ip.Dst) {
 		return DropMulticast
 	}
 	own := g.owns(ip.Dst)
@@ -68,7 +71,7 @@ func (g *Gateway) input(in *incoming, h vnet.Header) DropReason {
 		return g.datagram(d)
 	case packet.ProtoICMP, packet.ProtoICMPv6:
 		if own {
-			return g.toNetstack(in)
+			return g.toNetstack(in) // which drops the other version's
 		}
 		e, ok := packet.ParseEcho(t, ip)
 		if !ok {
@@ -152,12 +155,21 @@ func (g *Gateway) handleTCP(id stack.TransportEndpointID, pkt *stack.PacketBuffe
 	return h(id, pkt)
 }
 
-// handleUDP takes datagrams that came in fragments.
+// handleUDP takes datagrams that came in fragments. Nobody has verified their
+// checksums yet.
 func (g *Gateway) handleUDP(id stack.TransportEndpointID, pkt *stack.PacketBuffer) bool {
+	src, dst := addrOf(id.RemoteAddress), addrOf(id.LocalAddress)
+	head := pkt.TransportHeader().Slice()
+	whole := append(head[:len(head):len(head)], pkt.Data().AsRange().ToSlice()...)
+	ip := packet.IP{Src: src, Dst: dst, Proto: packet.ProtoUDP, Len: len(whole)}
+	from, to, payload, err := packet.ParseUDP(whole, &ip)
+	if err != nil || !packet.TransportValid(whole, &ip) {
+		return true
+	}
 	g.datagram(packet.Datagram{
-		Src:     netip.AddrPortFrom(addrOf(id.RemoteAddress), id.RemotePort),
-		Dst:     netip.AddrPortFrom(addrOf(id.LocalAddress), id.LocalPort),
-		Payload: pkt.Data().AsRange().ToSlice(),
+		Src:     from,
+		Dst:     to,
+		Payload: payload,
 		TTL:     ttlOf(pkt),
 		IP:      quoteOf(pkt),
 	})

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"gvisor.dev/gvisor/pkg/tcpip"
 	"gvisor.dev/gvisor/pkg/tcpip/header"
@@ -172,15 +173,23 @@ func (g *Gateway) SendEchoReply(src, dst netip.Addr, id, seq uint16, data []byte
 
 // SendICMPError tells the sender of the packet quoted, which begins with its
 // IP header, of an error. from is who says so; where it is invalid or of the
-// other family, the gateway itself.
+// other family, the gateway itself. Nothing is said, without an error here,
+// about packets that no ICMP error may be about (packet.MayAnswer, and those
+// to all stations), nor more often than errorRate.
 func (g *Gateway) SendICMPError(from netip.Addr, e packet.ICMPError, quoted []byte) error {
 	ip, err := packet.ParseIP(quoted)
 	if err != nil {
 		return err
 	}
+	if !packet.MayAnswer(quoted, &ip) || g.isBroadcast(ip.Dst) {
+		return nil
+	}
 	to := g.net.table.Load().byAddr[ip.Src]
 	if to == nil {
 		return errNoHost
+	}
+	if !to.errors.take(time.Now()) {
+		return nil
 	}
 	if !from.IsValid() || from.Is4() != ip.Src.Is4() {
 		own, ok := g.addr(ip.Src.Is4())

@@ -58,6 +58,7 @@ type Port struct {
 	dev       Device
 	queues    []Queue
 	stats     counters
+	errors    pace
 
 	readers   sync.WaitGroup
 	closeOnce sync.Once
@@ -150,7 +151,7 @@ func (p *Port) read(queue int, q Queue) {
 // write gives the port's container a frame whose virtio header is parts[0].
 // queue is a hint: frames of one flow should come with the same.
 func (p *Port) write(queue int, parts [][]byte) DropReason {
-	if err := p.queues[queue%len(p.queues)].WriteFrame(parts); err != nil {
+	if err := p.queues[uint(queue)%uint(len(p.queues))].WriteFrame(parts); err != nil {
 		return DropDevice
 	}
 	n := 0

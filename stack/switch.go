@@ -102,6 +102,9 @@ func (n *Network) answerICMPv6(in *incoming) (done bool, reason DropReason) {
 	}
 	switch t[0] {
 	case packet.NDNeighborSolicit:
+		if !packet.TransportValid(in.frame[packet.EthernetLen:], &in.ip) {
+			return true, DropMalformed
+		}
 		target, _, _, err := packet.ParseNeighbor(t, &in.ip)
 		if err != nil {
 			return true, DropMalformed

@@ -56,7 +56,10 @@ func solicit(src netip.Addr, target netip.Addr) []byte {
 	ip := b[packet.EthernetLen:]
 	packet.PutIPv6(ip, src, netip.MustParseAddr("ff02::1:ff00:1"), packet.ProtoICMPv6, 255, len(ip)-packet.IPv6Len)
 	m := ip[packet.IPv6Len:]
-	m[0], m[24] = packet.NDNeighborSolicit, 1
+	m[0], m[4], m[24] = packet.NDNeighborSolicit, 0, 1
+	m[2], m[3] = 0, 0
+	sum := ^packet.Sum(m, packet.PseudoSum(src, netip.MustParseAddr("ff02::1:ff00:1"), packet.ProtoICMPv6, len(m)))
+	m[2], m[3] = byte(sum>>8), byte(sum)
 	return b
 }
 

@@ -14,6 +14,7 @@ import (
 )
 
 // From gives the error number for err, 0 for nil and EINVAL for what has none.
+// 0 as an error is not nil: who may have nil asks before.
 func From(err tcpip.Error) syscall.Errno {
 	switch err.(type) {
 	case nil:
@@ -50,6 +51,30 @@ func From(err tcpip.Error) syscall.Errno {
 		return syscall.ENOTCONN
 	case *tcpip.ErrNotPermitted:
 		return syscall.EPERM
+	case *tcpip.ErrAlreadyConnected:
+		return syscall.EISCONN
+	case *tcpip.ErrAlreadyConnecting:
+		return syscall.EALREADY
+	case *tcpip.ErrAddressFamilyNotSupported:
+		return syscall.EAFNOSUPPORT
+	case *tcpip.ErrBroadcastDisabled:
+		return syscall.EACCES
+	case *tcpip.ErrDestinationRequired:
+		return syscall.EDESTADDRREQ
+	case *tcpip.ErrDuplicateAddress, *tcpip.ErrDuplicateNICID:
+		return syscall.EEXIST
+	case *tcpip.ErrUnknownDevice, *tcpip.ErrUnknownNICID:
+		return syscall.ENODEV
+	case *tcpip.ErrNoSuchFile:
+		return syscall.ENOENT
+	case *tcpip.ErrNotSupported:
+		return syscall.EOPNOTSUPP
+	case *tcpip.ErrUnknownProtocolOption:
+		return syscall.ENOPROTOOPT
+	case *tcpip.ErrBadAddress, *tcpip.ErrBadBuffer:
+		return syscall.EFAULT
+	case *tcpip.ErrEndpointBusy:
+		return syscall.EBUSY
 	}
 	return syscall.EINVAL
 }

@@ -81,6 +81,47 @@ func TooBig(v4 bool, mtu uint32) ICMPError {
 	return e
 }
 
+// MayAnswer reports whether an ICMP error may be sent about the packet b, from
+// which ip was parsed: never about ICMP errors and redirects, nor about later
+// fragments, nor about what went to or came from more than one station (RFC
+// 1122 3.2.2, RFC 4443 2.4 e). The broadcast address of a subnet is for the
+// caller to know.
+func MayAnswer(b []byte, ip *IP) bool {
+	if !ip.IsFirst() || !isOneStation(ip.Src) || ip.Dst.IsMulticast() || ip.Dst == broadcast4 {
+		return false
+	}
+	t := b[ip.HeaderLen:ip.Len]
+	switch {
+	case ip.Src.Is4() && ip.Proto == ProtoICMP:
+		return len(t) > 0 && isQuery4(t[0])
+	case !ip.Src.Is4() && ip.Proto == ProtoICMPv6:
+		return len(t) > 0 && t[0] >= firstInformational && t[0] != NDRedirect
+	}
+	return true
+}
+
+// firstInformational is the first type of ICMPv6 that is not an error
+// (RFC 4443 2.1).
+const firstInformational = 128
+
+// isQuery4 reports whether an ICMP type is a question or an answer to one. What
+// is not known counts as an error: silence cannot loop.
+func isQuery4(t uint8) bool {
+	switch t {
+	case ICMPEchoReply, ICMPEchoRequest,
+		9, 10, // router discovery (RFC 1256)
+		13, 14, 15, 16, 17, 18: // timestamp, information, address mask
+		return true
+	}
+	return false
+}
+
+var broadcast4 = netip.AddrFrom4([4]byte{255, 255, 255, 255})
+
+func isOneStation(a netip.Addr) bool {
+	return !a.IsUnspecified() && !a.IsLoopback() && !a.IsMulticast() && a != broadcast4
+}
+
 // Limits of the quoted packet: RFC 1812 4.3.2.3 (576 bytes in all) and
 // RFC 4443 2.4 (1280 bytes in all).
 const (
@@ -152,11 +193,14 @@ type Echo struct {
 }
 
 // ParseEcho reads the ICMP message t of the packet that ip describes; ok is
-// false if it is not an echo request.
+// false if it is not an echo request of ip's own version.
 func ParseEcho(t []byte, ip *IP) (e Echo, ok bool) {
-	request := uint8(ICMPEchoRequest)
-	if ip.Proto == ProtoICMPv6 {
-		request = ICMPv6EchoRequest
+	proto, request := uint8(ProtoICMP), uint8(ICMPEchoRequest)
+	if ip.Src.Is6() {
+		proto, request = ProtoICMPv6, ICMPv6EchoRequest
+	}
+	if ip.Proto != proto {
+		return Echo{}, false
 	}
 	if len(t) < ICMPLen || t[0] != request || t[1] != 0 {
 		return Echo{}, false

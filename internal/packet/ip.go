@@ -25,12 +25,16 @@ const (
 	UDPLen  = 8
 )
 
+// maxIP is what an IP header's length field can say, in bytes: also of the
+// packet that a fragment is a part of.
+const maxIP = 0xffff
+
 // ErrMalformed is returned for bytes that are no packet of the kind asked for.
 var ErrMalformed = errors.New("malformed packet")
 
 // maxExtensionHeaders bounds the walk through IPv6 extension headers: a real
-// packet has at most one of each kind (RFC 8200, 4.1), a hostile one as many
-// as fit.
+// packet has at most five of those known here (RFC 8200, 4.1: one of each kind,
+// destination options twice), a hostile one as many as fit.
 const maxExtensionHeaders = 8
 
 // IP is what a network has to know of an IP packet of either version.
@@ -82,7 +86,7 @@ func parseIPv4(b []byte) (IP, error) {
 	p.More = frag&0x2000 != 0
 	p.Offset = int(frag&0x1fff) * 8
 	p.Fragment = p.More || p.Offset != 0
-	if p.HeaderLen < IPv4Len || p.Len < p.HeaderLen || p.Len > len(b) {
+	if p.HeaderLen < IPv4Len || p.Len < p.HeaderLen || p.Len > len(b) || p.Offset+p.Len > maxIP {
 		return IP{}, ErrMalformed
 	}
 	return p, nil
@@ -105,35 +109,45 @@ func parseIPv6(b []byte) (IP, error) {
 		return IP{}, ErrMalformed
 	}
 	b = b[:p.Len]
-	for range maxExtensionHeaders {
-		at := p.HeaderLen
+	fragment := false
+	for n := 0; ; n++ {
 		switch p.Proto {
-		case ProtoHopByHop, ProtoRouting, ProtoDestOpts:
-			if len(b) < at+8 {
+		case ProtoHopByHop, ProtoRouting, ProtoDestOpts, ProtoFragment:
+		default:
+			return p, nil
+		}
+		at := p.HeaderLen
+		if n == maxExtensionHeaders || len(b) < at+8 {
+			return IP{}, ErrMalformed
+		}
+		switch p.Proto {
+		case ProtoHopByHop:
+			if n > 0 { // it stands first or not at all (RFC 8200, 4.3)
 				return IP{}, ErrMalformed
 			}
+			fallthrough
+		case ProtoRouting, ProtoDestOpts:
 			p.HeaderLen += (int(b[at+1]) + 1) * 8
 		case ProtoFragment:
-			if len(b) < at+8 {
+			// A second one could take back what the first has said.
+			if fragment {
 				return IP{}, ErrMalformed
 			}
+			fragment = true
 			frag := binary.BigEndian.Uint16(b[at+2 : at+4])
 			p.More = frag&1 != 0
 			p.Offset = int(frag &^ 7)
 			p.Fragment = p.More || p.Offset != 0
 			p.HeaderLen += 8
-		default:
-			return p, nil
 		}
 		p.Proto = b[at]
-		if p.HeaderLen > len(b) {
+		if p.HeaderLen > len(b) || p.Offset+p.Len-p.HeaderLen > maxIP {
 			return IP{}, ErrMalformed
 		}
 		if !p.IsFirst() {
 			return p, nil // what follows is payload from the middle
 		}
 	}
-	return IP{}, ErrMalformed
 }
 
 // PutIPv4 writes an IPv4 header without options to the first IPv4Len bytes of

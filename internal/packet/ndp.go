@@ -31,9 +31,11 @@ var AllNodes = netip.MustParseAddr("ff02::1")
 // ParseNeighbor reads a neighbour solicitation or advertisement, t being the
 // ICMPv6 message of the packet that ip describes, and gives the target address.
 // A link-layer address option, if there is one, comes back as mac. It returns
-// ErrMalformed for what RFC 4861 7.1 says must be discarded.
+// ErrMalformed for what RFC 4861 7.1 and RFC 6980 say must be discarded, apart
+// from the checksum, and where two such options contradict each other: who
+// checks one and who believes the other must not be two.
 func ParseNeighbor(t []byte, ip *IP) (target netip.Addr, mac MAC, hasMAC bool, err error) {
-	if len(t) < ndNeighborLen || ip.TTL != ndHopLimit || t[1] != 0 ||
+	if len(t) < ndNeighborLen || ip.TTL != ndHopLimit || t[1] != 0 || ip.Fragment ||
 		(t[0] != NDNeighborSolicit && t[0] != NDNeighborAdvert) {
 		return target, mac, false, ErrMalformed
 	}
@@ -41,21 +43,42 @@ func ParseNeighbor(t []byte, ip *IP) (target netip.Addr, mac MAC, hasMAC bool, e
 	if target.IsMulticast() {
 		return target, mac, false, ErrMalformed
 	}
+	solicit := t[0] == NDNeighborSolicit
 	want := byte(ndOptSourceMAC)
-	if t[0] == NDNeighborAdvert {
+	if !solicit {
 		want = ndOptTargetMAC
+		if ip.Dst.IsMulticast() && t[4]&ndFlagSolicited != 0 {
+			return target, mac, false, ErrMalformed
+		}
 	}
-	for o := t[ndNeighborLen:]; len(o) >= 8; {
+	for o := t[ndNeighborLen:]; len(o) > 0; {
+		if len(o) < 8 {
+			return target, mac, false, ErrMalformed
+		}
 		n := int(o[1]) * 8
 		if n == 0 || n > len(o) {
 			return target, mac, false, ErrMalformed
 		}
 		if o[0] == want && n == 8 {
+			if hasMAC && mac != MAC(o[2:8]) {
+				return target, mac, false, ErrMalformed
+			}
 			mac, hasMAC = MAC(o[2:8]), true
 		}
 		o = o[n:]
 	}
+	// Duplicate address detection: to the group of a target, and nobody to
+	// answer to.
+	if solicit && ip.Src.IsUnspecified() && (hasMAC || !isSolicitedNode(ip.Dst)) {
+		return target, mac, false, ErrMalformed
+	}
 	return target, mac, hasMAC, nil
+}
+
+// isSolicitedNode reports whether a is in ff02::1:ff00:0/104 (RFC 4291 2.7.1).
+func isSolicitedNode(a netip.Addr) bool {
+	b := a.As16()
+	return [13]byte(b[:13]) == [13]byte{0: 0xff, 1: 0x02, 11: 0x01, 12: 0xff}
 }
 
 // NeighborAdvertFrame gives the frame by which mac says that it has target

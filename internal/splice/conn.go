@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/netip"
 	"os"
+	"sync"
 	"syscall"
 	"time"
 
@@ -23,14 +24,23 @@ type Conn struct {
 	pending  int
 	readErr  error
 
+	read1    func(fd uintptr)
+	into     []byte
+	got      int
+	read1Err error
+
 	writev   func(fd uintptr) bool
-	iov      [][]byte
+	source   func() ([][]byte, error)
 	written  int
 	writeErr error
+
+	mu     sync.Mutex
+	expiry time.Time // of waiting calls; zero is never
 }
 
 // NewConn takes over fd, a non-blocking connected TCP socket. The fd is closed
-// on error too.
+// on error too. Urgent data becomes data like any other, which is what netstack
+// makes of it in the other direction.
 func NewConn(fd int) (*Conn, error) {
 	c := &Conn{file: os.NewFile(uintptr(fd), "tcp")}
 	raw, err := c.file.SyscallConn()
@@ -40,7 +50,11 @@ func NewConn(fd int) (*Conn, error) {
 	}
 	c.raw = raw
 	c.readable = c.tryReadable
+	c.read1 = c.tryRead
 	c.writev = c.tryWritev
+	// Out of the stream, an urgent byte would also hide how much there is to
+	// read behind it: SIOCINQ counts up to it only.
+	unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_OOBINLINE, 1)
 	return c, nil
 }
 
@@ -135,34 +149,40 @@ func (c *Conn) tryReadable(fd uintptr) bool {
 		return false
 	case err != nil:
 		c.readErr = err
-	case n > 0:
+	case n > 0: // it came a moment ago
 		c.pending, c.readErr = unix.IoctlGetInt(int(fd), unix.TIOCINQ)
 	}
 	return true
 }
 
 // read is one read(2); the caller knows that bytes are there.
-func (c *Conn) read(b []byte) (n int, err error) {
-	cerr := c.raw.Control(func(fd uintptr) {
-		for {
-			n, err = unix.Read(int(fd), b)
-			if err != unix.EINTR {
-				return
-			}
-		}
-	})
-	if cerr != nil {
-		return 0, cerr
+func (c *Conn) read(b []byte) (int, error) {
+	c.into = b
+	err := c.raw.Control(c.read1)
+	c.into = nil
+	if err != nil {
+		return 0, err
 	}
-	return n, err
+	return c.got, c.read1Err
 }
 
-// Writev waits until the socket takes at least a part of iov, and says how
-// many bytes it took.
-func (c *Conn) Writev(iov [][]byte) (int, error) {
-	c.iov = iov
+func (c *Conn) tryRead(fd uintptr) {
+	for {
+		c.got, c.read1Err = unix.Read(int(fd), c.into)
+		if c.read1Err != unix.EINTR {
+			return
+		}
+	}
+}
+
+// WriteFrom waits until the socket takes at least a part of what source gives,
+// and says how many bytes it took. source is asked again after each wait: the
+// memory it gave before may be somebody else's by then. Its error is returned
+// as it is.
+func (c *Conn) WriteFrom(source func() ([][]byte, error)) (int, error) {
+	c.source = source
 	err := c.raw.Write(c.writev)
-	c.iov = nil
+	c.source = nil
 	if err != nil {
 		return 0, err
 	}
@@ -170,8 +190,13 @@ func (c *Conn) Writev(iov [][]byte) (int, error) {
 }
 
 func (c *Conn) tryWritev(fd uintptr) bool {
+	iov, err := c.source()
+	if err != nil {
+		c.written, c.writeErr = 0, err
+		return true
+	}
 	for {
-		c.written, c.writeErr = unix.Writev(int(fd), c.iov)
+		c.written, c.writeErr = unix.Writev(int(fd), iov)
 		switch c.writeErr {
 		case unix.EINTR:
 			continue
@@ -203,5 +228,59 @@ func (c *Conn) Reset() error {
 // Close closes the connection; unsent data is still delivered by the kernel.
 func (c *Conn) Close() error { return c.file.Close() }
 
-// interrupt makes Readable and Writev return with an error, now and later.
-func (c *Conn) interrupt() { c.file.SetDeadline(time.Unix(1, 0)) }
+// interrupt makes calls that wait return with an error, now and later.
+func (c *Conn) interrupt() { c.expire(time.Unix(1, 0)) }
+
+// expire makes calls that wait return with an error from t on. The earliest t
+// holds.
+func (c *Conn) expire(t time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.expiry.IsZero() || t.Before(c.expiry) {
+		c.expiry = t
+		c.file.SetDeadline(t)
+	}
+}
+
+// state looks at the socket without waiting: ended means that neither direction
+// is open any more, and err is a failure that nobody has been told of yet.
+func (c *Conn) state() (ended bool, err error) {
+	cerr := c.raw.Control(func(fd uintptr) { ended, err = poll(fd) })
+	if cerr != nil {
+		return true, cerr
+	}
+	return ended, err
+}
+
+// Ended waits until neither direction is open any more, and returns the failure
+// that ended them, if there was one.
+func (c *Conn) Ended() error {
+	var err error
+	rerr := c.raw.Read(func(fd uintptr) bool {
+		var ended bool
+		ended, err = poll(fd)
+		return ended
+	})
+	if rerr != nil {
+		return rerr
+	}
+	return err
+}
+
+func poll(fd uintptr) (ended bool, err error) {
+	fds := []unix.PollFd{{Fd: int32(fd)}} // hang-up and errors are always told
+	for {
+		if _, err = unix.Poll(fds, 0); err != unix.EINTR {
+			break
+		}
+	}
+	if err != nil {
+		return true, err
+	}
+	if fds[0].Revents&unix.POLLERR != 0 {
+		if code, err := unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_ERROR); err == nil && code != 0 {
+			return true, syscall.Errno(code)
+		}
+	}
+	return fds[0].Revents&unix.POLLHUP != 0, nil
+}

@@ -10,12 +10,14 @@
 // The first direction looks at the queued views without removing them, hands
 // their slices to one writev, and then discards what the kernel took: the
 // slices stay valid because only a Read or the closing of the endpoint removes
-// segments, and both are done here. The second asks how much there is
+// segments, and both are done here. Who closes the whole netstack ends its Pairs
+// before; after a wait the queue is looked at anew nevertheless. The second asks how much there is
 // (FIONREAD) and lets netstack read it from the socket straight into the
 // memory of its outgoing segment.
 //
 // End of data in one direction closes that direction only (half-close). A
-// reset on one side becomes a reset on the other.
+// reset on one side becomes a reset on the other, never an end of data, also
+// while the other side does not read: within a second then.
 //
 // Lifetime: a Pair owns both ends from New on; Run closes them before it
 // returns. Abort ends a running Pair early by resetting both ends.

@@ -73,56 +73,73 @@ func (h Header) Kind() uint8 { return h.GSOType &^ GSOECN }
 // ErrInvalid is returned for a header that does not fit its frame.
 var ErrInvalid = errors.New("virtio header does not fit its frame")
 
-// minHeaders are the bytes of Ethernet, IP and TCP or UDP headers that a frame
-// must have at least when it is to be segmented.
+// What the kernel demands of a header (virtio_net_hdr_to_skb and tun_get_user,
+// linux/virtio_net.h and drivers/net/tun.c), in bytes.
 const (
-	ethernet    = 14
-	minTCPv4    = ethernet + 20 + 20
-	minTCPv6    = ethernet + 40 + 20
-	minUDPv4    = ethernet + 20 + 8
-	maxCsumSlot = 2
+	ethernet = 14
+	ipv4     = 20
+	ipv6     = 40
+	tcp      = 20
+	udp      = 8
+	csumSlot = 2
+
+	tcpCsum = 16 // where the checksum stands in the header
+	udpCsum = 6
+
+	// minCsumStart is the kernel's for all frames: it counts the Ethernet
+	// header in, and asks for no more than an IPv4 header's length.
+	minCsumStart = 20
+	// maxCsumStart is far behind any headers; the kernel adds the headroom of
+	// its buffer and refuses what then needs more than 16 bits.
+	maxCsumStart = 0xf000
+	// gsoByFrags is a segment size that means something else to the kernel.
+	gsoByFrags = 0xffff
+	// maxUDPSegments are the datagrams of one super-datagram since Linux 6.9
+	// (UDP_MAX_SEGMENTS; 64 before). It also bounds what one frame can make
+	// others do.
+	maxUDPSegments = 128
 )
 
 // Check returns ErrInvalid unless h is consistent with a frame of n bytes
-// whose EtherType is etherType: the checksum lies inside the frame, and what
-// is to be segmented is of a kind that was negotiated, of the family it says,
-// has a segment size, and a checksum to compute.
+// whose EtherType is etherType, so that the kernel of a receiving container
+// takes it too: header and checksum lie inside the frame, and what is to be
+// segmented is of a kind that was negotiated, of the family it says, has whole
+// headers, a segment size, and the checksum of its transport to compute.
 func (h Header) Check(n int, etherType uint16) error {
-	if h.Flags&^(NeedsCsum|DataValid) != 0 {
+	if h.Flags&^(NeedsCsum|DataValid) != 0 || int(h.HdrLen) > n {
 		return ErrInvalid
 	}
-	if h.Flags&NeedsCsum != 0 {
-		start := int(h.CsumStart)
-		if start < ethernet || start+int(h.CsumOffset)+maxCsumSlot > n {
-			return ErrInvalid
-		}
+	start, offset := int(h.CsumStart), int(h.CsumOffset)
+	if h.Flags&NeedsCsum != 0 &&
+		(start < minCsumStart || start > maxCsumStart || start+offset+csumSlot > n) {
+		return ErrInvalid
 	}
-	least := 0
-	switch h.Kind() {
-	case GSONone:
-		if h.GSOType != GSONone {
-			return ErrInvalid
-		}
+	if h.GSOType == GSONone {
 		return nil
-	case GSOTCPv4:
-		least = minTCPv4
-		if etherType != 0x0800 {
-			return ErrInvalid
-		}
-	case GSOTCPv6:
-		least = minTCPv6
-		if etherType != 0x86dd {
-			return ErrInvalid
-		}
+	}
+	var want uint16 // EtherType
+	transport, csum := tcp, tcpCsum
+	switch h.GSOType {
+	case GSOTCPv4, GSOTCPv4 | GSOECN:
+		want = 0x0800
+	case GSOTCPv6, GSOTCPv6 | GSOECN:
+		want = 0x86dd
 	case GSOUDPL4:
-		least = minUDPv4
-		if h.GSOType != GSOUDPL4 || (etherType != 0x0800 && etherType != 0x86dd) {
-			return ErrInvalid
-		}
+		want = etherType // either
+		transport, csum = udp, udpCsum
 	default:
 		return ErrInvalid
 	}
-	if n < least || h.GSOSize == 0 || h.Flags&NeedsCsum == 0 || int(h.HdrLen) > n {
+	network := ipv6
+	if etherType == 0x0800 {
+		network = ipv4
+	}
+	switch {
+	case etherType != want || (etherType != 0x0800 && etherType != 0x86dd),
+		h.Flags&NeedsCsum == 0,
+		h.GSOSize == 0 || h.GSOSize == gsoByFrags,
+		start < ethernet+network || start+transport > n || offset != csum,
+		h.GSOType == GSOUDPL4 && n-start-transport > int(h.GSOSize)*maxUDPSegments:
 		return ErrInvalid
 	}
 	return nil

@@ -1,0 +1,221 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"runtime"
+	"strconv"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+
+	"github.com/footbridge-net/footbridge/api"
+	"github.com/footbridge-net/footbridge/engine"
+	"github.com/footbridge-net/footbridge/internal/buildinfo"
+)
+
+const (
+	idleVariable  = "FOOTBRIDGE_IDLE_TIMEOUT"
+	levelVariable = "FOOTBRIDGE_LOG_LEVEL"
+)
+
+// shutdownTimeout bounds how long the daemon waits for requests under way when
+// it ends. Longer than a stop with Docker's usual ten seconds of patience takes.
+const shutdownTimeout = 15 * time.Second
+
+type daemonOptions struct {
+	idleTimeout time.Duration
+	logLevel    string
+}
+
+func daemonCommand(c *cli) *cobra.Command {
+	var o daemonOptions
+	cmd := &cobra.Command{
+		Use:   "daemon",
+		Short: "Run the daemon in the foreground, or ask after it",
+		Long: `Run the daemon in the foreground, or ask after it.
+
+There is one daemon a user. The first command that needs it starts it in the
+background, and it ends by itself when there has been nothing to do for a while,
+so this command is for service managers and for watching it work.`,
+		Args: unknownCommand,
+		RunE: func(cmd *cobra.Command, _ []string) error { return o.run(cmd, c) },
+	}
+	cmd.Flags().DurationVar(&o.idleTimeout, "idle-timeout", defaultIdleTimeout,
+		"End after this long without running containers and requests; 0 never (environment: "+idleVariable+")")
+	cmd.Flags().StringVar(&o.logLevel, "log-level", "warn",
+		"How much to log: debug, info, warn or error (environment: "+levelVariable+")")
+	cmd.AddCommand(daemonStatusCommand(c), daemonStopCommand(c))
+	return cmd
+}
+
+// run prepares the daemon and tells whoever started it how that went.
+func (o *daemonOptions) run(cmd *cobra.Command, c *cli) error {
+	ready, err := readyPipe(c.getenv(readyVariable))
+	if err != nil {
+		return err
+	}
+	defer ready.Close()
+	err = o.prepare(cmd, c)
+	if err == nil {
+		err = o.serve(cmd.Context(), c, func() { _, _ = io.WriteString(ready, readyWord) })
+	}
+	if errors.Is(err, errAnotherDaemon) && ready.File != nil {
+		// Whoever started us wanted a daemon, and there is one.
+		_, _ = io.WriteString(ready, readyWord)
+		return nil
+	}
+	if err != nil {
+		_, _ = fmt.Fprintln(ready, err)
+	}
+	return err
+}
+
+// prepare completes the options and sets up the process.
+func (o *daemonOptions) prepare(cmd *cobra.Command, c *cli) error {
+	if text := c.getenv(idleVariable); text != "" && !cmd.Flags().Changed("idle-timeout") {
+		d, err := time.ParseDuration(text)
+		if err != nil {
+			return fmt.Errorf("%s=%s is not a duration such as 5m or 90s", idleVariable, text)
+		}
+		o.idleTimeout = d
+	}
+	if text := c.getenv(levelVariable); text != "" && !cmd.Flags().Changed("log-level") {
+		o.logLevel = text
+	}
+	// One P: a frame goes through reader, netstack and writer by hand-offs
+	// between goroutines, and on one P these stay on one thread instead of waking
+	// another. Measured on two cores: twice the connections per second, and no
+	// row of the benchmarks that was slower.
+	if c.getenv("GOMAXPROCS") == "" {
+		runtime.GOMAXPROCS(1)
+	}
+	// Started through /proc/self/exe the program would be called "exe" in the
+	// lists of processes and listeners. Only a name: a failure is no harm.
+	_ = os.WriteFile("/proc/self/comm", []byte("footbridge"), 0)
+	// The soft limit of open files is raised already: Go's start does it, and
+	// gives the processes that are started the limit that was. Doing it here
+	// would make that forgotten, and containers would get the daemon's limit.
+	return nil
+}
+
+// serve is the daemon from its lock to its end. ready is called when clients
+// can connect.
+func (o *daemonOptions) serve(ctx context.Context, c *cli, ready func()) (err error) {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(o.logLevel)); err != nil {
+		return fmt.Errorf("invalid log level %q: it is debug, info, warn or error", o.logLevel)
+	}
+	log := slog.New(slog.NewTextHandler(c.stderr, &slog.HandlerOptions{Level: level}))
+
+	d, err := c.dirs()
+	if err != nil {
+		return err
+	}
+	if err := d.prepare(); err != nil {
+		return err
+	}
+	unlock, err := lockDaemon(ctx, d)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	// Before the first container is touched: a signal from here on is a request
+	// to end in order.
+	ctx, stopSignals := signal.NotifyContext(ctx, unix.SIGTERM, unix.SIGINT, unix.SIGHUP)
+	defer stopSignals()
+
+	info := buildinfo.Get()
+	eng, err := engine.New(engine.Options{
+		RuntimeDir: d.runtime, StateDir: d.state, Socket: d.socket(),
+		Version: info.Version, Commit: info.Commit,
+		Logger: log, Shutdown: stop,
+	})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, eng.Close()) }()
+
+	life := &lifetime{Backend: eng, timeout: o.idleTimeout, now: time.Now, idle: eng.Idle}
+	server, err := api.NewServer(api.ServerOptions{Backend: life, Logger: log})
+	if err != nil {
+		return err
+	}
+	life.activity = server.Activity
+	listener, err := api.Listen(d.socket())
+	if err != nil {
+		return err
+	}
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(listener) }()
+	log.Info("daemon is ready", "socket", d.socket(), "version", info.Version, "pid", os.Getpid())
+	ready()
+
+	idle := make(chan struct{})
+	go func() {
+		life.wait(ctx)
+		close(idle)
+	}()
+	select {
+	case err := <-served:
+		stop()
+		<-idle
+		return fmt.Errorf("serve %s: %w", d.socket(), err)
+	case <-idle:
+	}
+	log.Info("daemon ends", "idle", ctx.Err() == nil)
+	life.end()
+	// A second signal ends the program at once.
+	stopSignals()
+	deadline, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
+	defer cancel()
+	err = server.Shutdown(deadline)
+	return errors.Join(err, <-served)
+}
+
+// readyFile is where a daemon says how its start went; without a File, what is
+// written goes nowhere.
+type readyFile struct{ *os.File }
+
+func (r readyFile) Write(b []byte) (int, error) {
+	if r.File == nil {
+		return len(b), nil
+	}
+	defer r.File.Close() // there is one thing to say
+	return r.File.Write(b)
+}
+
+func (r readyFile) WriteString(s string) (int, error) { return r.Write([]byte(s)) }
+
+func (r readyFile) Close() error {
+	if r.File == nil {
+		return nil
+	}
+	return r.File.Close()
+}
+
+// readyPipe opens the descriptor that was passed in the environment.
+func readyPipe(text string) (readyFile, error) {
+	if text == "" {
+		return readyFile{}, nil
+	}
+	_ = os.Unsetenv(readyVariable)
+	fd, err := strconv.Atoi(text)
+	if err != nil || fd < 3 {
+		return readyFile{}, fmt.Errorf("%s=%s is not a file descriptor", readyVariable, text)
+	}
+	// What the daemon starts must not keep the pipe open.
+	if _, err := unix.FcntlInt(uintptr(fd), unix.F_SETFD, unix.FD_CLOEXEC); err != nil {
+		return readyFile{}, fmt.Errorf("%s=%s: %w", readyVariable, text, err)
+	}
+	return readyFile{os.NewFile(uintptr(fd), "ready")}, nil
+}

@@ -1,0 +1,149 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/footbridge-net/footbridge/api"
+)
+
+var (
+	// errAnotherDaemon: a daemon has the lock, and answers.
+	errAnotherDaemon = errors.New("another daemon is running")
+	errLockHeld      = errors.New("another daemon holds the lock and does not answer")
+)
+
+const (
+	// lockPatience is how long a daemon waits for another one that is starting
+	// or ending: both take less than shutdownTimeout.
+	lockPatience = shutdownTimeout + 5*time.Second
+	// lockInterval is how often it looks. There is no event to wait for: either
+	// the lock becomes free or the socket appears.
+	lockInterval = 20 * time.Millisecond
+)
+
+// lockDaemon makes this process the user's one daemon, and writes its pid into
+// the lock's file. When another daemon answers it returns errAnotherDaemon.
+func lockDaemon(ctx context.Context, d dirs) (unlock func(), err error) {
+	f, err := os.OpenFile(d.lock(), os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("lock of the daemon: %w", err)
+	}
+	defer func() {
+		if err != nil {
+			_ = f.Close()
+		}
+	}()
+	ctx, cancel := context.WithTimeout(ctx, lockPatience)
+	defer cancel()
+	client := api.New(d.socket())
+	tick := time.NewTicker(lockInterval)
+	defer tick.Stop()
+	for {
+		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if err == nil {
+			break
+		}
+		if !errors.Is(err, unix.EWOULDBLOCK) && !errors.Is(err, unix.EINTR) {
+			return nil, fmt.Errorf("lock %s: %w", d.lock(), err)
+		}
+		if _, err := client.DaemonVersion(ctx); err == nil {
+			return nil, fmt.Errorf("%w (pid %s) on %s: stop it with `footbridge daemon stop`", errAnotherDaemon, readPID(f), d.socket())
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return nil, fmt.Errorf("%w: pid %s: end it, then try again", errLockHeld, readPID(f))
+		}
+	}
+	if err := f.Truncate(0); err != nil {
+		return nil, err
+	}
+	if _, err := f.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0); err != nil {
+		return nil, err
+	}
+	return func() { _ = f.Close() }, nil
+}
+
+// readPID returns what the lock's file says, as text.
+func readPID(f *os.File) string {
+	text, err := io.ReadAll(io.NewSectionReader(f, 0, 32))
+	if pid := strings.TrimSpace(string(text)); err == nil && pid != "" {
+		return pid
+	}
+	return "unknown"
+}
+
+// findDaemon returns the pid of the process that holds the daemon's lock, and 0
+// if nobody does.
+func findDaemon(d dirs) (pid int, err error) {
+	f, err := os.OpenFile(d.lock(), os.O_RDWR|syscall.O_NOFOLLOW, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	err = unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB)
+	if err == nil {
+		return 0, nil // and closing f gives the lock back
+	}
+	if !errors.Is(err, unix.EWOULDBLOCK) {
+		return 0, fmt.Errorf("lock %s: %w", d.lock(), err)
+	}
+	text := readPID(f)
+	if pid, err = strconv.Atoi(text); err != nil || pid <= 1 {
+		return 0, fmt.Errorf("%s is locked by a process that cannot be told (pid %s)", d.lock(), text)
+	}
+	return pid, nil
+}
+
+// stopDaemon ends the daemon and waits for its end. It speaks to the process
+// and not to the API, so that a daemon of any version can be stopped.
+func stopDaemon(d dirs, patience time.Duration) (pid int, err error) {
+	pid, err = findDaemon(d)
+	if pid == 0 || err != nil {
+		return 0, err
+	}
+	fd, err := unix.PidfdOpen(pid, 0)
+	if errors.Is(err, unix.ESRCH) {
+		return pid, nil // it has ended in this moment
+	}
+	if err != nil {
+		return pid, fmt.Errorf("daemon (pid %d): %w", pid, err)
+	}
+	defer unix.Close(fd)
+	// The pid could have become another process's before it was opened; then the
+	// lock is free or another's by now.
+	if again, err := findDaemon(d); err != nil || again != pid {
+		return pid, err
+	}
+	if err := unix.PidfdSendSignal(fd, unix.SIGTERM, nil, 0); err != nil && !errors.Is(err, unix.ESRCH) {
+		return pid, fmt.Errorf("end the daemon (pid %d): %w", pid, err)
+	}
+	deadline := time.Now().Add(patience)
+	for {
+		left := time.Until(deadline)
+		if left <= 0 {
+			return pid, fmt.Errorf("the daemon (pid %d) has not ended within %v: look at %s, or end it with: kill -9 %d", pid, patience, d.log(), pid)
+		}
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, int(left.Milliseconds())+1)
+		if err != nil && !errors.Is(err, unix.EINTR) {
+			return pid, err
+		}
+		if n > 0 {
+			return pid, nil
+		}
+	}
+}

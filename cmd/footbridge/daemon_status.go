@@ -1,0 +1,124 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/docker/go-units"
+	"github.com/spf13/cobra"
+
+	"github.com/footbridge-net/footbridge/api"
+)
+
+func daemonStatusCommand(c *cli) *cobra.Command {
+	var format string
+	cmd := &cobra.Command{
+		Use:   "status [OPTIONS]",
+		Short: "Show whether the daemon runs, and what it has done",
+		Long:  "Show whether the daemon runs, and what it has done. The exit code is 3 when it does not run.",
+		Args:  noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			client, err := c.runningDaemon(cmd.Context())
+			if errors.Is(err, api.ErrNoDaemon) {
+				fmt.Fprintln(c.stdout, "footbridge daemon is not running; the first command that needs it starts it")
+				return &statusError{code: exitNotRunning}
+			}
+			if err != nil {
+				return err
+			}
+			status, err := client.Status(cmd.Context())
+			if err != nil {
+				return err
+			}
+			if format == "" {
+				return printStatus(c.stdout, status, c.now())
+			}
+			t, err := parseTemplate(format)
+			if err != nil {
+				return err
+			}
+			text, err := executeInspect(t, status)
+			if err != nil {
+				return err
+			}
+			fmt.Fprintln(c.stdout, text)
+			return nil
+		},
+	}
+	cmd.Flags().StringVarP(&format, "format", "f", "", inspectFormatHelp)
+	return cmd
+}
+
+// printStatus prints the daemon's status for people: the daemon, and a
+// paragraph with its counters for each network that has something to count.
+func printStatus(w io.Writer, s api.Status, now time.Time) error {
+	table := tabwriter.NewWriter(w, 0, 1, 2, ' ', 0)
+	fmt.Fprintf(table, "Daemon:\trunning, pid %d\n", s.PID)
+	fmt.Fprintf(table, "Version:\t%s (%s)\n", s.Version, shortID(s.Commit, false))
+	fmt.Fprintf(table, "Uptime:\t%s, since %s\n", strings.ToLower(units.HumanDuration(now.Sub(s.StartedAt))), s.StartedAt.Local().Format(time.RFC3339))
+	fmt.Fprintf(table, "Socket:\t%s\n", s.Socket)
+	fmt.Fprintf(table, "State:\t%s\n", s.StateDir)
+	fmt.Fprintf(table, "Containers:\t%d (%d running)\n", s.Containers, s.Running)
+	fmt.Fprintf(table, "Networks:\t%d\n", len(s.Networks))
+	if err := table.Flush(); err != nil {
+		return err
+	}
+	for _, n := range s.Networks {
+		if n.Endpoints == 0 && len(counts(n.Counters)) == 0 {
+			continue
+		}
+		fmt.Fprintf(w, "\nNetwork %s: %d endpoint(s), MTU %d\n", n.Name, n.Endpoints, n.MTU)
+		for _, line := range counts(n.Counters) {
+			fmt.Fprintf(w, "  %s\n", line)
+		}
+		for _, e := range n.Containers {
+			text := strings.Join(counts(e.Counters), ", ")
+			if text == "" {
+				text = "nothing yet"
+			}
+			fmt.Fprintf(w, "  %s: %s\n", e.Container, text)
+		}
+	}
+	return nil
+}
+
+// counts returns "name value" for every counter that has counted.
+func counts(counters map[string]uint64) []string {
+	var lines []string
+	for _, name := range slices.Sorted(maps.Keys(counters)) {
+		if n := counters[name]; n > 0 {
+			lines = append(lines, fmt.Sprintf("%s %d", strings.ReplaceAll(name, "_", " "), n))
+		}
+	}
+	return lines
+}
+
+func daemonStopCommand(c *cli) *cobra.Command {
+	return &cobra.Command{
+		Use:   "stop",
+		Short: "Stop the daemon; containers that run go on, without a network until the next daemon",
+		Args:  noArgs,
+		RunE: func(*cobra.Command, []string) error {
+			d, err := c.dirs()
+			if err != nil {
+				return err
+			}
+			pid, err := stopDaemon(d, lockPatience)
+			switch {
+			case err != nil:
+				return err
+			case pid == 0:
+				fmt.Fprintln(c.stdout, "footbridge daemon is not running")
+			default:
+				fmt.Fprintf(c.stdout, "footbridge daemon (pid %d) has stopped\n", pid)
+			}
+			return nil
+		},
+	}
+}

@@ -1,0 +1,84 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/moby/moby/api/types/container"
+)
+
+// displayPorts returns the PORTS column of ps: published ports as
+// "ip:host->container/proto" and exposed ones as "container/proto", each kind in
+// order, with neighbours that go to neighbours joined to a range.
+func displayPorts(ports []container.PortSummary) string {
+	ports = slices.Clone(ports)
+	slices.SortFunc(ports, func(a, b container.PortSummary) int {
+		return cmp.Or(
+			cmp.Compare(a.Type, b.Type),
+			compareHostIP(a.IP, b.IP),
+			cmp.Compare(a.PrivatePort, b.PrivatePort),
+			cmp.Compare(a.PublicPort, b.PublicPort),
+		)
+	})
+	ports = slices.Compact(ports)
+
+	// A run is a stretch of mappings to one host address whose ports on both
+	// sides follow each other.
+	type run struct{ first, last container.PortSummary }
+	var runs []run
+	for _, p := range ports {
+		if n := len(runs); n > 0 && follows(runs[n-1].last, p) {
+			runs[n-1].last = p
+			continue
+		}
+		runs = append(runs, run{p, p})
+	}
+
+	texts := make([]string, 0, len(runs))
+	for _, r := range runs {
+		text := portRange(r.first.PrivatePort, r.last.PrivatePort) + "/" + r.first.Type
+		if r.first.PublicPort != 0 {
+			public := portRange(r.first.PublicPort, r.last.PublicPort)
+			if r.first.IP.IsValid() {
+				public = net.JoinHostPort(r.first.IP.String(), public)
+			}
+			text = public + "->" + text
+		}
+		texts = append(texts, text)
+	}
+	return strings.Join(texts, ", ")
+}
+
+// follows reports whether b continues the range that ends in a.
+func follows(a, b container.PortSummary) bool {
+	if a.Type != b.Type || a.IP != b.IP || uint32(a.PrivatePort)+1 != uint32(b.PrivatePort) {
+		return false
+	}
+	if a.PublicPort == 0 || b.PublicPort == 0 {
+		return a.PublicPort == b.PublicPort
+	}
+	return uint32(a.PublicPort)+1 == uint32(b.PublicPort)
+}
+
+// compareHostIP puts IPv4 before IPv6 and ports that are only exposed last.
+func compareHostIP(a, b netip.Addr) int {
+	switch {
+	case a.IsValid() && !b.IsValid():
+		return -1
+	case !a.IsValid() && b.IsValid():
+		return 1
+	}
+	return a.Compare(b)
+}
+
+func portRange(first, last uint16) string {
+	if first == last {
+		return strconv.Itoa(int(first))
+	}
+	return fmt.Sprintf("%d-%d", first, last)
+}

@@ -1,0 +1,149 @@
+package main
+
+import (
+	"encoding/csv"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/docker/go-connections/nat"
+	"github.com/moby/moby/api/types/network"
+)
+
+// parsePublish turns the -p and --expose flags into what the API wants.
+func parsePublish(publish, expose []string) (network.PortSet, network.PortMap, error) {
+	exposed := network.PortSet{}
+	bindings := network.PortMap{}
+	for _, spec := range publish {
+		short, err := shortPublish(spec)
+		if err != nil {
+			return nil, nil, err
+		}
+		mappings, err := nat.ParsePortSpec(short)
+		if err != nil {
+			return nil, nil, fmt.Errorf("%w: publish ports as [ip:][host-port:]container-port[/tcp|udp]", err)
+		}
+		for _, m := range mappings {
+			port, binding, err := fromNAT(m)
+			if err != nil {
+				return nil, nil, err
+			}
+			exposed[port] = struct{}{}
+			// The same mapping given twice is one mapping.
+			if !slices.Contains(bindings[port], binding) {
+				bindings[port] = append(bindings[port], binding)
+			}
+		}
+	}
+	for _, spec := range expose {
+		ports, err := parseExpose(spec)
+		if err != nil {
+			return nil, nil, err
+		}
+		for port := range ports.All() {
+			exposed[port] = struct{}{}
+		}
+	}
+	return exposed, bindings, nil
+}
+
+// fromNAT turns a mapping of the parser's, which is made of texts, into the
+// API's types.
+func fromNAT(m nat.PortMapping) (network.Port, network.PortBinding, error) {
+	port, err := network.ParsePort(string(m.Port))
+	if err != nil {
+		return network.Port{}, network.PortBinding{}, err
+	}
+	if port.Num() == 0 {
+		return network.Port{}, network.PortBinding{}, fmt.Errorf("invalid containerPort: 0: a container's ports are 1-65535")
+	}
+	binding := network.PortBinding{HostPort: m.Binding.HostPort}
+	if m.Binding.HostIP != "" {
+		if binding.HostIP, err = netip.ParseAddr(m.Binding.HostIP); err != nil {
+			return network.Port{}, network.PortBinding{}, fmt.Errorf("invalid IP address: %s", m.Binding.HostIP)
+		}
+	}
+	return port, binding, nil
+}
+
+// parseExpose parses one --expose: PORT[-PORT][/tcp|udp].
+func parseExpose(spec string) (network.PortRange, error) {
+	ports, err := network.ParsePortRange(spec)
+	if err != nil {
+		return network.PortRange{}, fmt.Errorf("invalid range format for --expose: %s, error: %w", spec, err)
+	}
+	if ports.Start() == 0 || !knownProto(string(ports.Proto())) {
+		return network.PortRange{}, fmt.Errorf("invalid range format for --expose: %s: it is port[-port][/tcp|udp]", spec)
+	}
+	return ports, nil
+}
+
+func knownProto(proto string) bool { return proto == "tcp" || proto == "udp" || proto == "sctp" }
+
+// shortPublish turns the long form of -p, key=value pairs, into the short one;
+// the short form is returned as it is.
+func shortPublish(spec string) (string, error) {
+	if !strings.Contains(spec, "=") {
+		return spec, nil
+	}
+	fields, err := csv.NewReader(strings.NewReader(spec)).Read()
+	if err != nil {
+		return "", fmt.Errorf("invalid publish opts format (%s): %w", spec, err)
+	}
+	var target, published, proto, hostIP string
+	for _, field := range fields {
+		key, value, ok := strings.Cut(field, "=")
+		if !ok || value == "" {
+			return "", fmt.Errorf("invalid publish opts format (should be name=value but got '%s')", field)
+		}
+		switch strings.ToLower(key) {
+		case "target":
+			target = value
+		case "published":
+			published = value
+		case "protocol":
+			proto = strings.ToLower(value)
+			if !knownProto(proto) {
+				return "", fmt.Errorf("invalid protocol value '%s': it is tcp or udp", value)
+			}
+		case "mode":
+			// Both mean the same here: there is one host.
+			if value != "host" && value != "ingress" {
+				return "", fmt.Errorf("invalid publish mode value '%s': it is host or ingress", value)
+			}
+		case "host_ip", "host-ip":
+			if _, err := netip.ParseAddr(value); err != nil {
+				return "", fmt.Errorf("invalid IP address: %s", value)
+			}
+			hostIP = value
+		default:
+			return "", fmt.Errorf("invalid publish field '%s': known are target, published, protocol, mode and host_ip", key)
+		}
+	}
+	if target == "" {
+		return "", fmt.Errorf("invalid publish opts (%s): target, the container's port, is missing", spec)
+	}
+	short := target
+	if proto != "" {
+		short += "/" + proto
+	}
+	switch {
+	case hostIP != "":
+		return net.JoinHostPort(hostIP, published) + ":" + short, nil
+	case published != "":
+		return published + ":" + short, nil
+	}
+	return short, nil
+}
+
+// portNumber parses a port of TCP or UDP.
+func portNumber(text string) (uint16, error) {
+	n, err := strconv.ParseUint(text, 10, 16)
+	if err != nil || n == 0 {
+		return 0, fmt.Errorf("invalid port %q: ports are 1-65535", text)
+	}
+	return uint16(n), nil
+}

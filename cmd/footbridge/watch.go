@@ -1,0 +1,93 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/moby/moby/api/types/container"
+
+	"github.com/footbridge-net/footbridge/api"
+)
+
+// watch stays with a container from before its start to its end: attached to
+// its streams and told its exit code. It serves run and start --attach.
+type watch struct {
+	c          *cli
+	client     *api.Client
+	id         string
+	tty        bool
+	keys       []byte // detach keys
+	stdin      bool
+	autoRemove bool
+
+	conn *api.Hijacked
+	exit <-chan container.WaitResponse
+}
+
+// attach connects to the container's streams and registers the wait: both
+// before the start, so that nothing of a short command is missed.
+func (w *watch) attach(ctx context.Context) error {
+	conn, err := w.client.ContainerAttach(ctx, w.id, api.AttachOptions{
+		Stream: true, Stdin: w.stdin, Stdout: true, Stderr: true,
+	})
+	if err != nil {
+		return err
+	}
+	condition := container.WaitConditionNextExit
+	if w.autoRemove {
+		condition = container.WaitConditionRemoved
+	}
+	// The wait outlives ctx: it is needed to its end, or until the program's.
+	exit, err := w.client.ContainerWait(context.WithoutCancel(ctx), w.id, condition)
+	if err != nil {
+		_ = conn.Close()
+		return err
+	}
+	w.conn, w.exit = conn, exit
+	return nil
+}
+
+func (w *watch) close() { _ = w.conn.Close() }
+
+// kill sends the container a signal that this program caught. A container that
+// has ended in the meantime needs none.
+func (w *watch) kill(sig string) {
+	ctx, cancel := context.WithTimeout(context.Background(), cleanupTimeout)
+	defer cancel()
+	_ = w.client.ContainerKill(ctx, w.id, sig)
+}
+
+// stay copies the streams until the container ends or the user detaches, and
+// returns the exit code as an error.
+func (w *watch) stay(ctx context.Context) error {
+	s := session{
+		conn: w.conn, stdout: w.c.stdout, stderr: w.c.stderr, tty: w.tty, detachKeys: w.keys,
+		terminal: w.c.outputTerminal(),
+		resize:   func(size api.TTYSize) { _ = w.client.ContainerResize(ctx, w.id, size) },
+	}
+	if w.stdin {
+		s.stdin = w.c.stdin
+		s.raw = w.tty && w.c.stdinIsTerminal()
+	}
+	err := s.run()
+	if errors.Is(err, errDetached) {
+		fmt.Fprintln(w.c.stderr, errDetached)
+		return nil
+	}
+	result, ok := <-w.exit
+	if !ok {
+		if err != nil && !errors.Is(err, os.ErrClosed) {
+			return fmt.Errorf("%w (%w)", errDaemonGone, err)
+		}
+		return errDaemonGone
+	}
+	if result.Error != nil && result.Error.Message != "" {
+		return errors.New(result.Error.Message)
+	}
+	if result.StatusCode != 0 {
+		return &statusError{code: int(result.StatusCode)}
+	}
+	return nil
+}

@@ -1,0 +1,165 @@
+package engine
+
+import (
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/api/types/network"
+)
+
+// NetworkDef is what is on disk of a network: everything that was asked for, and
+// what was chosen where nothing was.
+type NetworkDef struct {
+	ID         string
+	Name       string
+	Driver     string // "bridge", "host" or "null"
+	Created    time.Time
+	EnableIPv4 bool
+	EnableIPv6 bool
+	Internal   bool
+	Attachable bool
+	MTU        int         // bytes
+	Subnets    []SubnetDef // at most one a family
+	Options    map[string]string
+	Labels     map[string]string
+	Predefined bool
+}
+
+// SubnetDef is one subnet of a network.
+type SubnetDef struct {
+	Prefix  netip.Prefix
+	Range   netip.Prefix `json:",omitzero"`
+	Gateway netip.Addr
+	Aux     map[string]netip.Addr `json:",omitempty"`
+	Auto    bool                  // chosen by the engine: static addresses are refused
+}
+
+// subnet returns the network's subnet of a family.
+func (n *NetworkDef) subnet(is4 bool) (SubnetDef, bool) {
+	for _, s := range n.Subnets {
+		if s.Prefix.Addr().Is4() == is4 {
+			return s, true
+		}
+	}
+	return SubnetDef{}, false
+}
+
+// gateway returns the gateway's address of a family with its subnet's length;
+// zero when the network does not have the family.
+func (n *NetworkDef) gateway(is4 bool) netip.Prefix {
+	if s, ok := n.subnet(is4); ok && s.Gateway.IsValid() {
+		return netip.PrefixFrom(s.Gateway, s.Prefix.Bits())
+	}
+	return netip.Prefix{}
+}
+
+// isBridge: the network has a switch, addresses and endpoints.
+func (n *NetworkDef) isBridge() bool { return n.Driver == driverBridge }
+
+// resolves: containers of the network are known by name. Docker's default
+// bridge has no names.
+func (n *NetworkDef) resolves() bool { return n.isBridge() && !n.Predefined }
+
+// ContainerDef is what is on disk of a container: what was asked for, and the
+// last known state.
+type ContainerDef struct {
+	ID         string
+	Name       string
+	Named      bool // by the user; others get no name on a network
+	Created    time.Time
+	Config     container.Config
+	HostConfig container.HostConfig
+	// Attachments, in the order in which their interfaces were made; empty for
+	// the modes host, none, container: and ns:.
+	Attachments []Attachment
+	State       StateDef
+	// Bindings are the host's ports that are really bound while it runs.
+	Bindings []Binding `json:",omitempty"`
+}
+
+// StateDef is a container's state.
+type StateDef struct {
+	Status   container.ContainerState // created, running or exited
+	ExitCode int
+	Error    string `json:",omitempty"`
+	Pid      int    `json:",omitempty"`
+	Started  time.Time
+	Finished time.Time
+}
+
+// Attachment is a container's place on one network: the wish, and while it
+// runs the endpoint.
+type Attachment struct {
+	NetworkID  string
+	IPv4       netip.Addr           `json:",omitzero"` // asked for
+	IPv6       netip.Addr           `json:",omitzero"`
+	MAC        network.HardwareAddr `json:",omitempty"`
+	Aliases    []string             `json:",omitempty"`
+	GwPriority int                  `json:",omitempty"`
+	DriverOpts map[string]string    `json:",omitempty"`
+	Endpoint   *Endpoint            `json:",omitempty"` // nil when it does not run
+}
+
+// Endpoint is a running container's attachment to one network.
+type Endpoint struct {
+	ID        string
+	Interface string // inside the container: eth0, eth1 ...
+	MAC       network.HardwareAddr
+	IPv4      netip.Addr `json:",omitzero"`
+	IPv6      netip.Addr `json:",omitzero"`
+	Names     []string   `json:",omitempty"` // that resolve to it
+}
+
+// addresses returns the endpoint's addresses, IPv4 first.
+func (e *Endpoint) addresses() []netip.Addr {
+	var out []netip.Addr
+	for _, a := range []netip.Addr{e.IPv4, e.IPv6} {
+		if a.IsValid() {
+			out = append(out, a)
+		}
+	}
+	return out
+}
+
+// Binding is one published port as it is: a host listener that leads to a
+// container's port.
+type Binding struct {
+	Port network.Port   // the container's
+	Host netip.AddrPort // bound
+}
+
+// running: there is a process.
+func (c *ContainerDef) running() bool { return c.State.Status == container.StateRunning }
+
+// attachment returns the container's attachment to a network.
+func (c *ContainerDef) attachment(networkID string) *Attachment {
+	for i := range c.Attachments {
+		if c.Attachments[i].NetworkID == networkID {
+			return &c.Attachments[i]
+		}
+	}
+	return nil
+}
+
+// clone copies what the engine changes, so that a snapshot can be read and
+// written to disk without the lock. Config and HostConfig are never changed
+// after the creation and are shared.
+func (c *ContainerDef) clone() *ContainerDef {
+	d := *c
+	d.Attachments = slices.Clone(c.Attachments)
+	for i := range d.Attachments {
+		if e := d.Attachments[i].Endpoint; e != nil {
+			ep := *e
+			d.Attachments[i].Endpoint = &ep
+		}
+	}
+	d.Bindings = slices.Clone(c.Bindings)
+	return &d
+}
+
+// command returns the container's command line: entry point and arguments.
+func (c *ContainerDef) command() []string {
+	return slices.Concat(c.Config.Entrypoint, c.Config.Cmd)
+}

@@ -1,0 +1,57 @@
+// Package engine decides which networks and containers exist, keeps that on
+// disk, and makes it so. It is the only package that knows all the others.
+//
+//	 api.Server                                                  state.db (store)
+//	     |  api.Backend                                               ^
+//	     v                                                            |
+//	+---------------------------- Engine ---------------------------------------+
+//	| definition.go   what was asked for, what it came to      NetworkDef,      |
+//	|                                                          ContainerDef     |
+//	| network_*.go    subnets (ipam, routes.go), options, lists                 |
+//	| create.go, check.go   what is refused, in Docker's words                  |
+//	| start.go        reserve -> files -> processes -> endpoints -> ports -> go |
+//	| stop.go         the way back, whatever the way there had reached          |
+//	| endpoint.go     addresses, interface, names of one endpoint               |
+//	| connect.go      networks of a container that runs                         |
+//	| ports.go        published ports (publish)        policy.go  closed ranges |
+//	| files.go        /etc/resolv.conf, hosts, hostname                         |
+//	| attach.go exec.go logs.go   streams              events.go  who did what  |
+//	| reconcile.go    what has survived the last daemon                         |
+//	+------+----------------------+-----------------------------------+---------+
+//	       | Runtime, Process     | Plane, Port, Listener             | dns
+//	       v                      v                                   v
+//	   engine/shim            engine/plane: stack, forwarder,     dns.Upstream,
+//	                          portfwd, dns, tap                   dns.Names
+//
+// What is below is reached through the small interfaces of runtime.go, so that
+// the tests of this package need neither namespaces nor packets.
+//
+// # A start and its undoing
+//
+// A start first reserves, under the lock and without waiting: interface names,
+// addresses, MACs. Then it does the slow work without the lock, so any number of
+// containers start at once. The state is on disk before the command runs. Whatever
+// fails, the same teardown undoes what there is, in the opposite order, and the
+// addresses go last: nobody gets an address that something still answers to. The
+// end of a container is the same teardown.
+//
+// # Lifetime
+//
+// New takes the state file and takes over the containers that live; Close lets
+// go of everything and ends none of them: their shims hold them, without a
+// network, until the next New. A network's data plane exists while the network
+// has endpoints.
+//
+// # Concurrency
+//
+// Engine.mu guards the tables, the definitions and the address pools. It is held
+// for moments: never over a system call that can wait, a disk or a peer. A
+// container's op lock is held by whoever starts it, tears it down, removes it or
+// changes its networks, for as long as that takes. Engine.netOp does the same for
+// the making and removing of networks, netw.planeMu for one data plane's.
+//
+// Order: ctr.op, then netOp, then netw.planeMu, then Engine.mu; the broker's lock
+// and netw.clientsMu are leaves. Each running container has one goroutine that
+// waits for its end, each exec one more. Stop, kill and attach wait for ends by
+// channels and hold no lock meanwhile.
+package engine

@@ -1,0 +1,387 @@
+package engine
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/moby/moby/api/types/network"
+
+	"github.com/footbridge-net/footbridge/dns"
+	"github.com/footbridge-net/footbridge/engine/ipam"
+	"github.com/footbridge-net/footbridge/engine/plane"
+	"github.com/footbridge-net/footbridge/internal/packet"
+)
+
+// link is an endpoint that is being made, is there, or is being unmade. Each
+// field that is set is one more thing to undo; undoing goes backwards.
+type link struct {
+	n        *netw
+	want     Attachment
+	ep       *Endpoint // addresses reserved
+	hasPlane bool      // counted in n.users
+	plane    Plane
+	port     Port
+	named    bool      // names and view of names set
+	servers  io.Closer // the container's own resolvers, or nil
+	// default4 and default6: the container's default route goes over it.
+	default4, default6 bool
+}
+
+// reserveAll takes names of interfaces and addresses for all attachments of a
+// container, or for none. Nothing slow is done.
+func (e *Engine) reserveAll(c *ctr) ([]*link, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	var links []*link
+	for _, a := range c.def.Attachments {
+		l, err := e.reserve(c, a, links)
+		if err != nil {
+			for _, l := range links {
+				e.unreserve(c, l)
+			}
+			return nil, err
+		}
+		links = append(links, l)
+	}
+	return links, nil
+}
+
+// reserve takes an interface name, addresses and a MAC for one endpoint; e.mu
+// is held. An attachment that has an endpoint already (a container found again
+// after a restart) gets the same ones.
+func (e *Engine) reserve(c *ctr, a Attachment, others []*link) (*link, error) {
+	n := e.networks[a.NetworkID]
+	if n == nil {
+		return nil, notFound("network %s not found: it was removed after container %s was created; connect the container to another one", short(a.NetworkID), c.def.Name)
+	}
+	if _, ok := n.members[c.def.ID]; ok {
+		return nil, forbidden("container %s is already attached to network %s", c.def.Name, n.def.Name)
+	}
+	before := a.Endpoint
+	ep := &Endpoint{ID: newID()}
+	if before != nil {
+		a.IPv4, a.IPv6, a.MAC = before.IPv4, before.IPv6, before.MAC
+		*ep = *before
+	} else {
+		ep.Interface = freeInterface(a, others)
+	}
+	var err error
+	if ep.IPv4, err = n.takeAddr(n.v4, a.IPv4, e); err != nil {
+		return nil, err
+	}
+	if ep.IPv6, err = n.takeAddr(n.v6, a.IPv6, e); err == nil {
+		err = n.takeMAC(c.def.ID, ep, a.MAC, e)
+	}
+	if err != nil {
+		n.releaseAddrs(ep)
+		return nil, err
+	}
+	ep.Names = endpointNames(&n.def, c.def, a)
+	n.members[c.def.ID] = ep
+	return &link{n: n, want: a, ep: ep}, nil
+}
+
+// unreserve gives back what reserve took; e.mu is held.
+func (e *Engine) unreserve(c *ctr, l *link) {
+	l.n.releaseAddrs(l.ep)
+	delete(l.n.macs, string(l.ep.MAC))
+	delete(l.n.members, c.def.ID)
+}
+
+func (n *netw) releaseAddrs(ep *Endpoint) {
+	if n.v4 != nil {
+		n.v4.Release(ep.IPv4)
+	}
+	if n.v6 != nil {
+		n.v6.Release(ep.IPv6)
+	}
+}
+
+// takeAddr takes the address asked for, or the lowest free one. p is nil for a
+// family that the network does not have.
+func (n *netw) takeAddr(p *ipam.Pool, want netip.Addr, e *Engine) (netip.Addr, error) {
+	switch {
+	case p == nil && want.IsValid():
+		return netip.Addr{}, invalid("no configured subnet contains IP address %v", want)
+	case p == nil:
+		return netip.Addr{}, nil
+	case !want.IsValid():
+		a, err := p.Next()
+		if err != nil {
+			return a, forbidden("no available addresses on this network's address pools: %s (%s): all of %v are in use; remove containers or make a larger network",
+				n.def.Name, short(n.def.ID), p.Range())
+		}
+		return a, nil
+	}
+	switch err := p.Take(want); {
+	case errors.Is(err, ipam.ErrTaken):
+		return netip.Addr{}, forbidden("%w: %v on network %s is %s; choose another one, or none to have a free one chosen",
+			ipam.ErrTaken, want, n.def.Name, n.ownerOf(want, e))
+	case errors.Is(err, ipam.ErrReserved):
+		return netip.Addr{}, forbidden("%w: %v is reserved on network %s", ipam.ErrTaken, want, n.def.Name)
+	case errors.Is(err, ipam.ErrOutside):
+		return netip.Addr{}, invalid("no configured subnet contains IP address %v: network %s has %v", want, n.def.Name, p.Subnet())
+	case err != nil:
+		return netip.Addr{}, err
+	}
+	return want, nil
+}
+
+// ownerOf says whose an address is; e.mu is held.
+func (n *netw) ownerOf(a netip.Addr, e *Engine) string {
+	for id, ep := range n.members {
+		if ep.IPv4 == a || ep.IPv6 == a {
+			if c := e.containers[id]; c != nil {
+				return fmt.Sprintf("container %q's", c.def.Name)
+			}
+		}
+	}
+	return "the gateway's"
+}
+
+// takeMAC settles the endpoint's MAC: the one asked for, or the one that
+// follows from the address, which is unique on the network where the IPv4
+// address is.
+func (n *netw) takeMAC(id string, ep *Endpoint, want network.HardwareAddr, e *Engine) error {
+	taken := func(m network.HardwareAddr) bool {
+		_, ok := n.macs[string(m)]
+		return ok || slices.Equal(m, n.gatewayMAC())
+	}
+	switch {
+	case len(want) > 0:
+		if taken(want) {
+			owner := "the gateway"
+			if c := e.containers[n.macs[string(want)]]; c != nil {
+				owner = fmt.Sprintf("container %q", c.def.Name)
+			}
+			return forbidden("MAC address %v is already in use on network %s by %s: choose another one, or none to have one made", want, n.def.Name, owner)
+		}
+		ep.MAC = slices.Clone(want)
+	case ep.IPv4.IsValid():
+		m := packet.MACFromIPv4(ep.IPv4)
+		ep.MAC = m[:]
+	default:
+		m := packet.MACFromIPv6(ep.IPv6)
+		ep.MAC = m[:]
+	}
+	// What follows from the address may be what somebody else asked for.
+	for taken(ep.MAC) {
+		random := make([]byte, 4)
+		_, _ = rand.Read(random) // never fails
+		ep.MAC = append(network.HardwareAddr{0x02, 0x42}, random...)
+	}
+	n.macs[string(ep.MAC)] = id
+	return nil
+}
+
+// gatewayMAC is the address that the switch gives the gateway.
+func (n *netw) gatewayMAC() network.HardwareAddr {
+	if s, ok := n.def.subnet(true); ok {
+		m := packet.MACFromIPv4(s.Gateway)
+		return m[:]
+	}
+	s, _ := n.def.subnet(false)
+	m := packet.MACFromIPv6(s.Gateway)
+	return m[:]
+}
+
+// freeInterface returns the name of the next interface: the one asked for, or
+// the first of eth0, eth1 ... that is not there.
+func freeInterface(a Attachment, others []*link) string {
+	if name := a.DriverOpts[optIfname]; name != "" {
+		return name
+	}
+	for i := 0; ; i++ {
+		name := fmt.Sprint("eth", i)
+		if !slices.ContainsFunc(others, func(l *link) bool { return l.ep.Interface == name }) {
+			return name
+		}
+	}
+}
+
+// endpointNames lists the names under which a container is known on a network,
+// the first one being what its address leads back to. A container that the user
+// did not name has no name of its own there.
+func endpointNames(n *NetworkDef, c *ContainerDef, a Attachment) []string {
+	if !n.resolves() {
+		return nil
+	}
+	var names []string
+	add := func(name string) {
+		if name != "" && !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	if c.Named {
+		add(c.Name)
+	}
+	for _, alias := range a.Aliases {
+		add(alias)
+	}
+	if c.Named {
+		add(short(c.ID))
+		add(c.Config.Hostname)
+	}
+	return names
+}
+
+// attach makes the endpoint: data plane, interface, names. routes says which
+// default routes go over it.
+func (e *Engine) attach(ctx context.Context, c *ctr, r *run, l *link, routes gateways) error {
+	p, err := e.usePlane(l.n)
+	if err != nil {
+		return err
+	}
+	l.plane, l.hasPlane = p, true
+	if err := e.plug(ctx, c.def, r, l, routes); err != nil {
+		return err
+	}
+	return e.addNames(c.def, l, r.links)
+}
+
+// plug makes the link's interface, or takes it over if it is there, and puts it
+// on the network.
+func (e *Engine) plug(ctx context.Context, def *ContainerDef, r *run, l *link, routes gateways) error {
+	l.default4, l.default6 = routes.v4 == l, routes.v6 == l
+	spec := plane.Link{
+		Container: def.Name, Interface: l.ep.Interface, MAC: [6]byte(l.ep.MAC),
+		Default4: l.default4, Default6: l.default6,
+	}
+	for _, a := range l.ep.addresses() {
+		s, _ := l.n.def.subnet(a.Is4())
+		spec.Addresses = append(spec.Addresses, netip.PrefixFrom(a, s.Prefix.Bits()))
+	}
+	port, err := l.plane.Attach(ctx, r.ns, spec)
+	if err != nil {
+		return fmt.Errorf("network %s: %w", l.n.def.Name, err)
+	}
+	l.port = port
+	return nil
+}
+
+// addNames makes the endpoint known by its names, and gives the container its
+// own view of names where it has one.
+func (e *Engine) addNames(def *ContainerDef, l *link, links []*link) error {
+	view, servers, err := e.clientFor(def, l, links)
+	if err != nil {
+		return err
+	}
+	l.servers, l.named = servers, true
+	l.n.clientsMu.Lock()
+	for _, a := range l.ep.addresses() {
+		if len(view.Zones) > 0 || view.Upstream != nil {
+			l.n.clients[a] = view
+		}
+	}
+	l.n.clientsMu.Unlock()
+	l.n.names.Add(l.ep.ID, l.ep.Names, l.ep.addresses())
+	return nil
+}
+
+func (e *Engine) removeNames(l *link) {
+	if !l.named {
+		return
+	}
+	l.n.names.Remove(l.ep.ID)
+	l.n.clientsMu.Lock()
+	for _, a := range l.ep.addresses() {
+		delete(l.n.clients, a)
+	}
+	l.n.clientsMu.Unlock()
+	if l.servers != nil {
+		_ = l.servers.Close() // it follows no file: there is nothing to fail
+	}
+	l.servers, l.named = nil, false
+}
+
+// detach undoes attach, as far as it came. The addresses stay reserved.
+func (e *Engine) detach(l *link) {
+	e.removeNames(l)
+	if l.port != nil {
+		if err := l.port.Close(); err != nil {
+			e.log.Warn("endpoint not closed cleanly", "network", l.n.def.Name, "error", err)
+		}
+		l.port = nil
+	}
+	if l.hasPlane {
+		e.leavePlane(l.n)
+		l.plane, l.hasPlane = nil, false
+	}
+}
+
+// gateways are the links that a container's default routes go over; nil = none.
+type gateways struct{ v4, v6 *link }
+
+// chooseGateways picks, for each family, the endpoint with the highest
+// priority, and of equals the one whose network's name comes first. Internal
+// networks lead nowhere.
+func chooseGateways(links []*link) gateways {
+	ordered := slices.Clone(links)
+	slices.SortStableFunc(ordered, func(a, b *link) int {
+		return cmp.Or(cmp.Compare(b.want.GwPriority, a.want.GwPriority), strings.Compare(a.n.def.Name, b.n.def.Name))
+	})
+	var g gateways
+	for _, l := range ordered {
+		if l.n.def.Internal {
+			continue
+		}
+		if g.v4 == nil && l.ep.IPv4.IsValid() {
+			g.v4 = l
+		}
+		if g.v6 == nil && l.ep.IPv6.IsValid() {
+			g.v6 = l
+		}
+	}
+	return g
+}
+
+// usePlane returns the network's data plane and makes it if nobody uses it yet.
+func (e *Engine) usePlane(n *netw) (Plane, error) {
+	n.planeMu.Lock()
+	defer n.planeMu.Unlock()
+	if n.plane == nil {
+		spec := PlaneSpec{
+			Name: n.def.Name, MTU: n.def.MTU, Internal: n.def.Internal,
+			Gateway4: n.def.gateway(true), Gateway6: n.def.gateway(false),
+			Upstream: e.upstream, Client: n.client, Allow: e.allow, Registry: e.registry, Logger: e.log,
+		}
+		if n.def.resolves() {
+			spec.Zone = n.names
+		}
+		p, err := e.opts.NewPlane(spec)
+		if err != nil {
+			return nil, err
+		}
+		n.plane = p
+	}
+	n.users++
+	return n.plane, nil
+}
+
+// leavePlane ends the data plane when its last user has left.
+func (e *Engine) leavePlane(n *netw) {
+	n.planeMu.Lock()
+	defer n.planeMu.Unlock()
+	n.users--
+	if n.users > 0 || n.plane == nil {
+		return
+	}
+	if err := n.plane.Close(); err != nil {
+		e.log.Warn("data plane not closed cleanly", "network", n.def.Name, "error", err)
+	}
+	n.plane = nil
+}
+
+// client tells the network's DNS server what is different for one container.
+func (n *netw) client(a netip.Addr) dns.Client {
+	n.clientsMu.RLock()
+	defer n.clientsMu.RUnlock()
+	return n.clients[a]
+}

@@ -1,0 +1,240 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/footbridge-net/footbridge/api"
+	"github.com/footbridge-net/footbridge/dns"
+	"github.com/footbridge-net/footbridge/engine/store"
+	"github.com/footbridge-net/footbridge/portfwd"
+)
+
+var _ api.Backend = (*Engine)(nil)
+
+// Options of an Engine. RuntimeDir and StateDir are required; they exist and
+// belong to the user alone.
+type Options struct {
+	RuntimeDir string
+	StateDir   string
+	Socket     string // the API's, for Status
+	Version    string
+	Commit     string
+	// ResolvConf is the host's; "" = /etc/resolv.conf.
+	ResolvConf string
+	Logger     *slog.Logger
+	// Shutdown is called when a client asks the daemon to end. It must return
+	// at once.
+	Shutdown func()
+
+	// Replaced in tests; nil = the real ones.
+	HostRoutes func() ([]HostRoute, error)
+	Now        func() time.Time
+	Runtime    Runtime
+	NewPlane   func(PlaneSpec) (Plane, error)
+}
+
+// Engine keeps networks and containers, and makes them so.
+type Engine struct {
+	opts     Options
+	log      *slog.Logger
+	store    *store.Store
+	damage   *store.Damage
+	events   *broker
+	upstream *dns.Upstream
+	registry *portfwd.Registry
+	started  time.Time
+	// blocked are the subnets of all networks, for the policy of flows: read on
+	// packet goroutines, replaced and never changed.
+	blocked atomic.Pointer[[]netip.Prefix]
+
+	// background are the goroutines that wait for containers; they end with
+	// ctx.
+	ctx        context.Context
+	cancel     context.CancelFunc
+	background sync.WaitGroup
+
+	// netOp is held while a network is made or removed. Taken before mu.
+	netOp sync.Mutex
+
+	// mu guards everything below and what hangs on it. It is never held while
+	// something is waited for.
+	mu         sync.Mutex
+	networks   map[string]*netw // by id
+	containers map[string]*ctr  // by id
+	execs      map[string]*execution
+	execSeq    uint64
+	closed     bool
+	busy       int // requests under way that will leave something running
+}
+
+// New opens the state, makes the predefined networks if they are missing, and
+// finds the containers again that have survived the last daemon.
+func New(o Options) (*Engine, error) {
+	o.setDefaults()
+	e := &Engine{
+		opts: o, log: o.Logger, started: o.Now(),
+		events: newBroker(o.Now), registry: portfwd.NewRegistry(),
+		networks: map[string]*netw{}, containers: map[string]*ctr{}, execs: map[string]*execution{},
+	}
+	e.ctx, e.cancel = context.WithCancel(context.Background())
+	if err := os.MkdirAll(filepath.Join(o.RuntimeDir, "c"), 0o700); err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(filepath.Join(o.StateDir, "containers"), 0o700); err != nil {
+		return nil, err
+	}
+	var err error
+	path := filepath.Join(o.StateDir, "state.db")
+	if e.store, e.damage, err = store.Open(path, store.Options{}); err != nil {
+		return nil, err
+	}
+	if e.damage != nil {
+		e.log.Error("the state file was damaged: it is kept under another name, and this is a fresh start",
+			"file", path, "kept", e.damage.Path, "cause", e.damage.Cause)
+	}
+	if e.upstream, err = dns.NewUpstream(o.ResolvConf, dns.UpstreamOptions{Logger: e.log}); err != nil {
+		return nil, errors.Join(fmt.Errorf("host's resolvers: %w", err), e.store.Close())
+	}
+	if err = e.load(); err == nil {
+		err = e.addPredefined()
+	}
+	if err != nil {
+		return nil, errors.Join(err, e.upstream.Close(), e.store.Close())
+	}
+	e.publishPolicy()
+	e.upstream.Subscribe(func(dns.Config) { e.rewriteResolvConfs() })
+	e.reconcile()
+	return e, nil
+}
+
+func (o *Options) setDefaults() {
+	if o.ResolvConf == "" {
+		o.ResolvConf = "/etc/resolv.conf"
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Shutdown == nil {
+		o.Shutdown = func() {}
+	}
+	if o.HostRoutes == nil {
+		o.HostRoutes = hostRoutes
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Runtime == nil {
+		o.Runtime = shimRuntime{}
+	}
+	if o.NewPlane == nil {
+		o.NewPlane = newRealPlane
+	}
+}
+
+func (e *Engine) now() time.Time { return e.opts.Now().UTC() }
+
+// Damage says what became of a state file that could not be read, or nil.
+func (e *Engine) Damage() *store.Damage { return e.damage }
+
+// load reads the definitions.
+func (e *Engine) load() error {
+	networks, err := store.Load[*NetworkDef](e.store, store.Networks)
+	if err != nil {
+		return err
+	}
+	for id, def := range networks {
+		n, err := newNetwork(def)
+		if err != nil {
+			return fmt.Errorf("state of network %s: %w", def.Name, err)
+		}
+		e.networks[id] = n
+	}
+	containers, err := store.Load[*ContainerDef](e.store, store.Containers)
+	if err != nil {
+		return err
+	}
+	for id, def := range containers {
+		e.containers[id] = &ctr{def: def}
+	}
+	return nil
+}
+
+// Idle reports whether nothing runs and nothing is being started: the daemon
+// may end and nobody would notice.
+func (e *Engine) Idle() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.busy > 0 {
+		return false
+	}
+	for _, c := range e.containers {
+		if c.run != nil {
+			return false
+		}
+	}
+	return true
+}
+
+// enter counts a request that must not be cut off by the daemon's end.
+func (e *Engine) enter() (leave func(), err error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.closed {
+		return nil, unavailable("the footbridge daemon is about to end: try again")
+	}
+	e.busy++
+	e.background.Add(1)
+	return func() {
+		e.mu.Lock()
+		e.busy--
+		e.mu.Unlock()
+		e.background.Done()
+	}, nil
+}
+
+// Close lets go of everything without ending a container: their processes go
+// on without a network until the next Engine finds them.
+func (e *Engine) Close() error {
+	e.mu.Lock()
+	if e.closed {
+		e.mu.Unlock()
+		return nil
+	}
+	e.closed = true
+	e.mu.Unlock()
+	e.cancel()
+	e.background.Wait()
+
+	var errs []error
+	for _, c := range e.allContainers() {
+		e.mu.Lock()
+		r := c.run
+		c.run = nil
+		e.mu.Unlock()
+		if r != nil {
+			r.letGo()
+		}
+	}
+	e.mu.Lock()
+	networks := e.sortedNetworks()
+	e.mu.Unlock()
+	for _, n := range networks {
+		n.planeMu.Lock()
+		if n.plane != nil {
+			errs = append(errs, n.plane.Close())
+			n.plane = nil
+		}
+		n.planeMu.Unlock()
+	}
+	e.events.close()
+	return errors.Join(append(errs, e.upstream.Close(), e.store.Close())...)
+}

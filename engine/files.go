@@ -1,0 +1,330 @@
+package engine
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/footbridge-net/footbridge/dns"
+	"github.com/footbridge-net/footbridge/engine/shim"
+)
+
+// Files in a container's runtime directory that it sees below /etc, and what
+// we remember of them.
+const (
+	fileResolv   = "resolv.conf"
+	fileHosts    = "hosts"
+	fileHostname = "hostname"
+	// fileResolvSum holds the hash of the resolv.conf that we wrote: another
+	// content is the user's, who is not to be overruled.
+	fileResolvSum = "resolv.sum"
+)
+
+// runtimeDir is the container's directory while it runs.
+func (e *Engine) runtimeDir(id string) string {
+	return filepath.Join(e.opts.RuntimeDir, "c", short(id))
+}
+
+// logPath is where the container's output is kept.
+func (e *Engine) logPath(id string) string {
+	return filepath.Join(e.opts.StateDir, "containers", id, id+"-json.log")
+}
+
+// makeDirs makes the container's directories; what an earlier life left in
+// the runtime directory is gone then.
+func (e *Engine) makeDirs(id string) error {
+	dir := e.runtimeDir(id)
+	if err := os.RemoveAll(dir); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	return os.MkdirAll(filepath.Dir(e.logPath(id)), 0o700)
+}
+
+// writeFiles writes what the container sees of /etc and names it in spec.
+func (e *Engine) writeFiles(def *ContainerDef, m netMode, links []*link, spec *shim.Spec) error {
+	dir := e.runtimeDir(def.ID)
+	write := func(name string, content []byte) (string, error) {
+		path := filepath.Join(dir, name)
+		return path, os.WriteFile(path, content, 0o644)
+	}
+	var err error
+	if spec.HostnameFile, err = write(fileHostname, []byte(spec.Hostname+"\n")); err != nil {
+		return err
+	}
+	if spec.Hosts, err = write(fileHosts, e.hostsFile(def, m, links)); err != nil {
+		return err
+	}
+	// The host's resolvers are reachable as they are only from the host's own
+	// network; a namespace given by path is somebody else's to set up.
+	if (m.kind == modeHost || m.kind == modePath || m.kind == modeNone) && len(def.HostConfig.DNS) == 0 &&
+		len(def.HostConfig.DNSSearch) == 0 && len(def.HostConfig.DNSOptions) == 0 {
+		return nil
+	}
+	content := e.resolvFile(def, links)
+	if spec.ResolvConf, err = write(fileResolv, content); err != nil {
+		return err
+	}
+	_, err = write(fileResolvSum, sum(content))
+	return err
+}
+
+// hostsFile is the container's /etc/hosts: itself, and what the user added.
+func (e *Engine) hostsFile(def *ContainerDef, m netMode, links []*link) []byte {
+	var b bytes.Buffer
+	own := []byte("127.0.0.1\tlocalhost\n" +
+		"::1\tlocalhost ip6-localhost ip6-loopback\n" +
+		"fe00::\tip6-localnet\nff00::\tip6-mcastprefix\nff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n")
+	if m.kind == modeHost {
+		// On the host's network the host's names hold.
+		if text, err := os.ReadFile("/etc/hosts"); err == nil {
+			own = text
+			if len(own) > 0 && own[len(own)-1] != '\n' {
+				own = append(own, '\n')
+			}
+		}
+	}
+	b.Write(own)
+	for _, h := range def.HostConfig.ExtraHosts {
+		name, addr, err := parseHost(h)
+		if err != nil {
+			continue // was refused at creation
+		}
+		addrs := []netip.Addr{addr}
+		if !addr.IsValid() {
+			addrs = gatewayAddrs(links)
+		}
+		for _, a := range addrs {
+			fmt.Fprintf(&b, "%v\t%s\n", a, name)
+		}
+	}
+	for _, l := range links {
+		for _, a := range l.ep.addresses() {
+			fmt.Fprintf(&b, "%v\t%s\n", a, ownNames(def))
+		}
+	}
+	return b.Bytes()
+}
+
+// gatewayAddrs are the addresses that stand for the host: the gateway's on the
+// networks that lead outside, or on an internal one if there is no other; on the
+// host's own network, its loopback.
+func gatewayAddrs(links []*link) []netip.Addr {
+	if len(links) == 0 {
+		return []netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1})}
+	}
+	return serverAddrs(links)
+}
+
+// resolvFile is the container's /etc/resolv.conf: the gateway as the server,
+// the host's search domains and options unless the user gave others.
+func (e *Engine) resolvFile(def *ContainerDef, links []*link) []byte {
+	host := e.upstream.Config()
+	servers := def.HostConfig.DNS
+	if len(links) > 0 && !e.direct(def, links) {
+		servers = serverAddrs(links)
+	}
+	if len(servers) == 0 {
+		for _, s := range host.Servers {
+			servers = append(servers, s.Addr())
+		}
+	}
+	search := host.Search
+	if s := def.HostConfig.DNSSearch; len(s) > 0 {
+		search = slices.DeleteFunc(slices.Clone(s), func(d string) bool { return d == "." })
+	}
+	options := host.Options
+	if o := def.HostConfig.DNSOptions; len(o) > 0 {
+		options = slices.Clone(o)
+	}
+	// Names without a dot are tried as they are first: containers' names have
+	// none, and a search domain must not come before them.
+	if !slices.ContainsFunc(options, func(o string) bool { return strings.HasPrefix(o, "ndots:") }) {
+		options = append(slices.Clip(options), "ndots:0")
+	}
+	var b bytes.Buffer
+	b.WriteString("# Written by footbridge. Edits are kept: footbridge then no longer follows the host's file.\n")
+	for _, s := range servers {
+		fmt.Fprintf(&b, "nameserver %v\n", s)
+	}
+	if len(search) > 0 {
+		fmt.Fprintf(&b, "search %s\n", strings.Join(search, " "))
+	}
+	fmt.Fprintf(&b, "options %s\n", strings.Join(options, " "))
+	return b.Bytes()
+}
+
+// serverAddrs are the gateways to ask for names: that of the default route
+// first, since it knows the way out, then those of the other networks; libc uses
+// three.
+func serverAddrs(links []*link) []netip.Addr {
+	g := chooseGateways(links)
+	var out []netip.Addr
+	add := func(l *link, is4 bool) {
+		if l == nil {
+			return
+		}
+		if p := l.n.def.gateway(is4); p.IsValid() && !slices.Contains(out, p.Addr()) {
+			out = append(out, p.Addr())
+		}
+	}
+	add(g.v4, true)
+	add(g.v6, false)
+	if len(out) == 0 { // internal networks only
+		add(links[0], true)
+		add(links[0], false)
+	}
+	return out
+}
+
+// direct reports whether the container asks the servers given by --dns itself:
+// on networks without names, and where they are reachable only from inside.
+func (e *Engine) direct(def *ContainerDef, links []*link) bool {
+	if len(def.HostConfig.DNS) == 0 {
+		return false
+	}
+	resolves := slices.ContainsFunc(links, func(l *link) bool { return l.n.def.resolves() })
+	return !resolves || slices.ContainsFunc(def.HostConfig.DNS, func(a netip.Addr) bool {
+		return !e.allow(a)
+	})
+}
+
+// clientFor makes the container's own view of names on a network: its other
+// networks' names, and its own servers. The closer may be nil.
+func (e *Engine) clientFor(def *ContainerDef, l *link, links []*link) (dns.Client, io.Closer, error) {
+	var c dns.Client
+	for _, other := range links {
+		if other != l && other.n.def.resolves() {
+			c.Zones = append(c.Zones, other.n.names)
+		}
+	}
+	if len(def.HostConfig.DNS) == 0 || e.direct(def, links) || l.n.def.Internal {
+		return c, nil, nil
+	}
+	var servers []netip.AddrPort
+	for _, a := range def.HostConfig.DNS {
+		servers = append(servers, netip.AddrPortFrom(a, 53))
+	}
+	u, err := dns.NewUpstream("", dns.UpstreamOptions{Servers: servers, Logger: e.log})
+	if err != nil {
+		return c, nil, err
+	}
+	c.Upstream = u
+	return c, u, nil
+}
+
+func sum(b []byte) []byte {
+	h := sha256.Sum256(b)
+	return fmt.Appendf(nil, "%x\n", h)
+}
+
+// rewriteResolvConfs brings the resolv.conf of running containers up to date
+// with the host's.
+func (e *Engine) rewriteResolvConfs() {
+	for _, c := range e.allContainers() {
+		c.op.Lock()
+		e.mu.Lock()
+		r := c.run
+		e.mu.Unlock()
+		if r != nil && r.process != nil {
+			if err := e.updateResolvConf(c.def, r.links); err != nil {
+				e.log.Warn("resolv.conf of a container not brought up to date", "container", c.def.Name, "error", err)
+			}
+		}
+		c.op.Unlock()
+	}
+}
+
+// updateResolvConf rewrites the container's resolv.conf unless somebody else
+// has changed it. The file is bind mounted, so it stays the same inode; the
+// container may write to it and its directory is ours alone, but nothing on
+// the way is followed all the same.
+func (e *Engine) updateResolvConf(def *ContainerDef, links []*link) error {
+	dir := e.runtimeDir(def.ID)
+	f, err := os.OpenFile(filepath.Join(dir, fileResolv), os.O_RDWR|unix.O_NOFOLLOW, 0)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil // the container shows the host's own
+	} else if err != nil {
+		return err
+	}
+	defer f.Close()
+	const most = 64 << 10 // what a resolv.conf of ours never reaches
+	old, err := io.ReadAll(io.LimitReader(f, most))
+	if err != nil {
+		return err
+	}
+	was, err := os.ReadFile(filepath.Join(dir, fileResolvSum))
+	if err != nil || !bytes.Equal(was, sum(old)) {
+		return err // the user's own now
+	}
+	content := e.resolvFile(def, links)
+	if bytes.Equal(content, old) {
+		return nil
+	}
+	// The hash first: if this process ends in between, the file counts as
+	// the user's and is left alone.
+	if err := os.WriteFile(filepath.Join(dir, fileResolvSum), sum(content), 0o600); err != nil {
+		return err
+	}
+	if _, err := f.WriteAt(content, 0); err != nil {
+		return err
+	}
+	return f.Truncate(int64(len(content)))
+}
+
+// hostsLines adds the endpoint's lines to the container's /etc/hosts, or takes
+// them out, and leaves the others as they are. The file stays the same inode.
+func (e *Engine) hostsLines(def *ContainerDef, l *link, add bool) {
+	err := func() error {
+		f, err := os.OpenFile(filepath.Join(e.runtimeDir(def.ID), fileHosts), os.O_RDWR|unix.O_NOFOLLOW, 0)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		const most = 1 << 20
+		text, err := io.ReadAll(io.LimitReader(f, most))
+		if err != nil {
+			return err
+		}
+		var out []byte
+		for line := range bytes.Lines(text) {
+			fields := bytes.Fields(line)
+			own := len(fields) > 1 && slices.ContainsFunc(l.ep.addresses(), func(a netip.Addr) bool { return a.String() == string(fields[0]) })
+			if !own {
+				out = append(out, line...)
+			}
+		}
+		if add {
+			for _, a := range l.ep.addresses() {
+				out = fmt.Appendf(out, "%v\t%s\n", a, ownNames(def))
+			}
+		}
+		if _, err := f.WriteAt(out, 0); err != nil {
+			return err
+		}
+		return f.Truncate(int64(len(out)))
+	}()
+	if err != nil {
+		e.log.Warn("hosts file of a container not brought up to date", "container", def.Name, "error", err)
+	}
+}
+
+// ownNames are the container's names for itself in /etc/hosts.
+func ownNames(def *ContainerDef) string {
+	name := hostname(def)
+	if d := def.Config.Domainname; d != "" {
+		return name + "." + d + " " + name
+	}
+	return name
+}

@@ -1,0 +1,153 @@
+package engine
+
+import (
+	"cmp"
+	"context"
+	"maps"
+	"net/netip"
+	"path/filepath"
+	"slices"
+
+	"github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/api/types/network"
+)
+
+// ContainerInspect implements api.ContainerBackend.
+func (e *Engine) ContainerInspect(_ context.Context, nameOrID string) (container.InspectResponse, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	c, err := e.findContainer(nameOrID)
+	if err != nil {
+		return container.InspectResponse{}, err
+	}
+	d := c.def
+	config, host := d.Config, d.HostConfig
+	if config.Hostname == "" {
+		config.Hostname = short(d.ID)
+	}
+	cmd := d.command()
+	dir := e.runtimeDir(d.ID)
+	out := container.InspectResponse{
+		ID: d.ID, Created: dockerTime(d.Created), Path: cmd[0], Args: slices.Clone(cmd[1:]),
+		Name: "/" + d.Name, Driver: "host", Platform: "linux", Image: config.Image,
+		LogPath: e.logPath(d.ID),
+		State: &container.State{
+			Status: d.State.Status, Running: d.running(), Pid: d.State.Pid,
+			ExitCode: d.State.ExitCode, Error: d.State.Error,
+			StartedAt: dockerTime(d.State.Started), FinishedAt: dockerTime(d.State.Finished),
+		},
+		Config: &config, HostConfig: &host, Mounts: []container.MountPoint{},
+		NetworkSettings: &container.NetworkSettings{
+			Ports: d.portMap(), Networks: e.endpointSettings(d),
+		},
+	}
+	if d.running() {
+		out.ResolvConfPath, out.HostsPath, out.HostnamePath =
+			filepath.Join(dir, fileResolv), filepath.Join(dir, fileHosts), filepath.Join(dir, fileHostname)
+		out.NetworkSettings.SandboxID = d.ID
+		out.NetworkSettings.SandboxKey = "/proc/" + itoa(d.State.Pid) + "/ns/net"
+	}
+	for id, x := range e.execs {
+		if x.container == c && x.started && x.exit == nil {
+			out.ExecIDs = append(out.ExecIDs, id)
+		}
+	}
+	slices.Sort(out.ExecIDs)
+	return out, nil
+}
+
+// endpointSettings is NetworkSettings.Networks: by the network's name; e.mu is
+// held.
+func (e *Engine) endpointSettings(d *ContainerDef) map[string]*network.EndpointSettings {
+	out := map[string]*network.EndpointSettings{}
+	mode, err := parseMode(d.HostConfig.NetworkMode)
+	if err != nil {
+		return out
+	}
+	switch mode.kind {
+	case modeHost, modeNone:
+		name := network.NetworkHost
+		if mode.kind == modeNone {
+			name = network.NetworkNone
+		}
+		s := &network.EndpointSettings{}
+		for _, n := range e.networks {
+			if n.def.Name == name {
+				s.NetworkID = n.def.ID
+			}
+		}
+		out[name] = s
+	}
+	for _, a := range d.Attachments {
+		name := short(a.NetworkID)
+		n := e.networks[a.NetworkID]
+		if n != nil {
+			name = n.def.Name
+		}
+		s := &network.EndpointSettings{
+			Aliases: slices.Clone(a.Aliases), DriverOpts: maps.Clone(a.DriverOpts), GwPriority: a.GwPriority,
+			NetworkID: a.NetworkID, MacAddress: slices.Clone(a.MAC),
+		}
+		if a.IPv4.IsValid() || a.IPv6.IsValid() {
+			s.IPAMConfig = &network.EndpointIPAMConfig{IPv4Address: a.IPv4, IPv6Address: a.IPv6}
+		}
+		if ep := a.Endpoint; ep != nil && n != nil {
+			s.EndpointID, s.MacAddress, s.DNSNames = ep.ID, slices.Clone(ep.MAC), slices.Clone(ep.Names)
+			if g := n.def.gateway(true); ep.IPv4.IsValid() {
+				s.IPAddress, s.IPPrefixLen = ep.IPv4, g.Bits()
+				if !n.def.Internal {
+					s.Gateway = g.Addr()
+				}
+			}
+			if g := n.def.gateway(false); ep.IPv6.IsValid() {
+				s.GlobalIPv6Address, s.GlobalIPv6PrefixLen = ep.IPv6, g.Bits()
+				if !n.def.Internal {
+					s.IPv6Gateway = g.Addr()
+				}
+			}
+		}
+		out[name] = s
+	}
+	return out
+}
+
+// portMap is NetworkSettings.Ports: exposed ports without bindings have null.
+func (c *ContainerDef) portMap() network.PortMap {
+	out := network.PortMap{}
+	if !c.running() {
+		return out
+	}
+	for p := range c.Config.ExposedPorts {
+		out[p] = nil
+	}
+	for _, b := range c.Bindings {
+		out[b.Port] = append(out[b.Port], network.PortBinding{HostIP: b.Host.Addr(), HostPort: itoa(int(b.Host.Port()))})
+	}
+	return out
+}
+
+// portSummaries is the column PORTS of a list.
+func (c *ContainerDef) portSummaries() []container.PortSummary {
+	out := []container.PortSummary{}
+	if !c.running() {
+		return out
+	}
+	bound := map[network.Port]bool{}
+	for _, b := range c.Bindings {
+		bound[b.Port] = true
+		out = append(out, container.PortSummary{
+			IP: b.Host.Addr(), PrivatePort: b.Port.Num(), PublicPort: b.Host.Port(), Type: string(b.Port.Proto()),
+		})
+	}
+	for p := range c.Config.ExposedPorts {
+		if !bound[p] {
+			out = append(out, container.PortSummary{PrivatePort: p.Num(), Type: string(p.Proto())})
+		}
+	}
+	slices.SortFunc(out, func(a, b container.PortSummary) int {
+		return cmp.Or(cmp.Compare(a.PrivatePort, b.PrivatePort), cmp.Compare(a.Type, b.Type), compareAddr(a.IP, b.IP), cmp.Compare(a.PublicPort, b.PublicPort))
+	})
+	return out
+}
+
+func compareAddr(a, b netip.Addr) int { return a.Compare(b) }

@@ -1,0 +1,254 @@
+package plane
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+
+	"github.com/footbridge-net/footbridge/dns"
+	"github.com/footbridge-net/footbridge/forwarder"
+	"github.com/footbridge-net/footbridge/internal/packet"
+	"github.com/footbridge-net/footbridge/portfwd"
+	"github.com/footbridge-net/footbridge/stack"
+	"github.com/footbridge-net/footbridge/tap"
+)
+
+// dnsPort is where containers ask for names, on the gateway.
+const dnsPort = 53
+
+// Options of a Plane. Name, one gateway and Allow are required.
+type Options struct {
+	Name               string
+	MTU                int          // bytes
+	Gateway4, Gateway6 netip.Prefix // with the subnets' lengths; zero = no such family
+	Internal           bool         // no way out and none in
+	// Zone knows the containers' names; nil = nobody has one.
+	Zone dns.Zone
+	// Upstream is asked for other names; ignored when Internal.
+	Upstream *dns.Upstream
+	// Client is what is different for one container; see dns.Options.
+	Client func(netip.Addr) dns.Client
+	// Allow says which addresses containers may reach outside. It is called
+	// for every flow and must not block.
+	Allow func(netip.Addr) bool
+	// Registry knows who has which host port, on all networks.
+	Registry *portfwd.Registry
+	Logger   *slog.Logger
+}
+
+// Plane is one network's data plane.
+type Plane struct {
+	opts Options
+	log  *slog.Logger
+	net  *stack.Network
+	out  *forwarder.Forwarder // nil when internal
+	in   *portfwd.Forwarder   // nil when internal
+	dns  *dns.Server
+}
+
+// New makes a network without endpoints.
+func New(o Options) (*Plane, error) {
+	p := &Plane{opts: o, log: o.Logger}
+	if p.log == nil {
+		p.log = slog.New(slog.DiscardHandler)
+	}
+	var err error
+	p.net, err = stack.New(stack.Options{
+		Name: o.Name, MTU: o.MTU, Gateway4: o.Gateway4, Gateway6: o.Gateway6, Logger: o.Logger,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("network %s: %w", o.Name, err)
+	}
+	if !o.Internal {
+		p.connectOutside()
+	}
+	if err := p.serveDNS(); err != nil {
+		return nil, errors.Join(fmt.Errorf("network %s: %w", o.Name, err), p.Close())
+	}
+	return p, nil
+}
+
+// connectOutside gives the gateway's flows to those who carry them.
+func (p *Plane) connectOutside() {
+	g := p.net.Gateway()
+	p.out = forwarder.New(forwarder.Options{Gateway: g, Allow: p.opts.Allow, Logger: p.opts.Logger})
+	p.in = portfwd.New(portfwd.Options{
+		Gateway: g, Subnets: p.subnets(), Registry: p.opts.Registry, Logger: p.opts.Logger,
+	})
+	g.SetHandlers(stack.Handlers{
+		TCP: p.out.HandleTCP,
+		UDP: func(d packet.Datagram) {
+			if !p.in.HandleDatagram(d) {
+				p.out.HandleDatagram(d)
+			}
+		},
+		Echo: p.out.HandleEcho,
+	})
+}
+
+func (p *Plane) subnets() []netip.Prefix {
+	var out []netip.Prefix
+	for _, g := range []netip.Prefix{p.opts.Gateway4, p.opts.Gateway6} {
+		if g.IsValid() {
+			out = append(out, g.Masked())
+		}
+	}
+	return out
+}
+
+// serveDNS answers on the gateway's port 53 over both transports.
+func (p *Plane) serveDNS() error {
+	o := dns.Options{
+		NetworkName: p.opts.Name, Zone: p.opts.Zone, Subnets: p.subnets(), Client: p.opts.Client, Logger: p.opts.Logger,
+	}
+	if !p.opts.Internal {
+		o.Upstream = p.opts.Upstream
+	}
+	var err error
+	if p.dns, err = dns.New(o); err != nil {
+		return err
+	}
+	g := p.net.Gateway()
+	listeners, err := g.ListenTCP(dnsPort)
+	if err != nil {
+		return fmt.Errorf("DNS: %w", err)
+	}
+	for _, l := range listeners {
+		go func() {
+			if err := p.dns.ServeTCP(l); err != nil {
+				p.log.Error("DNS over TCP ended", "network", p.opts.Name, "error", err)
+			}
+		}()
+	}
+	g.ListenUDP(dnsPort, func(d packet.Datagram) {
+		// One closure a datagram, not one a segment: the addresses are the
+		// same for all of them.
+		src, dst := d.Src, d.Dst
+		reply := func(answer []byte) {
+			if err := g.SendUDP(dst, src, answer); err != nil {
+				p.log.Debug("DNS answer not delivered", "network", p.opts.Name, "to", src, "error", err)
+			}
+		}
+		for query := range segments(d) {
+			p.dns.HandleDatagram(src, query, reply)
+		}
+	})
+	return nil
+}
+
+// segments yields the datagrams that the container's kernel left in one.
+func segments(d packet.Datagram) func(yield func([]byte) bool) {
+	return func(yield func([]byte) bool) {
+		rest, size := d.Payload, d.SegmentSize
+		if size <= 0 {
+			size = len(rest)
+		}
+		for len(rest) > 0 {
+			n := min(size, len(rest))
+			if !yield(rest[:n]) {
+				return
+			}
+			rest = rest[n:]
+		}
+	}
+}
+
+// Publish publishes all of ms or none: with the host ports that they have, or
+// with the first port from first to last that is free for all of them when first
+// is not 0. A host port 0 is one free port for all. The listeners come in ms's
+// order.
+func (p *Plane) Publish(ms []portfwd.Mapping, first, last uint16) ([]*portfwd.Listener, error) {
+	switch {
+	case p.in == nil:
+		return nil, fmt.Errorf("network %s is internal: nothing can be published on it", p.opts.Name)
+	case first != 0:
+		return p.in.PublishRange(ms, first, last)
+	}
+	return p.in.PublishAll(ms)
+}
+
+// Close ends everything and waits for it.
+func (p *Plane) Close() error {
+	var errs []error
+	if p.in != nil {
+		errs = append(errs, p.in.Close())
+	}
+	if p.dns != nil {
+		errs = append(errs, p.dns.Close())
+	}
+	if p.out != nil {
+		errs = append(errs, p.out.Close())
+	}
+	return errors.Join(append(errs, p.net.Close())...)
+}
+
+// Link is an endpoint to be made.
+type Link struct {
+	Container string // name, for logs and counters
+	Interface string // eth0 ...
+	MAC       [6]byte
+	// Addresses with their subnets' prefix lengths.
+	Addresses []netip.Prefix
+	// Default4 and Default6 put the container's default routes of the family
+	// on this link. Internal networks never get them.
+	Default4, Default6 bool
+	Sysctls            map[string]string
+}
+
+// Port is an endpoint on the network.
+type Port struct {
+	plane *Plane
+	port  *stack.Port
+	name  string
+	addrs []netip.Addr
+}
+
+// Attach makes the link's interface in ns, or takes it over if it is there,
+// and puts it on the network.
+func (p *Plane) Attach(ctx context.Context, ns tap.Namespaces, l Link) (*Port, error) {
+	g6 := p.opts.Gateway6.IsValid()
+	o := tap.LinkOptions{
+		Name: l.Interface, MAC: l.MAC, MTU: p.opts.MTU, Addresses: l.Addresses,
+		DisableIPv6: !g6, Sysctls: l.Sysctls,
+	}
+	if !p.opts.Internal {
+		if l.Default4 {
+			o.Gateway4 = p.opts.Gateway4.Addr()
+		}
+		if l.Default6 {
+			o.Gateway6 = p.opts.Gateway6.Addr()
+		}
+	}
+	device, err := tap.Attach(ctx, ns, o)
+	if err != nil {
+		return nil, err
+	}
+	for _, w := range device.Warnings() {
+		p.log.Warn("interface set up with a flaw", "network", p.opts.Name, "container", l.Container, "warning", w)
+	}
+	var addrs []netip.Addr
+	for _, a := range l.Addresses {
+		addrs = append(addrs, a.Addr())
+	}
+	port, err := p.net.AddPort(stack.PortOptions{
+		Name: l.Container, MAC: packet.MAC(l.MAC), Addresses: addrs, Device: newTap(device),
+	})
+	if err != nil { // AddPort has closed the device
+		return nil, fmt.Errorf("network %s: %w", p.opts.Name, err)
+	}
+	return &Port{plane: p, port: port, name: l.Container, addrs: addrs}, nil
+}
+
+// Close takes the endpoint off the network and ends its flows to the outside.
+// The interface stays in its namespace; see tap.Detach.
+func (p *Port) Close() error {
+	err := p.port.Close()
+	if p.plane.out != nil {
+		for _, a := range p.addrs {
+			p.plane.out.ReleaseAddr(a)
+		}
+	}
+	return err
+}

@@ -1,0 +1,58 @@
+package plane
+
+import (
+	"maps"
+	"strings"
+)
+
+// Stats are counters by name in snake_case.
+type Stats struct {
+	Network map[string]uint64
+	Ports   map[string]map[string]uint64 // by the container's name
+}
+
+// Stats reads the counters, each by itself.
+func (p *Plane) Stats() Stats {
+	s := Stats{Network: map[string]uint64{}, Ports: map[string]map[string]uint64{}}
+	for _, port := range p.net.Stats().Ports {
+		c := map[string]uint64{
+			"rx_frames": port.RxFrames, "rx_bytes": port.RxBytes,
+			"tx_frames": port.TxFrames, "tx_bytes": port.TxBytes,
+		}
+		for reason, n := range port.Drops {
+			c["drop_"+reason] = n
+		}
+		for name, n := range c {
+			s.Network[name] += n
+		}
+		if s.Ports[port.Name] == nil {
+			s.Ports[port.Name] = map[string]uint64{}
+		}
+		maps.Copy(s.Ports[port.Name], c)
+	}
+	d := p.dns.Stats()
+	maps.Copy(s.Network, map[string]uint64{
+		"dns_queries": d.Queries, "dns_names": d.Names, "dns_forwarded": d.Forwarded,
+		"dns_failed": d.Failed, "dns_refused": d.Refused, "dns_malformed": d.Malformed,
+	})
+	if p.out != nil {
+		f := p.out.Stats()
+		maps.Copy(s.Network, map[string]uint64{
+			"tcp_flows": uint64(f.TCP), "tcp_half_open": uint64(f.HalfOpen), "udp_flows": uint64(f.UDP), "echo_flows": uint64(f.Echo),
+		})
+		for reason, n := range f.Refused {
+			s.Network["refused_"+strings.ReplaceAll(reason, "-", "_")] = n
+		}
+	}
+	if p.in != nil {
+		for _, l := range p.in.Listeners() {
+			st := l.Stats()
+			s.Network["published_ports"]++
+			s.Network["published_tcp_flows"] += uint64(st.Active)
+			s.Network["published_tcp_connections"] += st.Connections
+			s.Network["published_udp_flows"] += uint64(st.Flows)
+			s.Network["published_udp_datagrams"] += st.DatagramsIn + st.DatagramsOut
+		}
+	}
+	return s
+}

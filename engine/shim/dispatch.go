@@ -1,0 +1,64 @@
+package shim
+
+import (
+	"os"
+	"strconv"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// Dispatch returns at once, unless this process was started as a shim or as a container's pid 1 or
+// one of its children; then it never returns. Programs that use this package, test binaries too,
+// call it before anything else.
+func Dispatch() {
+	switch os.Args[0] {
+	case shimName:
+		syscall.CloseOnExec(helperFD)
+		closeInherited()
+		os.Exit(shimMain())
+	case initName:
+		if len(os.Args) < 2 {
+			os.Exit(2)
+		}
+		switch os.Args[1] {
+		case roleMapped:
+			os.Exit(mappedMain())
+		case roleRun:
+			syscall.CloseOnExec(helperFD)
+			closeInherited()
+			os.Exit(initMain())
+		case roleLaunch:
+			syscall.CloseOnExec(helperFD)
+			os.Exit(launchMain())
+		case roleProbe:
+			syscall.CloseOnExec(helperFD)
+			os.Exit(probeMain())
+		}
+		os.Exit(2)
+	}
+}
+
+// helperFD is the one descriptor besides the standard three that helpers are started with: the
+// socket to whoever started them.
+const helperFD = 3
+
+// closeInherited closes what came along unasked. All that the Go runtime opened for itself is marked
+// close-on-exec; what is not marked was therefore there before the program began.
+func closeInherited() {
+	entries, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		// Without /proc at least nothing is handed on to others.
+		_ = unix.CloseRange(helperFD+1, 1<<31-1, unix.CLOSE_RANGE_CLOEXEC)
+		return
+	}
+	for _, e := range entries {
+		fd, err := strconv.Atoi(e.Name())
+		if err != nil || fd <= helperFD {
+			continue
+		}
+		if flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err == nil && flags&unix.FD_CLOEXEC == 0 {
+			unix.Close(fd)
+		}
+	}
+}

@@ -1,0 +1,92 @@
+package shim
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"sync"
+)
+
+// Stream is a client's part in a process's standard streams. What was not asked for is nil; a process
+// with a terminal has everything on Stdout and nothing on Stderr.
+//
+// Readers see io.EOF when the process has ended, or when the client was cut off for being slow. All
+// three are pipes on the netpoller: Close interrupts reads and writes.
+type Stream struct {
+	Stdin  io.WriteCloser // closing it is the end of input, see Spec.StdinOnce
+	Stdout io.ReadCloser
+	Stderr io.ReadCloser
+
+	conn *net.UnixConn
+	once sync.Once
+}
+
+// Close detaches. The process runs on.
+func (s *Stream) Close() error {
+	s.once.Do(func() {
+		s.conn.Close()
+		for _, c := range []io.Closer{s.Stdin, s.Stdout, s.Stderr} {
+			if c != nil {
+				c.Close()
+			}
+		}
+	})
+	return nil
+}
+
+// CopyOutput copies both outputs to stdout and stderr until they end, side by side. It is what an
+// HTTP hijack does with two stdcopy writers, or with one writer for a terminal; stderr may then be nil.
+// The first error of a writer ends both and is returned.
+func (s *Stream) CopyOutput(stdout, stderr io.Writer) error {
+	type pair struct {
+		to   io.Writer
+		from io.ReadCloser
+	}
+	var pairs []pair
+	if s.Stdout != nil && stdout != nil {
+		pairs = append(pairs, pair{stdout, s.Stdout})
+	}
+	if s.Stderr != nil && stderr != nil {
+		pairs = append(pairs, pair{stderr, s.Stderr})
+	}
+	errs := make(chan error, len(pairs))
+	for _, p := range pairs {
+		go func() {
+			_, err := io.Copy(p.to, p.from)
+			errs <- err
+		}()
+	}
+	var first error
+	for range pairs {
+		if err := <-errs; err != nil && first == nil {
+			first = err
+			s.Close()
+		}
+	}
+	return first
+}
+
+func attach(ctx context.Context, dir string, id int, o AttachOptions) (*Stream, error) {
+	_, c, files, err := ask(ctx, dir, request{Op: opAttach, ID: id, Attach: &o})
+	if err != nil {
+		return nil, err
+	}
+	s := &Stream{conn: c}
+	// In the order of the options; a process with a terminal has no standard error.
+	if o.Stdin && len(files) > 0 {
+		s.Stdin, files = files[0], files[1:]
+	}
+	if o.Stdout && len(files) > 0 {
+		s.Stdout, files = files[0], files[1:]
+	}
+	if o.Stderr && len(files) > 0 {
+		s.Stderr, files = files[0], files[1:]
+	}
+	if len(files) > 0 || o.Stdin && s.Stdin == nil || o.Stdout && s.Stdout == nil {
+		closeFiles(files)
+		s.Close()
+		return nil, fmt.Errorf("%w: streams missing from the answer", errFrame)
+	}
+	return s, nil
+}

@@ -1,0 +1,95 @@
+package splice
+
+import (
+	"io"
+	"syscall"
+
+	"gvisor.dev/gvisor/pkg/tcpip"
+	"gvisor.dev/gvisor/pkg/waiter"
+
+	"github.com/footbridge-net/footbridge/internal/errno"
+)
+
+// maxPieces bounds one writev. 64 pieces of up to 64 KiB are more than a send
+// buffer takes.
+const maxPieces = 64
+
+// gather notes the slices it is given, without copying.
+type gather struct {
+	pieces [maxPieces][]byte
+	n      int
+}
+
+func (g *gather) Write(b []byte) (int, error) {
+	if g.n == maxPieces {
+		return 0, io.ErrShortWrite
+	}
+	g.pieces[g.n] = b
+	g.n++
+	return len(b), nil
+}
+
+// discard takes n bytes and no more.
+type discard struct{ n int }
+
+func (d *discard) Write(b []byte) (int, error) {
+	if d.n == 0 {
+		return 0, io.ErrShortWrite
+	}
+	n := min(d.n, len(b))
+	d.n -= n
+	if n < len(b) {
+		return n, io.ErrShortWrite
+	}
+	return n, nil
+}
+
+// toHost carries what the container sends.
+func (p *Pair) toHost() error {
+	entry, ch := waiter.NewChannelEntry(waiter.ReadableEvents | waiter.EventHUp | waiter.EventErr)
+	p.wq.EventRegister(&entry)
+	defer p.wq.EventUnregister(&entry)
+	var g gather
+	queued := func() ([][]byte, error) { return p.queued(&g) }
+	var d discard
+	for {
+		n, err := p.conn.WriteFrom(queued)
+		switch err {
+		case nil:
+			d.n = n
+			p.ep.Read(&d, tcpip.ReadOptions{})
+			p.ep.ModerateRecvBuf(n)
+		case syscall.EAGAIN:
+			if err := p.wait(ch); err != nil {
+				return err
+			}
+		case io.EOF:
+			p.finSent.Store(true)
+			return p.conn.CloseWrite()
+		default:
+			return err
+		}
+	}
+}
+
+// queued gives what the container has sent and nobody has taken, EAGAIN if
+// that is nothing, or io.EOF at its end.
+func (p *Pair) queued(g *gather) ([][]byte, error) {
+	g.n = 0
+	_, terr := p.ep.Read(g, tcpip.ReadOptions{Peek: true})
+	if g.n > 0 {
+		return g.pieces[:g.n], nil
+	}
+	switch terr.(type) {
+	case nil, *tcpip.ErrWouldBlock:
+		return nil, syscall.EAGAIN
+	case *tcpip.ErrClosedForReceive:
+		// After a reset this is what netstack says to the second who asks.
+		// Taken for an end, it would make half a file a whole one.
+		if p.failed() {
+			return nil, p.endpointError()
+		}
+		return nil, io.EOF
+	}
+	return nil, errno.From(terr)
+}
