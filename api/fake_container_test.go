@@ -4,14 +4,11 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
-	"time"
 
 	"github.com/containerd/errdefs"
 	"github.com/moby/moby/api/pkg/stdcopy"
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/events"
-	"github.com/moby/moby/api/types/network"
-	"github.com/moby/moby/api/types/system"
 )
 
 func (f *fake) container(nameOrID string) (*fakeContainer, error) {
@@ -341,4 +338,3 @@ func (f *fake) ExecResize(_ context.Context, id string, size TTYSize) error {
 	p.size = size
 	return nil
 }
-
