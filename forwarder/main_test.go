@@ -33,7 +33,8 @@ var (
 	host6    = netip.MustParseAddr("2001:db8::1")
 	nowhere4 = netip.MustParseAddr("198.51.101.1") // unreachable by a route
 	nowhere6 = netip.MustParseAddr("2001:db8:1::1")
-	closed4  = netip.MustParseAddr("198.51.102.1") // not allowed
+	closed4  = netip.MustParseAddr("198.51.102.1")   // not allowed
+	all4     = netip.MustParseAddr("198.51.103.255") // broadcast of a network of the host
 	gw4      = netip.MustParseAddr("172.18.0.1")
 	gw6      = netip.MustParseAddr("fd00:1::1")
 	ctr4     = netip.MustParseAddr("172.18.0.2")
@@ -74,6 +75,7 @@ func enter() int {
 	return 0
 }
 
+// furnish is called once more in the same namespace by every worker of a fuzz test.
 func furnish() error {
 	lo, err := netlink.LinkByName("lo")
 	if err != nil {
@@ -84,16 +86,20 @@ func furnish() error {
 	}
 	for _, a := range []netip.Addr{host4, host6} {
 		ip := &net.IPNet{IP: a.AsSlice(), Mask: net.CIDRMask(a.BitLen(), a.BitLen())}
-		if err := netlink.AddrAdd(lo, &netlink.Addr{IPNet: ip, Flags: syscall.IFA_F_NODAD}); err != nil {
+		if err := netlink.AddrAdd(lo, &netlink.Addr{IPNet: ip, Flags: syscall.IFA_F_NODAD}); err != nil && !errors.Is(err, syscall.EEXIST) {
 			return fmt.Errorf("address %s: %w", a, err)
 		}
 		if err := untilLocal(a); err != nil {
 			return err
 		}
 	}
+	dst := &net.IPNet{IP: all4.AsSlice(), Mask: net.CIDRMask(32, 32)}
+	if err := netlink.RouteAdd(&netlink.Route{LinkIndex: lo.Attrs().Index, Dst: dst, Type: syscall.RTN_BROADCAST, Scope: netlink.SCOPE_LINK}); err != nil && !errors.Is(err, syscall.EEXIST) {
+		return fmt.Errorf("broadcast route to %s: %w", all4, err)
+	}
 	for _, a := range []netip.Addr{nowhere4, nowhere6} {
 		dst := &net.IPNet{IP: a.AsSlice(), Mask: net.CIDRMask(a.BitLen(), a.BitLen())}
-		if err := netlink.RouteAdd(&netlink.Route{Dst: dst, Type: syscall.RTN_UNREACHABLE}); err != nil {
+		if err := netlink.RouteAdd(&netlink.Route{Dst: dst, Type: syscall.RTN_UNREACHABLE}); err != nil && !errors.Is(err, syscall.EEXIST) {
 			return fmt.Errorf("route to %s: %w", a, err)
 		}
 	}
@@ -146,8 +152,11 @@ type icmpError struct {
 	quoted []byte
 }
 
+// gatewayAddrs is made once: the flows' budget of allocations is none.
+var gatewayAddrs = []netip.Addr{gw4, gw6}
+
 func (f *fake) Stack() *stack.Stack { return f.stack }
-func (f *fake) Addrs() []netip.Addr { return []netip.Addr{gw4, gw6} }
+func (f *fake) Addrs() []netip.Addr { return gatewayAddrs }
 func (f *fake) SendUDP(src, dst netip.AddrPort, payload []byte) error {
 	f.udp <- datagram{src, dst, string(payload)}
 	return nil

@@ -132,6 +132,15 @@ func TestAnUnreachableUDPDestinationIsToldByICMP(t *testing.T) {
 	}
 }
 
+// Containers do not reach all stations of the host's networks at once.
+func TestUDPToABroadcastAddressOfTheHostIsProhibited(t *testing.T) {
+	f, g := newWorld(t, Limits{})
+	f.HandleDatagram(from(netip.AddrPortFrom(ctr4, 4000), netip.AddrPortFrom(all4, 9), "hello"))
+	if e := wait(t, g.icmp, "an ICMP error"); e.e != packet.Prohibited(true) {
+		t.Errorf("%+v, want prohibited", e.e)
+	}
+}
+
 func TestUDPToTheGatewayItselfIsUnreachable(t *testing.T) {
 	f, g := newWorld(t, Limits{})
 	f.HandleDatagram(from(netip.AddrPortFrom(ctr4, 4000), netip.AddrPortFrom(gw4, 9), "hello"))

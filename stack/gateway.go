@@ -215,7 +215,7 @@ func lastOf(p netip.Prefix) netip.Addr {
 		return netip.Addr{}
 	}
 	b := p.Addr().As4()
-	last := binary.BigEndian.Uint32(b[:]) | 1<<(32-p.Bits()) - 1
+	last := binary.BigEndian.Uint32(b[:]) | (1<<(32-p.Bits()) - 1)
 	binary.BigEndian.PutUint32(b[:], last)
 	return netip.AddrFrom4(b)
 }

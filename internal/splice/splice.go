@@ -18,7 +18,7 @@ import (
 
 // resetGrace is how long a host that does not read keeps a connection that its
 // container has reset. What was sent before the reset may leave in this time.
-const resetGrace = time.Second
+const resetGrace = time.Second / 2
 
 // Pair is two connections that are to be joined.
 type Pair struct {
@@ -26,8 +26,9 @@ type Pair struct {
 	wq   *waiter.Queue
 	conn *Conn
 
-	// finSent is set before the host is told of the end of data.
-	finSent atomic.Bool
+	// endToHost and endToContainer are set before the end of data is passed
+	// on. What is closed without is reset.
+	endToHost, endToContainer atomic.Bool
 
 	stop chan struct{}
 
@@ -115,7 +116,15 @@ func (p *Pair) hungUp() {
 }
 
 // failed reports whether the container's side was reset or has timed out.
-func (p *Pair) failed() bool { return tcp.EndpointState(p.ep.State()) == tcp.StateError }
+func (p *Pair) failed() bool {
+	switch tcp.EndpointState(p.ep.State()) {
+	case tcp.StateError:
+		return true
+	case tcp.StateClose: // how netstack takes a reset behind an end of data
+		return !p.endToContainer.Load()
+	}
+	return false
+}
 
 // endpointError is why the container's side failed. Netstack tells it once, to
 // whoever asks first.

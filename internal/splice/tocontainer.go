@@ -19,7 +19,7 @@ const (
 	// hostCheck is how often the host's connection is looked at while a
 	// container does not read: Go's poller tells of a reset only to those who
 	// read or write, and they wait for the container then.
-	hostCheck = time.Second
+	hostCheck = time.Second / 2
 )
 
 // payload lets netstack read from the host's socket into its own memory. n
@@ -120,10 +120,13 @@ func (p *Pair) waitForSpace(ch <-chan struct{}, timer *time.Timer) error {
 func (p *Pair) hostEnded() error {
 	if ended, err := p.conn.state(); err != nil {
 		return err
-	} else if ended && !p.finSent.Load() {
+	} else if ended && !p.endToHost.Load() {
 		return syscall.ECONNRESET
 	}
-	p.ep.Shutdown(tcpip.ShutdownWrite)
+	p.endToContainer.Store(true)
+	if terr := p.ep.Shutdown(tcpip.ShutdownWrite); terr != nil {
+		return p.endpointError() // it was not connected any more
+	}
 	// The other direction may wait for its container as long as it likes. A
 	// reset is noticed here.
 	return p.conn.Ended()

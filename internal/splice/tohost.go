@@ -64,7 +64,7 @@ func (p *Pair) toHost() error {
 				return err
 			}
 		case io.EOF:
-			p.finSent.Store(true)
+			p.endToHost.Store(true)
 			return p.conn.CloseWrite()
 		default:
 			return err
