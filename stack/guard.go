@@ -1,6 +1,10 @@
 package stack
 
-import "github.com/footbridge-net/footbridge/internal/packet"
+import (
+	"encoding/binary"
+
+	"github.com/footbridge-net/footbridge/internal/packet"
+)
 
 // guard decides whether the port's container may send the frame, by what the
 // engine gave the port: its MAC and its addresses. It parses the IP header for
@@ -21,6 +25,9 @@ func (in *incoming) guard(etherType uint16) DropReason {
 		in.ip = ip
 		if !p.owns(ip.Src) {
 			return DropSourceIP
+		}
+		if in.leads(body) {
+			return DropNeighbor
 		}
 	case packet.TypeIPv6:
 		if !p.net.hasIPv6() {
@@ -56,6 +63,9 @@ func (in *incoming) guardIPv6(body []byte) DropReason {
 	default:
 		return DropSourceIP
 	}
+	if in.leads(body) {
+		return DropNeighbor
+	}
 	if !isICMP {
 		return DropNone
 	}
@@ -64,8 +74,6 @@ func (in *incoming) guardIPv6(body []byte) DropReason {
 		return DropMalformed
 	}
 	switch t[0] {
-	case packet.NDRouterAdvert, packet.NDRedirect:
-		return DropNeighbor
 	case packet.NDNeighborAdvert:
 		target, mac, hasMAC, err := packet.ParseNeighbor(t, ip)
 		if err != nil {
@@ -84,4 +92,33 @@ func (in *incoming) guardIPv6(body []byte) DropReason {
 		}
 	}
 	return DropNone
+}
+
+// Ports that DHCP servers and relays send from (RFC 2131 4.1, RFC 8415 7.2).
+const (
+	dhcpServer   = 67
+	dhcpv6Server = 547
+)
+
+// leads reports whether the packet would tell others where to send theirs: a
+// router advertisement, a redirect, an answer of a DHCP server. Only gateways
+// do that.
+func (in *incoming) leads(body []byte) bool {
+	ip := &in.ip
+	t := body[ip.HeaderLen:ip.Len]
+	if !ip.IsFirst() || len(t) < 2 {
+		return false
+	}
+	port := binary.BigEndian.Uint16(t)
+	switch {
+	case ip.Proto == packet.ProtoUDP && ip.Src.Is4():
+		return port == dhcpServer
+	case ip.Proto == packet.ProtoUDP:
+		return port == dhcpv6Server
+	case ip.Proto == packet.ProtoICMP && ip.Src.Is4():
+		return t[0] == packet.ICMPRedirect
+	case ip.Proto == packet.ProtoICMPv6 && ip.Src.Is6():
+		return t[0] == packet.NDRouterAdvert || t[0] == packet.NDRedirect
+	}
+	return false
 }

@@ -12,7 +12,7 @@ const (
 	DropHeader               // virtio header does not fit the frame
 	DropSourceMAC            // sent from another MAC than the port's
 	DropSourceIP             // sent from an address that is not the port's
-	DropNeighbor             // ARP or ND on behalf of others, RA, redirect
+	DropNeighbor             // ARP or ND on behalf of others, RA, redirect, DHCP offer
 	DropEtherType            // neither IPv4, IPv6 nor ARP
 	DropNoIPv6               // IPv6 on a network without
 	DropUnknown              // for a MAC or address that nobody has
