@@ -13,7 +13,8 @@
 //
 // Each flow costs the host a descriptor, so each kind is bounded for each
 // container address (Limits): one container at its limits takes nothing from
-// the others. Flows end with their container (ReleaseAddr), by timeout, or
+// the others. All flows of the process together leave descriptors for the rest of
+// it, and each container some for the others (budget). Flows end with their container (ReleaseAddr), by timeout, or
 // when their connection ends.
 //
 // Lifetime: Close ends all flows and waits for their goroutines. Concurrency:

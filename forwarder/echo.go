@@ -69,10 +69,15 @@ func (f *Forwarder) pingOf(k pingKey) *ping {
 		f.refused[refusedEcho].Add(1)
 		return nil
 	}
+	if !f.share(c) {
+		f.forget(k.addr, c)
+		return nil
+	}
 	p, err := f.newPing(k, c)
 	if err != nil {
+		f.budget.give()
 		f.refused[refusedSocket].Add(1)
-		f.log.Warn("ping: no socket; is the caller's group in net.ipv4.ping_group_range?", "error", err)
+		f.warn("ping: no socket; is the caller's group in net.ipv4.ping_group_range?", err)
 		f.forget(k.addr, c)
 		return nil
 	}
@@ -104,6 +109,7 @@ func (f *Forwarder) newPing(k pingKey, c *client) (*ping, error) {
 func (f *Forwarder) dropPing(k pingKey, p *ping) {
 	delete(f.pings, k)
 	p.client.echo--
+	f.budget.give()
 	f.forget(k.addr, p.client)
 	p.mu.Lock()
 	p.closed = true

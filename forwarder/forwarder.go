@@ -87,11 +87,12 @@ const (
 	refusedUDP
 	refusedEcho
 	refusedSocket
+	refusedShare
 	numRefusals
 )
 
 var refusalNames = [numRefusals]string{
-	"policy", "half_open_limit", "tcp_limit", "udp_limit", "echo_limit", "socket",
+	"policy", "half_open_limit", "tcp_limit", "udp_limit", "echo_limit", "socket", "descriptor_share",
 }
 
 // Forwarder carries one network's flows to the outside.
@@ -99,7 +100,9 @@ type Forwarder struct {
 	gw     Gateway
 	allow  func(netip.Addr) bool
 	limits Limits
+	budget *budget
 	log    *slog.Logger
+	warned pace // of log lines that containers can cause
 
 	accept *tcp.Forwarder
 
@@ -126,15 +129,18 @@ type client struct {
 	cancel context.CancelFunc
 }
 
+// flows is how many flows the client has, each with a descriptor.
+func (c *client) flows() int { return c.halfOpen + c.tcp + c.udp + c.echo }
+
 // idle reports whether nothing of the client is left.
-func (c *client) idle() bool { return c.halfOpen == 0 && c.tcp == 0 && c.udp == 0 && c.echo == 0 }
+func (c *client) idle() bool { return c.flows() == 0 }
 
 // New makes a Forwarder. Its Handle functions are to be set as the gateway's
 // handlers.
 func New(o Options) *Forwarder {
 	o.Limits.setDefaults()
 	f := &Forwarder{
-		gw: o.Gateway, allow: o.Allow, limits: o.Limits, log: o.Logger,
+		gw: o.Gateway, allow: o.Allow, limits: o.Limits, budget: &descriptors, log: o.Logger,
 		clients:  map[netip.Addr]*client{},
 		pending:  map[stack.TransportEndpointID]*pendingTCP{},
 		mappings: map[netip.AddrPort]*mapping{},
@@ -167,6 +173,23 @@ func (f *Forwarder) forget(a netip.Addr, c *client) {
 	if c.idle() && f.clients[a] == c {
 		c.cancel()
 		delete(f.clients, a)
+	}
+}
+
+// share takes a descriptor for a flow of c. The caller holds mu, and gives it back
+// when the flow ends.
+func (f *Forwarder) share(c *client) bool {
+	if f.budget.take(c.flows()) {
+		return true
+	}
+	f.refused[refusedShare].Add(1)
+	return false
+}
+
+// warn logs what went wrong with a flow, but not for each packet of a container.
+func (f *Forwarder) warn(msg string, err error) {
+	if f.warned.take(time.Now()) {
+		f.log.Warn(msg, "error", err)
 	}
 }
 

@@ -61,6 +61,10 @@ func (f *Forwarder) HandleTCP(id stack.TransportEndpointID, pkt *stack.PacketBuf
 		f.refused[refusedTCP].Add(1)
 		f.mu.Unlock()
 		return true
+	case !f.share(c):
+		f.forget(src, c)
+		f.mu.Unlock()
+		return true
 	}
 	c.halfOpen++
 	f.pending[id] = &pendingTCP{client: c, syn: synOf(pkt, hdr)}
@@ -75,8 +79,8 @@ func (f *Forwarder) HandleTCP(id stack.TransportEndpointID, pkt *stack.PacketBuf
 }
 
 // settle ends the pending state of a connection; established says whether it
-// counts as a connection from now on.
-func (f *Forwarder) settle(id stack.TransportEndpointID, established bool) *pendingTCP {
+// counts as a connection from now on. It gives the client's number of those.
+func (f *Forwarder) settle(id stack.TransportEndpointID, established bool) int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	p := f.pending[id]
@@ -85,9 +89,10 @@ func (f *Forwarder) settle(id stack.TransportEndpointID, established bool) *pend
 	if established {
 		p.client.tcp++
 	} else {
+		f.budget.give()
 		f.forget(addrOf(id.RemoteAddress), p.client)
 	}
-	return p
+	return p.client.tcp
 }
 
 // handleRequest runs on a goroutine of its own, from SYN to the connection's
@@ -101,8 +106,10 @@ func (f *Forwarder) handleRequest(r *tcp.ForwarderRequest) {
 
 	conn, err := f.connect(p.client.ctx, netip.AddrPortFrom(addrOf(id.LocalAddress), id.LocalPort))
 	if err != nil {
-		f.settle(id, false)
+		// In this order: a repeated SYN that came in between would be pending
+		// here, where netstack has the one before in hand and drops it.
 		f.reject(r, p, err)
+		f.settle(id, false)
 		return
 	}
 	var wq waiter.Queue
@@ -113,13 +120,14 @@ func (f *Forwarder) handleRequest(r *tcp.ForwarderRequest) {
 		conn.Reset()
 		return
 	}
-	f.settle(id, true)
+	splice.Confine(ep, f.settle(id, true))
 	keepAlive(ep)
 	err = splice.Relay(p.client.ctx, ep, &wq, conn)
 	f.log.Debug("tcp flow ended", "from", id.RemoteAddress, "to", id.LocalAddress, "port", id.LocalPort, "error", err)
 
 	f.mu.Lock()
 	p.client.tcp--
+	f.budget.give()
 	f.forget(addrOf(id.RemoteAddress), p.client)
 	f.mu.Unlock()
 }
@@ -149,7 +157,7 @@ func (f *Forwarder) reject(r *tcp.ForwarderRequest, p *pendingTCP, err error) {
 		return // silence is what the container would have met
 	}
 	f.refused[refusedSocket].Add(1)
-	f.log.Warn("tcp flow: no socket", "error", err)
+	f.warn("tcp flow: no socket", err)
 }
 
 // icmpFor gives the ICMP error that stands for a socket error.

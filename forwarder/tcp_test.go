@@ -8,8 +8,13 @@ import (
 	"net"
 	"net/netip"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
+
+	"gvisor.dev/gvisor/pkg/buffer"
+	"gvisor.dev/gvisor/pkg/tcpip/header"
+	"gvisor.dev/gvisor/pkg/tcpip/network/ipv4"
 
 	"github.com/footbridge-net/footbridge/internal/packet"
 )
@@ -162,4 +167,33 @@ func TestOneContainerCannotHaveMoreThanItsLimitOfConnections(t *testing.T) {
 	eventually(t, "the second is refused", func() bool { return f.Stats().Refused["tcp_limit"] > 0 })
 	g.container.Close()
 	<-done
+}
+
+// A container may repeat a SYN as often and whenever it likes: each attempt comes
+// to an end, and nothing of it stays.
+func TestRepeatedSYNsToARefusedPortLeaveNothingPending(t *testing.T) {
+	f, g := newWorld(t, Limits{})
+	l, at := listen(t, host4)
+	l.Close()
+	syn := synTo(at)
+	var senders sync.WaitGroup
+	for range 4 {
+		senders.Go(func() {
+			for range 5000 {
+				g.container.WritePacketToRemote(1, "", ipv4.ProtocolNumber, buffer.MakeWithData(syn))
+			}
+		})
+	}
+	senders.Wait()
+	eventually(t, "no connection is pending", func() bool { return f.Stats().HalfOpen == 0 })
+}
+
+// synTo gives the container's SYN to dst, from its IP header on.
+func synTo(dst netip.AddrPort) []byte {
+	b := make([]byte, packet.IPv4Len+header.TCPMinimumSize)
+	packet.PutIPv4(b, ctr4, dst.Addr(), packet.ProtoTCP, 64, len(b))
+	h := header.TCP(b[packet.IPv4Len:])
+	h.Encode(&header.TCPFields{SrcPort: 4000, DstPort: dst.Port(), SeqNum: 1, DataOffset: header.TCPMinimumSize, Flags: header.TCPFlagSyn, WindowSize: 65535})
+	h.SetChecksum(^h.CalculateChecksum(packet.PseudoSum(ctr4, dst.Addr(), packet.ProtoTCP, len(h))))
+	return b
 }

@@ -90,10 +90,15 @@ func (f *Forwarder) mappingOf(src netip.AddrPort) *mapping {
 		f.refused[refusedUDP].Add(1)
 		return nil
 	}
+	if !f.share(c) {
+		f.forget(src.Addr(), c)
+		return nil
+	}
 	m, err := f.newMapping(src, c)
 	if err != nil {
+		f.budget.give()
 		f.refused[refusedSocket].Add(1)
-		f.log.Warn("udp flow: no socket", "error", err)
+		f.warn("udp flow: no socket", err)
 		f.forget(src.Addr(), c)
 		return nil
 	}
@@ -139,6 +144,7 @@ func (f *Forwarder) newMapping(src netip.AddrPort, c *client) (*mapping, error) 
 func (f *Forwarder) dropMapping(k netip.AddrPort, m *mapping) {
 	delete(f.mappings, k)
 	m.client.udp--
+	f.budget.give()
 	f.forget(k.Addr(), m.client)
 	m.mu.Lock()
 	m.closed = true

@@ -23,7 +23,8 @@ type Limits struct {
 	// Connections is the number of connections on all Forwarders that share a
 	// Registry: half of the process's limit of open files when it is first
 	// needed. The other half stays for TAPs, outgoing flows and names, which
-	// clients from outside must not be able to use up.
+	// clients from outside must not be able to use up. One container gets as
+	// many as are left, so half if it is alone, and never takes the last ones.
 	Connections int
 	// Flows is the number of UDP flows of one listener: 16,384, about 8 MiB.
 	Flows int

@@ -11,6 +11,7 @@ type Listener struct {
 	forwarder *Forwarder
 	mapping   Mapping // Host as bound
 	socket    *socket
+	share     *share // of the owner
 	server    server
 	counters  counters
 
@@ -40,12 +41,12 @@ func (f *Forwarder) Publish(m Mapping) (*Listener, error) {
 	if m.Proto == "udp" {
 		listen = listenUDP
 	}
-	s, err := f.registry.bind(m, listen)
+	s, share, err := f.registry.bind(m, listen)
 	if err != nil {
 		return nil, err
 	}
 	m.Host = s.addr
-	l := &Listener{forwarder: f, mapping: m, socket: s}
+	l := &Listener{forwarder: f, mapping: m, socket: s, share: share}
 	if m.Proto == "udp" {
 		l.server = newUDPServer(l)
 	} else {

@@ -16,6 +16,33 @@ type Registry struct {
 	// another finds here, never a port in between.
 	mu     sync.Mutex
 	owners map[claim]Mapping
+	shares map[string]*share // by Mapping.Owner, while they have a port
+}
+
+// share is what one container has of Registry.connections, over all its ports.
+type share struct {
+	connections atomic.Int64
+	ports       int
+}
+
+// enter counts a connection in, unless there are limit or its container has as
+// many as are left: those of a container that never ends one, or whose clients
+// don't, leave room for the others'.
+func (r *Registry) enter(s *share, limit int) bool {
+	used := r.connections.Add(1)
+	if used <= int64(limit) && s.connections.Add(1) <= max(int64(limit)-used, 1) {
+		return true
+	}
+	if used <= int64(limit) {
+		s.connections.Add(-1)
+	}
+	r.connections.Add(-1)
+	return false
+}
+
+func (r *Registry) leave(s *share) {
+	s.connections.Add(-1)
+	r.connections.Add(-1)
 }
 
 // claim is a port of the host. Two claims of the same family, protocol and port
@@ -26,7 +53,9 @@ type claim struct {
 }
 
 // NewRegistry makes an empty Registry.
-func NewRegistry() *Registry { return &Registry{owners: make(map[claim]Mapping)} }
+func NewRegistry() *Registry {
+	return &Registry{owners: make(map[claim]Mapping), shares: make(map[string]*share)}
+}
 
 // Owner gives the published port that excludes host for proto ("tcp" or "udp"),
 // if there is one: the same address or, in the same family, a wildcard on
@@ -59,16 +88,22 @@ func (r *Registry) owner(proto string, host netip.AddrPort) (Mapping, bool) {
 }
 
 // bind calls listen and keeps its socket's address as m's.
-func (r *Registry) bind(m Mapping, listen func(Mapping) (*socket, error)) (*socket, error) {
+func (r *Registry) bind(m Mapping, listen func(Mapping) (*socket, error)) (*socket, *share, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	s, err := listen(m)
 	if err != nil {
-		return nil, r.explain(m, err)
+		return nil, nil, r.explain(m, err)
 	}
 	m.Host = s.addr
 	r.owners[claim{m.Proto, m.Host}] = m
-	return s, nil
+	h := r.shares[m.Owner]
+	if h == nil {
+		h = &share{}
+		r.shares[m.Owner] = h
+	}
+	h.ports++
+	return s, h, nil
 }
 
 // release closes the socket and forgets its owner.
@@ -76,6 +111,11 @@ func (r *Registry) release(m Mapping, s *socket) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.owners, claim{m.Proto, m.Host})
+	if h := r.shares[m.Owner]; h != nil {
+		if h.ports--; h.ports == 0 {
+			delete(r.shares, m.Owner)
+		}
+	}
 	return s.file.Close()
 }
 

@@ -363,3 +363,27 @@ func TestAServiceOfOneFamilyIsReachedByTheOther(t *testing.T) {
 		t.Errorf("got %q, want an answer to the gateway", got)
 	}
 }
+
+// A container that never ends a connection cannot use up those of all others.
+func TestOneContainerLeavesConnectionsToOthers(t *testing.T) {
+	o := Options{Limits: Limits{Connections: 6}, Registry: NewRegistry()}
+	w := newWorld(t, o)
+	to := netip.AddrPortFrom(container4, 80)
+	w.echo("tcp", to)
+	publish := func(owner string) *Listener {
+		l, err := w.forwarder.Publish(Mapping{Proto: "tcp", Host: netip.MustParseAddrPort("127.0.0.1:0"), Container: to, Owner: owner})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return l
+	}
+	greedy, also, other := publish("greedy"), publish("greedy"), publish("other")
+	for i, l := range []*Listener{greedy, also, greedy} {
+		dial(t, "", l.Addr())
+		until(t, "a connection is joined", func() bool { return greedy.Stats().Active+also.Stats().Active == i+1 })
+	}
+	expectResetFrom(t, "", also.Addr())
+	if got := askTCP(t, dial(t, "", other.Addr()), "x"); !strings.HasSuffix(got, ": x") {
+		t.Errorf("another container's port: %q", got)
+	}
+}

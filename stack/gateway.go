@@ -44,6 +44,16 @@ const (
 // segment wanders for long between two processes of one machine.
 const timeWait = 5 * time.Second
 
+// goneTimeout is when a connection of the gateway's own listeners ends whose
+// container has not acknowledged anything meanwhile: as long as a stub resolver
+// waits at most (RFC 7766 6.2.3 asks for seconds). Closed ones would otherwise
+// stay for a quarter of an hour.
+const goneTimeout = 10 * time.Second
+
+// backlog is how many connections of a listener may be in their handshake
+// before netstack answers with SYN cookies.
+const backlog = 64
+
 // synRetries bounds a handshake with a container to 15 s. Containers are
 // microseconds away: one that has not answered by then has gone, and whoever
 // closes the network would wait for it.
@@ -119,8 +129,9 @@ func (g *Gateway) configure() error {
 	s := g.stack
 	sack, moderate := tcpip.TCPSACKEnabled(true), tcpip.TCPModerateReceiveBufferOption(true)
 	wait, retries := tcpip.TCPTimeWaitTimeoutOption(timeWait), tcpip.TCPSynRetriesOption(synRetries)
+	linger := tcpip.TCPLingerTimeoutOption(timeWait) // of closed ones whose container does not end
 	for _, o := range []tcpip.SettableTransportProtocolOption{
-		&sack, &moderate, &wait, &retries,
+		&sack, &moderate, &wait, &retries, &linger,
 		&tcpip.TCPReceiveBufferSizeRangeOption{Min: tcpBufferMin, Default: tcpBufferDefault, Max: tcpBufferMax},
 		&tcpip.TCPSendBufferSizeRangeOption{Min: tcpBufferMin, Default: tcpBufferDefault, Max: tcpBufferMax},
 	} {
@@ -248,7 +259,7 @@ func (g *Gateway) ListenUDP(port uint16, h func(packet.Datagram)) {
 func (g *Gateway) ListenTCP(port uint16) ([]net.Listener, error) {
 	var all []net.Listener
 	for _, a := range g.addrs {
-		l, err := gonet.ListenTCP(g.stack, fullAddress(netip.AddrPortFrom(a, port)), protocolOf(a))
+		l, err := g.listenTCP(netip.AddrPortFrom(a, port))
 		if err != nil {
 			for _, l := range all {
 				l.Close()
@@ -258,6 +269,27 @@ func (g *Gateway) ListenTCP(port uint16) ([]net.Listener, error) {
 		all = append(all, l)
 	}
 	return all, nil
+}
+
+func (g *Gateway) listenTCP(at netip.AddrPort) (net.Listener, error) {
+	wq := new(waiter.Queue)
+	ep, terr := g.stack.NewEndpoint(tcp.ProtocolNumber, protocolOf(at.Addr()), wq)
+	if terr != nil {
+		return nil, errno.From(terr)
+	}
+	timeout := tcpip.TCPUserTimeoutOption(goneTimeout) // accepted ones inherit it
+	terr = ep.SetSockOpt(&timeout)
+	if terr == nil {
+		terr = ep.Bind(fullAddress(at))
+	}
+	if terr == nil {
+		terr = ep.Listen(backlog)
+	}
+	if terr != nil {
+		ep.Close()
+		return nil, errno.From(terr)
+	}
+	return gonet.NewTCPListener(g.stack, wq, ep), nil
 }
 
 // DialTCP connects to a container through netstack, seemingly from src, which

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"gvisor.dev/gvisor/pkg/buffer"
+	"gvisor.dev/gvisor/pkg/tcpip/header"
 
 	"github.com/footbridge-net/footbridge/internal/packet"
 	"github.com/footbridge-net/footbridge/internal/vnet"
@@ -218,5 +219,22 @@ func BenchmarkSendUDP(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		g.SendUDP(src, dst, payload)
+	}
+}
+
+// SYNs to the gateway itself are dear: one container may send only so many.
+func TestConnectionsToTheGatewayArePaced(t *testing.T) {
+	w := newWorld(t, false)
+	const n = 400
+	for i := range n {
+		segment := make([]byte, header.TCPMinimumSize)
+		h := header.TCP(segment)
+		h.Encode(&header.TCPFields{SrcPort: uint16(1000 + i), DstPort: 53, DataOffset: header.TCPMinimumSize, Flags: header.TCPFlagSyn})
+		h.SetChecksum(^h.CalculateChecksum(packet.PseudoSum(a4, gw4.Addr(), packet.ProtoTCP, len(h))))
+		w.a.send(plain, ipFrame(a4, gw4.Addr(), packet.ProtoTCP, 64, segment))
+	}
+	w.a.send(plain, nil) // when it is read the last SYN has passed
+	if dropped := w.pa.Stats().Drops["paced"]; dropped == 0 || dropped > n-errorBurst {
+		t.Errorf("%d of %d were dropped", dropped, n)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 
 	"github.com/footbridge-net/footbridge/internal/packet"
+	"github.com/footbridge-net/footbridge/internal/vnet"
 )
 
 // guard decides whether the port's container may send the frame, by what the
@@ -94,10 +95,11 @@ func (in *incoming) guardIPv6(body []byte) DropReason {
 	return DropNone
 }
 
-// Ports that DHCP servers and relays send from (RFC 2131 4.1, RFC 8415 7.2).
+// Ports that DHCP servers and relays send from, and clients listen at (RFC 2131
+// 4.1, RFC 8415 7.2). Clients take an answer to theirs from whatever port.
 const (
-	dhcpServer   = 67
-	dhcpv6Server = 547
+	dhcpServer, dhcpClient     = 67, 68
+	dhcpv6Server, dhcpv6Client = 547, 546
 )
 
 // leads reports whether the packet would tell others where to send theirs: a
@@ -106,19 +108,33 @@ const (
 func (in *incoming) leads(body []byte) bool {
 	ip := &in.ip
 	t := body[ip.HeaderLen:ip.Len]
-	if !ip.IsFirst() || len(t) < 2 {
+	if !ip.IsFirst() || len(t) < 4 {
 		return false
 	}
-	port := binary.BigEndian.Uint16(t)
+	from, to := binary.BigEndian.Uint16(t), binary.BigEndian.Uint16(t[2:])
 	switch {
 	case ip.Proto == packet.ProtoUDP && ip.Src.Is4():
-		return port == dhcpServer
+		return from == dhcpServer || to == dhcpClient
 	case ip.Proto == packet.ProtoUDP:
-		return port == dhcpv6Server
+		return from == dhcpv6Server || to == dhcpv6Client
 	case ip.Proto == packet.ProtoICMP && ip.Src.Is4():
 		return t[0] == packet.ICMPRedirect
 	case ip.Proto == packet.ProtoICMPv6 && ip.Src.Is6():
 		return t[0] == packet.NDRouterAdvert || t[0] == packet.NDRedirect
 	}
 	return false
+}
+
+// segmentable reports whether what the virtio header wants to be segmented is what
+// the frame carries: otherwise a header behind the real one could stand for
+// thousands of datagrams in what vnet.Header.Check sees as a few.
+func (in *incoming) segmentable(h vnet.Header) bool {
+	if h.GSOType == vnet.GSONone {
+		return true
+	}
+	want := uint8(packet.ProtoTCP)
+	if h.Kind() == vnet.GSOUDPL4 {
+		want = packet.ProtoUDP
+	}
+	return in.ip.Proto == want && !in.ip.Fragment && int(h.CsumStart) == packet.EthernetLen+in.ip.HeaderLen
 }

@@ -195,6 +195,12 @@ func TestWhatTheGatewayDoesNotTake(t *testing.T) {
 		{"ICMP in IPv6", "protocol", vnet.Header{}, ipFrame(a6, out6, packet.ProtoICMP, 64, m4)},
 		{"a datagram for each byte", "virtio_header", vnet.Header{Flags: vnet.NeedsCsum, GSOType: vnet.GSOUDPL4, GSOSize: 1, CsumStart: 34, CsumOffset: 6},
 			datagramFrame(gwMAC, aMAC, netip.AddrPortFrom(a4, 1), netip.AddrPortFrom(out4, 2), string(make([]byte, 1000)))},
+		{"a datagram for each byte, and a checksum at the end", "virtio_header", vnet.Header{Flags: vnet.NeedsCsum, GSOType: vnet.GSOUDPL4, GSOSize: 1, CsumStart: 900, CsumOffset: 6},
+			datagramFrame(gwMAC, aMAC, netip.AddrPortFrom(a4, 1), netip.AddrPortFrom(out4, 2), string(make([]byte, 900)))},
+		{"TCP's segments of a datagram", "virtio_header", vnet.Header{Flags: vnet.NeedsCsum, GSOType: vnet.GSOTCPv4, GSOSize: 100, CsumStart: 34, CsumOffset: 16},
+			datagramFrame(gwMAC, aMAC, netip.AddrPortFrom(a4, 1), netip.AddrPortFrom(out4, 2), string(make([]byte, 900)))},
+		{"a link-local source", "source_address", vnet.Header{},
+			datagramFrame(gwMAC, aMAC, netip.AddrPortFrom(aMAC.LinkLocal(), 1), netip.AddrPortFrom(out6, 2), "x")},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			w := newWorld(t, true)

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"net/netip"
 	"syscall"
+	"time"
 
 	"gvisor.dev/gvisor/pkg/buffer"
 	"gvisor.dev/gvisor/pkg/tcpip"
@@ -50,6 +51,9 @@ func (g *Gateway) input(in *incoming, h vnet.Header) DropReason {
 		return DropMulticast
 	}
 	own := g.owns(ip.Dst)
+	if !own && ip.Src.IsLinkLocalUnicast() {
+		return DropSourceIP // a router does not forward it (RFC 4291 2.5.6)
+	}
 	if !own && ip.TTL <= 1 {
 		g.SendICMPError(netip.Addr{}, packet.TimeExceeded(ip.Src.Is4()), body)
 		return DropNone
@@ -80,9 +84,18 @@ func (g *Gateway) input(in *incoming, h vnet.Header) DropReason {
 		e.IP = body
 		return g.echo(e)
 	case packet.ProtoTCP:
+		if own && isSYN(t) && !in.port.connects.take(time.Now()) {
+			return DropPaced
+		}
 		return g.toNetstack(in)
 	}
 	return DropProtocol
+}
+
+// isSYN reports whether the TCP segment t wants to begin a connection.
+func isSYN(t []byte) bool {
+	const flags, syn, ack = 13, 0x02, 0x10
+	return len(t) > flags && t[flags]&(syn|ack) == syn
 }
 
 // datagram gives d to who listens.

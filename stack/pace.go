@@ -14,6 +14,10 @@ const (
 	errorBurst = 50
 )
 
+// The same serves for connections to the gateway's own listeners: each SYN costs
+// netstack more than a whole datagram, and a container that sends nothing else
+// would make the others wait (130 ms instead of 1 for a connection, measured).
+
 // pace lets errorRate events a second pass, and errorBurst at once. The zero
 // value is ready.
 type pace struct {

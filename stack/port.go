@@ -58,7 +58,8 @@ type Port struct {
 	dev       Device
 	queues    []Queue
 	stats     counters
-	errors    pace
+	errors    pace // ICMP errors to the container
+	connects  pace // its TCP connections to the gateway itself
 
 	readers   sync.WaitGroup
 	closeOnce sync.Once

@@ -20,12 +20,13 @@ const (
 	DropProtocol             // a protocol that the gateway does not carry
 	DropDevice               // the receiving device did not take it
 	DropNoHandler            // for the outside, on a network that has no way there
+	DropPaced                // more connections to the gateway itself than it answers
 	numDropReasons
 )
 
 var dropNames = [numDropReasons]string{
 	"", "malformed", "virtio_header", "source_mac", "source_address", "neighbor", "ethertype",
-	"no_ipv6", "unknown_destination", "multicast", "protocol", "device", "no_outside",
+	"no_ipv6", "unknown_destination", "multicast", "protocol", "device", "no_outside", "paced",
 }
 
 func (r DropReason) String() string { return dropNames[r] }

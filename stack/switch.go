@@ -24,6 +24,9 @@ func (n *Network) forward(in *incoming) DropReason {
 	if etherType == packet.TypeARP {
 		return n.answerARP(in)
 	}
+	if !in.segmentable(h) {
+		return DropHeader
+	}
 	if etherType == packet.TypeIPv6 && in.ip.Proto == packet.ProtoICMPv6 && in.ip.IsFirst() {
 		if done, reason := n.answerICMPv6(in); done {
 			return reason

@@ -120,6 +120,8 @@ func TestTheGuardDropsWhatAContainerMustNotSend(t *testing.T) {
 		{"an IPv4 redirect", "neighbor", packet.ICMPErrorFrame(bMAC, aMAC, a4, b4, packet.ICMPError{Type: packet.ICMPRedirect}, nil), false},
 		{"a DHCP offer", "neighbor", datagramFrame(bMAC, aMAC, netip.AddrPortFrom(a4, 67), netip.AddrPortFrom(b4, 68), "x"), false},
 		{"a DHCPv6 offer", "neighbor", datagramFrame(bMAC, aMAC, netip.AddrPortFrom(a6, 547), netip.AddrPortFrom(b6, 546), "x"), false},
+		{"a DHCP offer from another port", "neighbor", datagramFrame(bMAC, aMAC, netip.AddrPortFrom(a4, 1067), netip.AddrPortFrom(b4, 68), "x"), false},
+		{"a DHCPv6 offer from another port", "neighbor", datagramFrame(bMAC, aMAC, netip.AddrPortFrom(a6, 1547), netip.AddrPortFrom(b6, 546), "x"), false},
 		{"a VLAN tag", "ethertype", vlan, false},
 		{"a truncated frame", "malformed", []byte{1, 2, 3}, false},
 		{"a truncated IP header", "malformed", datagramFrame(bMAC, aMAC, port(a4), port(b4), "x")[:20], false},

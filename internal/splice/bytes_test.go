@@ -3,10 +3,12 @@ package splice
 import (
 	"bytes"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	"net"
+	"syscall"
 	"testing"
 	"time"
 
@@ -217,3 +219,48 @@ func TestUrgentDataDoNotEndTheStream(t *testing.T) {
 		t.Errorf("%d bytes, %v behind the end", n, err)
 	}
 }
+
+// A container that has ended its direction but does not read keeps what the host
+// has sent in netstack's memory: whoever counts connections must not believe
+// that this one is over.
+func TestAConnectionIsNotOverBeforeItsContainerHasRead(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		end  func(j *joined)
+		want error
+	}{
+		{"and then reads", func(j *joined) {
+			if b, err := io.ReadAll(j.container); err != nil || len(b) != unread {
+				t.Errorf("the container got %d bytes, %v", len(b), err)
+			}
+		}, nil},
+		{"and then resets", (*joined).resetContainer, nil},
+		{"and then is aborted", func(j *joined) { j.pair.Abort() }, syscall.ECONNABORTED},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			j := newWorld(t).join(t)
+			j.ep.SocketOptions().SetReceiveBufferSize(4<<10, true)
+			j.container.CloseWrite()
+			if _, err := io.ReadAll(j.host); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := j.host.Write(make([]byte, unread)); err != nil {
+				t.Fatal(err)
+			}
+			j.host.Close()
+			select {
+			case err := <-j.ended:
+				t.Fatalf("ended, with %v, while the container has not read", err)
+			case <-time.After(300 * time.Millisecond): // an end comes within a few
+			}
+			c.end(j)
+			if err := wait(t, j.ended, "the end"); !errors.Is(err, c.want) {
+				t.Errorf("ended with %v, want %v", err, c.want)
+			}
+		})
+	}
+}
+
+// unread fits a send buffer of netstack and no receive buffer of 4 KiB, in bytes.
+const unread = 200 << 10

@@ -20,7 +20,7 @@
 // while the other side does not read: within a second then.
 //
 // Lifetime: a Pair owns both ends from New on; Run closes them before it
-// returns. Abort ends a running Pair early by resetting both ends.
+// returns, and waits until the container has taken what was left for it. Abort ends a running Pair early by resetting both ends.
 //
 // Concurrency: Run uses two goroutines, one of them its caller's, both waiting
 // in Go's netpoller or on the endpoint's wait queue, never in a system call.

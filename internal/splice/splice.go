@@ -51,9 +51,11 @@ func Relay(ctx context.Context, ep tcpip.Endpoint, wq *waiter.Queue, conn *Conn)
 }
 
 // Run moves bytes both ways until both directions have ended, then closes both
-// ends and returns nil. If one side fails or Abort is called it resets both
-// and returns the first failure: a syscall.Errno such as ECONNRESET or
-// ETIMEDOUT, ECONNABORTED after Abort.
+// ends and returns nil. It does not return before the container has taken what
+// netstack holds for it: until then the connection costs as much as any other,
+// and whoever counts connections has to count it. If one side fails or Abort is
+// called it resets both and returns the first failure: a syscall.Errno such as
+// ECONNRESET or ETIMEDOUT, ECONNABORTED after Abort.
 func (p *Pair) Run() error {
 	entry := waiter.NewFunctionEntry(waiter.EventHUp|waiter.EventErr, func(waiter.EventMask) { p.hungUp() })
 	p.wq.EventRegister(&entry)
@@ -76,9 +78,33 @@ func (p *Pair) Run() error {
 		p.conn.Reset()
 		return err
 	}
-	p.ep.Close()
 	p.conn.Close()
-	return nil
+	return p.finish()
+}
+
+// finish closes the container's side and waits until netstack has nothing of
+// the connection but its TIME-WAIT. A container that keeps its window shut
+// holds up to a send buffer for as long as it likes; netstack gives up by
+// itself only one that does not answer.
+func (p *Pair) finish() error {
+	entry, ch := waiter.NewChannelEntry(waiter.EventHUp | waiter.EventErr)
+	p.wq.EventRegister(&entry)
+	defer p.wq.EventUnregister(&entry)
+	p.ep.Close()
+	for {
+		switch tcp.EndpointState(p.ep.State()) {
+		case tcp.StateClose, tcp.StateError, tcp.StateTimeWait:
+			return nil
+		}
+		select {
+		case <-ch:
+		case <-p.stop:
+			p.ep.Abort()
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			return p.cause
+		}
+	}
 }
 
 // Abort resets both ends and makes Run return.
