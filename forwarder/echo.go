@@ -2,11 +2,11 @@ package forwarder
 
 import (
 	"encoding/binary"
+	"errors"
 	"net/netip"
 	"os"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -151,49 +151,26 @@ func (p *ping) receive() {
 	if err != nil {
 		return
 	}
-	var from netip.AddrPort
-	var n int
-	var buf *[]byte
-	var rerr error
-	sa := new(destination)
-	read := func(fd uintptr) bool {
-		buf = buffers.Get().(*[]byte)
-		n, from, rerr = sa.receiveFrom(int(fd), *buf)
-		if rerr == syscall.EAGAIN || rerr == syscall.EINTR {
-			buffers.Put(buf)
-			return false
-		}
-		return true
-	}
-	for raw.Read(read) == nil {
-		if rerr != nil {
-			buffers.Put(buf)
-			p.readErrors(raw)
-			continue
-		}
-		// The kernel has matched the reply with our identifier.
-		if b := (*buf)[:n]; n >= packet.ICMPLen {
-			p.last.Store(time.Now().UnixNano())
-			p.f.gw.SendEchoReply(from.Addr(), p.key.addr, p.key.id, binary.BigEndian.Uint16(b[6:8]), b[packet.ICMPLen:])
-		}
-		buffers.Put(buf)
+	r := receiver{raw: raw, datagram: p.received, failed: p.failed}
+	if err := r.run(); !errors.Is(err, os.ErrClosed) {
+		p.f.log.Debug("ping: reading ended", "error", err)
 	}
 }
 
-// readErrors tells the container of the ICMP errors that its requests met.
-func (p *ping) readErrors(raw syscall.RawConn) {
-	raw.Control(func(fd uintptr) {
-		for {
-			e, ok := readErrorQueue(int(fd))
-			if !ok {
-				return
-			}
-			if !e.dst.IsValid() || len(e.data) < packet.ICMPLen {
-				continue
-			}
-			p.f.gw.SendICMPError(e.offender, e.icmp, p.quote(e.dst.Addr(), e.data))
-		}
-	})
+// received takes a reply, which the kernel has matched with our identifier.
+func (p *ping) received(from netip.AddrPort, b []byte) {
+	if len(b) < packet.ICMPLen {
+		return
+	}
+	p.last.Store(time.Now().UnixNano())
+	p.f.gw.SendEchoReply(from.Addr(), p.key.addr, p.key.id, binary.BigEndian.Uint16(b[6:8]), b[packet.ICMPLen:])
+}
+
+// failed tells the container of the ICMP error that its request met.
+func (p *ping) failed(e socketError) {
+	if len(e.data) >= packet.ICMPLen {
+		p.f.gw.SendICMPError(e.offender, e.icmp, p.quote(e.dst.Addr(), e.data))
+	}
 }
 
 // quote makes again the head of a request that the container sent. message is

@@ -38,17 +38,21 @@ func setTTL(fd int, v4 bool, ttl uint8) {
 	unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_UNICAST_HOPS, int(ttl))
 }
 
-// readErrorQueue takes one entry of the error queue; ok is false when there is
-// none. Entries that stand for nothing on a wire come back without a valid
-// dst.
-func readErrorQueue(fd int) (e socketError, ok bool) {
-	var data [maxQuoted]byte
-	var oob [256]byte
-	n, oobn, _, from, err := unix.Recvmsg(fd, data[:], oob[:], unix.MSG_ERRQUEUE|unix.MSG_DONTWAIT)
+// errorQueue is room for one entry of a socket's error queue.
+type errorQueue struct {
+	data [maxQuoted]byte
+	oob  [256]byte
+}
+
+// read takes one entry; ok is false when there is none. An entry that stands
+// for nothing on a wire comes back without a valid dst. e.data is valid until
+// the next call.
+func (q *errorQueue) read(fd int) (e socketError, ok bool) {
+	n, oobn, _, from, err := unix.Recvmsg(fd, q.data[:], q.oob[:], unix.MSG_ERRQUEUE|unix.MSG_DONTWAIT)
 	if err != nil {
 		return e, false
 	}
-	e, valid := parseSocketError(oob[:oobn])
+	e, valid := parseSocketError(q.oob[:oobn])
 	if !valid {
 		return socketError{}, true
 	}
@@ -58,7 +62,7 @@ func readErrorQueue(fd int) (e socketError, ok bool) {
 	case *unix.SockaddrInet6:
 		e.dst = netip.AddrPortFrom(netip.AddrFrom16(sa.Addr), uint16(sa.Port))
 	}
-	e.data = append([]byte(nil), data[:n]...)
+	e.data = q.data[:n]
 	return e, true
 }
 

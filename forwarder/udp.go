@@ -226,65 +226,30 @@ func leastMTU(dst netip.Addr) uint32 {
 	return 1280
 }
 
-// buffers holds room for one datagram for the receivers.
-var buffers = sync.Pool{New: func() any { b := make([]byte, maxDatagram); return &b }}
-
 // receive gives the container what comes back, until the mapping is dropped.
 func (m *mapping) receive() {
 	raw, err := m.conn.SyscallConn()
 	if err != nil {
 		return
 	}
-	// A mapping that waits holds no buffer: the descriptor is read only when
-	// something is there.
-	var from netip.AddrPort
-	var n int
-	var buf *[]byte
-	var rerr error
-	sa := new(destination)
-	read := func(fd uintptr) bool {
-		buf = buffers.Get().(*[]byte)
-		n, from, rerr = sa.receiveFrom(int(fd), *buf)
-		if rerr == syscall.EAGAIN || rerr == syscall.EINTR {
-			buffers.Put(buf)
-			return false
-		}
-		return true
-	}
-	for {
-		if err := raw.Read(read); err != nil {
-			if !errors.Is(err, os.ErrClosed) && !errors.Is(err, net.ErrClosed) {
-				m.f.log.Debug("udp flow: reading ended", "error", err)
-			}
-			return
-		}
-		if rerr != nil {
-			buffers.Put(buf)
-			m.readErrors(raw)
-			continue
-		}
-		if m.welcome(from.Addr()) {
-			m.lastIn.Store(time.Now().UnixNano())
-			m.f.gw.SendUDP(from, m.src, (*buf)[:n])
-		}
-		buffers.Put(buf)
+	r := receiver{raw: raw, datagram: m.received, failed: m.failed}
+	if err := r.run(); !errors.Is(err, os.ErrClosed) && !errors.Is(err, net.ErrClosed) {
+		m.f.log.Debug("udp flow: reading ended", "error", err)
 	}
 }
 
-// readErrors tells the container of the ICMP errors that its datagrams met.
-func (m *mapping) readErrors(raw syscall.RawConn) {
-	raw.Control(func(fd uintptr) {
-		for {
-			e, ok := readErrorQueue(int(fd))
-			if !ok {
-				return
-			}
-			if !e.dst.IsValid() || !m.welcome(e.dst.Addr()) {
-				continue
-			}
-			m.f.gw.SendICMPError(e.offender, e.icmp, quoteUDP(m.src, e.dst, e.data))
-		}
-	})
+func (m *mapping) received(from netip.AddrPort, b []byte) {
+	if m.welcome(from.Addr()) {
+		m.lastIn.Store(time.Now().UnixNano())
+		m.f.gw.SendUDP(from, m.src, b)
+	}
+}
+
+// failed tells the container of the ICMP error that its datagram met.
+func (m *mapping) failed(e socketError) {
+	if m.welcome(e.dst.Addr()) {
+		m.f.gw.SendICMPError(e.offender, e.icmp, quoteUDP(m.src, e.dst, e.data))
+	}
 }
 
 // quoteUDP makes again the head of a datagram that the container sent.

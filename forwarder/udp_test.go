@@ -227,3 +227,20 @@ func FuzzSocketError(f *testing.F) {
 		}
 	})
 }
+
+func TestAnErrorThatASendWasToldOfReachesTheContainerToo(t *testing.T) {
+	f, g := newWorld(t, Limits{})
+	s, at := serve(t, host4)
+	s.Close()
+	src := netip.AddrPortFrom(ctr4, 4000)
+	// Each send finds the error of the one before; every error must be told.
+	const n = 5
+	for range n {
+		f.HandleDatagram(from(src, at, "hello"))
+	}
+	for range n {
+		if e := wait(t, g.icmp, "port unreachable"); e.e != packet.PortUnreachable(true) {
+			t.Errorf("%+v", e.e)
+		}
+	}
+}
