@@ -74,6 +74,15 @@ type ContainerBackend interface {
 	// An empty signal is SIGKILL. errdefs.ErrConflict when it does not run.
 	ContainerKill(ctx context.Context, nameOrID string, signal string) error
 	ContainerRemove(ctx context.Context, nameOrID string, options RemoveOptions) error
+	// ContainerRestart stops a container, if it runs, and starts it.
+	ContainerRestart(ctx context.Context, nameOrID string, options StopOptions) error
+	// ContainerRename gives a container another name. The server has checked it.
+	ContainerRename(ctx context.Context, nameOrID, name string) error
+	// ContainerTop lists the processes of a running container as ps(1) does with
+	// the arguments; "-ef" when there are none.
+	ContainerTop(ctx context.Context, nameOrID, args string) (container.TopResponse, error)
+	// ContainersPrune removes the containers that do not run.
+	ContainersPrune(ctx context.Context, filters Filters) (ContainersPruneReport, error)
 	// ContainerWait registers a wait and returns at once. The channel yields
 	// exactly one result and is closed; it is closed without one when ctx ends.
 	// An empty condition is container.WaitConditionNotRunning.
@@ -139,6 +148,12 @@ type StopOptions struct {
 type RemoveOptions struct {
 	Force         bool // end it first if it runs
 	RemoveVolumes bool // anonymous volumes too
+}
+
+// ContainersPruneReport says what was removed.
+type ContainersPruneReport struct {
+	ContainersDeleted []string
+	SpaceReclaimed    uint64 // bytes
 }
 
 // ListOptions selects containers.
@@ -230,6 +245,13 @@ type Status struct {
 	Containers int // of which
 	Running    int // run
 	Networks   []NetworkStatus
+	Warnings   []Warning `json:",omitempty"`
+}
+
+// Warning is something that the user should know of, and do something about.
+type Warning struct {
+	Text   string // what is
+	Remedy string // what to do
 }
 
 // NetworkStatus is one network's data plane.

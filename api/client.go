@@ -127,6 +127,35 @@ func (c *Client) ContainerStop(ctx context.Context, nameOrID string, options Sto
 	return c.post(ctx, pathOf("containers", nameOrID, "stop"), q, nil, nil)
 }
 
+// ContainerRestart stops a container, if it runs, and starts it.
+func (c *Client) ContainerRestart(ctx context.Context, nameOrID string, options StopOptions) error {
+	q := url.Values{}
+	setString(q, "signal", options.Signal)
+	if options.Timeout != nil {
+		q.Set("t", strconv.Itoa(*options.Timeout))
+	}
+	return c.post(ctx, pathOf("containers", nameOrID, "restart"), q, nil, nil)
+}
+
+// ContainerRename gives a container another name.
+func (c *Client) ContainerRename(ctx context.Context, nameOrID, name string) error {
+	return c.post(ctx, pathOf("containers", nameOrID, "rename"), url.Values{"name": {name}}, nil, nil)
+}
+
+// ContainerTop lists a container's processes; empty args are "-ef".
+func (c *Client) ContainerTop(ctx context.Context, nameOrID, args string) (container.TopResponse, error) {
+	q := url.Values{}
+	setString(q, "ps_args", args)
+	var out container.TopResponse
+	return out, c.get(ctx, pathOf("containers", nameOrID, "top"), q, &out)
+}
+
+// ContainersPrune removes the containers that do not run.
+func (c *Client) ContainersPrune(ctx context.Context, filters Filters) (ContainersPruneReport, error) {
+	var out ContainersPruneReport
+	return out, c.post(ctx, "/containers/prune", filters.query(nil), nil, &out)
+}
+
 // ContainerKill sends a signal to a container; empty means SIGKILL.
 func (c *Client) ContainerKill(ctx context.Context, nameOrID string, signal string) error {
 	q := url.Values{}

@@ -15,6 +15,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/containerd/errdefs"
 	"github.com/moby/moby/api/types"
 
 	"github.com/footbridge-net/footbridge/internal/buildinfo"
@@ -36,6 +37,11 @@ type request struct {
 }
 
 func (r request) build(ctx context.Context) (*http.Request, error) {
+	if strings.HasSuffix(r.path, "/") || strings.Contains(r.path, "//") {
+		// The path would be another one, and the answer about that.
+		noun, _, _ := strings.Cut(strings.TrimPrefix(r.path, "/"), "/")
+		return nil, Errorf(errdefs.ErrInvalidArgument, "invalid %s name or ID: value is empty", strings.TrimSuffix(noun, "s"))
+	}
 	target := "http://" + dummyHost
 	if !r.unversioned {
 		target += "/v" + MaxVersion
@@ -151,6 +157,7 @@ func (c *Client) hijack(ctx context.Context, r request) (h *Hijacked, err error)
 	}
 	req.Header.Set("Connection", "Upgrade")
 	req.Header.Set("Upgrade", "tcp")
+	req.Header.Set(startErrorsHeader, "status")
 	conn, err := c.dialContext(ctx, "", "")
 	if err != nil {
 		return nil, err

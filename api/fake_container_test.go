@@ -338,3 +338,56 @@ func (f *fake) ExecResize(_ context.Context, id string, size TTYSize) error {
 	p.size = size
 	return nil
 }
+
+func (f *fake) ContainerRestart(ctx context.Context, nameOrID string, o StopOptions) error {
+	if err := f.ContainerStop(ctx, nameOrID, o); err != nil && !errdefs.IsNotModified(err) {
+		return err
+	}
+	return f.ContainerStart(ctx, nameOrID)
+}
+
+func (f *fake) ContainerRename(_ context.Context, nameOrID, name string) error {
+	unlock, err := f.enter()
+	defer unlock()
+	if err != nil {
+		return err
+	}
+	c, err := f.container(nameOrID)
+	if err != nil {
+		return err
+	}
+	c.name = name
+	return nil
+}
+
+func (f *fake) ContainerTop(_ context.Context, nameOrID, args string) (container.TopResponse, error) {
+	unlock, err := f.enter()
+	defer unlock()
+	if err != nil {
+		return container.TopResponse{}, err
+	}
+	c, err := f.container(nameOrID)
+	if err != nil {
+		return container.TopResponse{}, err
+	}
+	return container.TopResponse{Titles: []string{"PID", "CMD"}, Processes: [][]string{{"42", c.name + " " + args}}}, nil
+}
+
+func (f *fake) ContainersPrune(_ context.Context, filters Filters) (ContainersPruneReport, error) {
+	unlock, err := f.enter()
+	defer unlock()
+	if err != nil {
+		return ContainersPruneReport{}, err
+	}
+	if err := filters.Check("until"); err != nil {
+		return ContainersPruneReport{}, err
+	}
+	var report ContainersPruneReport
+	for id, c := range f.containers {
+		if !c.running {
+			delete(f.containers, id)
+			report.ContainersDeleted = append(report.ContainersDeleted, id)
+		}
+	}
+	return report, nil
+}

@@ -53,6 +53,9 @@ func (s *Server) containerInspect(w http.ResponseWriter, r *http.Request) error 
 	if err != nil {
 		return err
 	}
+	if requestVersion(r).less(versionNoFlatSettings) {
+		return writeFlat(w, c)
+	}
 	return writeJSON(w, http.StatusOK, c)
 }
 
@@ -114,6 +117,67 @@ func (s *Server) containerStop(w http.ResponseWriter, r *http.Request) error {
 	}
 	w.WriteHeader(http.StatusNoContent)
 	return nil
+}
+
+func (s *Server) containerRestart(w http.ResponseWriter, r *http.Request) error {
+	name, q, err := containerAnd(r)
+	if err != nil {
+		return err
+	}
+	o := StopOptions{Signal: q.Get("signal")}
+	if o.Timeout, err = q.integer("t"); err != nil {
+		return err
+	}
+	if err := s.backend.ContainerRestart(r.Context(), name, o); err != nil {
+		return err
+	}
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+func (s *Server) containerRename(w http.ResponseWriter, r *http.Request) error {
+	name, q, err := containerAnd(r)
+	if err != nil {
+		return err
+	}
+	wish := strings.TrimPrefix(q.Get("name"), "/")
+	if err := checkNewName("container", wish); err != nil {
+		return err
+	}
+	if err := s.backend.ContainerRename(r.Context(), name, wish); err != nil {
+		return err
+	}
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+func (s *Server) containerTop(w http.ResponseWriter, r *http.Request) error {
+	name, q, err := containerAnd(r)
+	if err != nil {
+		return err
+	}
+	top, err := s.backend.ContainerTop(r.Context(), name, q.Get("ps_args"))
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusOK, top)
+}
+
+func (s *Server) containersPrune(w http.ResponseWriter, r *http.Request) error {
+	q, err := queryOf(r)
+	if err != nil {
+		return err
+	}
+	filters, err := q.filters()
+	if err != nil {
+		return err
+	}
+	report, err := s.backend.ContainersPrune(r.Context(), filters)
+	if err != nil {
+		return err
+	}
+	report.ContainersDeleted = orEmpty(report.ContainersDeleted)
+	return writeJSON(w, http.StatusOK, report)
 }
 
 func (s *Server) containerKill(w http.ResponseWriter, r *http.Request) error {

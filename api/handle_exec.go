@@ -2,6 +2,7 @@ package api
 
 import (
 	"net/http"
+	"strings"
 
 	"github.com/containerd/errdefs"
 	"github.com/moby/moby/api/types/container"
@@ -55,8 +56,27 @@ func (s *Server) execStart(w http.ResponseWriter, r *http.Request) error {
 		keys = defaultDetachKeys
 	}
 	return s.hijack(w, r, keys, func(r *http.Request) (*Stream, error) {
-		return s.backend.ExecStart(r.Context(), id, req)
+		stream, err := s.backend.ExecStart(r.Context(), id, req)
+		if err == nil || errdefs.IsNotFound(err) || r.Header.Get(startErrorsHeader) != "" {
+			return stream, err
+		}
+		tty := inspect.ProcessConfig != nil && inspect.ProcessConfig.Tty
+		return errorStream(err, tty), nil
 	})
+}
+
+// startErrorsHeader, with any value, asks for the error of an exec that could
+// not be started as an answer of HTTP.
+const startErrorsHeader = "Footbridge-Start-Errors"
+
+// errorStream is the output of an exec that could not be started. Docker has
+// switched protocols when it learns of that; its clients expect the error among
+// the output, and the exit code where they ask for it next.
+func errorStream(err error, tty bool) *Stream {
+	if tty {
+		return &Stream{TTY: true, Stdout: strings.NewReader(err.Error() + "\r\n")}
+	}
+	return &Stream{Stderr: strings.NewReader(err.Error() + "\n")}
 }
 
 func (s *Server) execInspect(w http.ResponseWriter, r *http.Request) error {

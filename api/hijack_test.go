@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -112,6 +113,10 @@ func TestExecErrorsAreAnswers(t *testing.T) {
 	}
 	if h, err := c.ExecStart(ctx, created.ID, container.ExecStartRequest{}); h != nil || !errors.Is(err, ErrCommandNotFound) {
 		t.Errorf("start of a missing command: %v", err)
+	}
+	// Docker's clients have switched protocols by then.
+	if got := startAsDocker(t, c, created.ID); !strings.HasPrefix(got, "HTTP/1.1 101 ") || !strings.HasSuffix(got, "executable file not found in $PATH\n") {
+		t.Errorf("start of a missing command: %q", got)
 	}
 	if _, err := c.ExecStart(ctx, "nobody", container.ExecStartRequest{}); !errdefs.IsNotFound(err) {
 		t.Errorf("start of a missing exec: %v", err)
@@ -492,3 +497,26 @@ type chunkReader struct {
 }
 
 func (c *chunkReader) Read(b []byte) (int, error) { return c.r.Read(b[:min(len(b), c.n)]) }
+
+// startAsDocker starts an exec as Docker's clients do and returns all of the answer.
+func startAsDocker(t *testing.T, c *Client, id string) string {
+	t.Helper()
+	conn, err := net.Dial("unix", c.Socket())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	// Any answer but an upgrade leaves the connection open.
+	if err := conn.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	_, err = fmt.Fprintf(conn, "POST /v1.50/exec/%s/start HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: tcp\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}", id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer, err := io.ReadAll(conn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(answer)
+}

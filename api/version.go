@@ -31,6 +31,8 @@ var (
 	minVersion         = mustVersion(MinVersion)
 	maxVersion         = mustVersion(MaxVersion)
 	versionMultiplexed = apiVersion{1, 42} // content type of multiplexed streams
+	// From here on the settings of the default network are not repeated, see FlatSettings.
+	versionNoFlatSettings = apiVersion{1, 52}
 )
 
 func (v apiVersion) less(w apiVersion) bool {

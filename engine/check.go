@@ -110,3 +110,23 @@ func checkHosts(extra []string) error {
 	}
 	return nil
 }
+
+// checkResolver refuses what would be more than one word of the container's
+// resolv.conf, and could be a line of its own.
+func checkResolver(search, options []string) error {
+	for _, s := range search {
+		if !oneWord(s) {
+			return invalid("invalid DNS search domain %q: it is one domain, or . for none", s)
+		}
+	}
+	for _, o := range options {
+		if !oneWord(o) {
+			return invalid("invalid DNS option %q: it is one option of resolv.conf, such as ndots:1", o)
+		}
+	}
+	return nil
+}
+
+func oneWord(s string) bool {
+	return s != "" && !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r == 0x7f })
+}

@@ -122,7 +122,9 @@ func (e *Engine) change(c *ctr, f func(*ContainerDef)) error {
 	f(c.def)
 	def := c.def.clone()
 	e.mu.Unlock()
-	return e.store.Save(store.Put(store.Containers, def.ID, def))
+	err := e.store.Save(store.Put(store.Containers, def.ID, def))
+	e.keepCopy(def)
+	return err
 }
 
 // errGone: the container was removed while the caller waited for its turn.

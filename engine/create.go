@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/containerd/errdefs"
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/events"
 	"github.com/moby/moby/api/types/network"
@@ -38,6 +39,9 @@ func (e *Engine) ContainerCreate(_ context.Context, name string, req container.C
 	if err := checkContainer(def); err != nil {
 		return none, err
 	}
+	if err := checkRestrictions(def); err != nil {
+		return none, err
+	}
 	mode, err := parseMode(def.HostConfig.NetworkMode)
 	if err != nil {
 		return none, err
@@ -46,6 +50,7 @@ func (e *Engine) ContainerCreate(_ context.Context, name string, req container.C
 	if err != nil {
 		return none, err
 	}
+	warnings = append(warnings, ineffective(def)...)
 	var endpoints map[string]*network.EndpointSettings
 	if req.NetworkingConfig != nil {
 		endpoints = req.NetworkingConfig.EndpointsConfig
@@ -54,6 +59,11 @@ func (e *Engine) ContainerCreate(_ context.Context, name string, req container.C
 	e.mu.Lock()
 	c, err := e.registerContainer(def, mode, endpoints)
 	e.mu.Unlock()
+	if errdefs.IsNotFound(err) {
+		// "Not found" as the answer to a creation is about the image: docker's
+		// command line would try to pull it.
+		err = invalid("%v", err)
+	}
 	if err != nil {
 		return none, err
 	}
@@ -153,6 +163,9 @@ func checkContainer(def *ContainerDef) error {
 	_, err := publish.Requests(publish.Options{Bindings: host.PortBindings, Exposed: cfg.ExposedPorts, All: host.PublishAllPorts})
 	if err != nil {
 		return invalid("%w", err)
+	}
+	if err := checkResolver(host.DNSSearch, host.DNSOptions); err != nil {
+		return err
 	}
 	return checkHosts(host.ExtraHosts)
 }

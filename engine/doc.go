@@ -42,6 +42,12 @@
 // network, until the next New. A network's data plane exists while the network
 // has endpoints.
 //
+// A container lives longer than what is known of it may last. So its runtime
+// directory holds a copy of its definition, by which New knows it again when the
+// state file was damaged or lost; what cannot be known again is told of and left
+// alone. And runtime folder and state folder name each other, so that New refuses
+// an environment in which the one does not belong to what lives in the other.
+//
 // # Concurrency
 //
 // Engine.mu guards the tables, the definitions and the address pools. It is held

@@ -20,6 +20,9 @@ import (
 
 var _ api.Backend = (*Engine)(nil)
 
+// stateFile is the state file's name in the state folder.
+const stateFile = "state.db"
+
 // Options of an Engine. RuntimeDir and StateDir are required; they exist and
 // belong to the user alone.
 type Options struct {
@@ -48,6 +51,9 @@ type Engine struct {
 	log      *slog.Logger
 	store    *store.Store
 	damage   *store.Damage
+	claimed  *os.File // holds the lock on the state folder
+	notices  []string // of the start; never changed afterwards
+	strays   []*stray // never changed after the start
 	events   *broker
 	upstream *dns.Upstream
 	registry *portfwd.Registry
@@ -92,23 +98,29 @@ func New(o Options) (*Engine, error) {
 	if err := os.MkdirAll(filepath.Join(o.StateDir, "containers"), 0o700); err != nil {
 		return nil, err
 	}
-	var err error
-	path := filepath.Join(o.StateDir, "state.db")
-	if e.store, e.damage, err = store.Open(path, store.Options{}); err != nil {
+	if err := e.claim(); err != nil {
 		return nil, err
+	}
+	var err error
+	path := filepath.Join(o.StateDir, stateFile)
+	if e.store, e.damage, err = store.Open(path, store.Options{}); err != nil {
+		return nil, errors.Join(err, e.claimed.Close())
 	}
 	if e.damage != nil {
 		e.log.Error("the state file was damaged: it is kept under another name, and this is a fresh start",
 			"file", path, "kept", e.damage.Path, "cause", e.damage.Cause)
+		e.notices = append(e.notices, damageNotice(e.damage, o.StateDir))
 	}
 	if e.upstream, err = dns.NewUpstream(o.ResolvConf, dns.UpstreamOptions{Logger: e.log}); err != nil {
-		return nil, errors.Join(fmt.Errorf("host's resolvers: %w", err), e.store.Close())
+		return nil, errors.Join(fmt.Errorf("host's resolvers: %w", err), e.store.Close(), e.claimed.Close())
 	}
 	if err = e.load(); err == nil {
+		e.sweepLogs()
+		e.adoptAll() // before others take the names and subnets of their networks
 		err = e.addPredefined()
 	}
 	if err != nil {
-		return nil, errors.Join(err, e.upstream.Close(), e.store.Close())
+		return nil, errors.Join(err, e.upstream.Close(), e.store.Close(), e.claimed.Close())
 	}
 	e.publishPolicy()
 	e.upstream.Subscribe(func(dns.Config) { e.rewriteResolvConfs() })
@@ -236,5 +248,5 @@ func (e *Engine) Close() error {
 		n.planeMu.Unlock()
 	}
 	e.events.close()
-	return errors.Join(append(errs, e.upstream.Close(), e.store.Close())...)
+	return errors.Join(append(errs, e.upstream.Close(), e.store.Close(), e.claimed.Close())...)
 }

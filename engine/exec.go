@@ -18,6 +18,10 @@ import (
 // ask for an exit code soon or never.
 const maxExecs = 1024
 
+// codeKilled is the exit code of an exec that ended with its container:
+// 128 + SIGKILL.
+const codeKilled = 137
+
 // execution is one exec, from its creation until it is forgotten.
 type execution struct {
 	id        string
@@ -94,7 +98,10 @@ func (e *Engine) ExecStart(ctx context.Context, execID string, req container.Exe
 		case x.started:
 			err = conflict("exec command %s is already running or has run", x.id)
 		case r == nil || !x.container.def.running():
+			// It has ended since the exec was made: so has the exec.
 			err = conflict("container %s is not running", x.container.def.ID)
+			x.started, x.exit = true, &shim.Exit{Code: codeKilled}
+			close(x.done)
 		default:
 			x.started = true
 		}
@@ -112,7 +119,7 @@ func (e *Engine) ExecStart(ctx context.Context, execID string, req container.Exe
 		case errors.Is(err, shim.ErrPermission):
 			code, err = codeNotExecutable, api.Errorf(api.ErrCommandNotExecutable, "exec failed: unable to start container process: %w: unknown", err)
 		case isGone(err):
-			err = conflict("container %s is not running", x.container.def.ID)
+			code, err = codeKilled, conflict("container %s is not running", x.container.def.ID)
 		case errors.Is(err, shim.ErrInvalid):
 			err = invalid("%w", err)
 		}
@@ -185,7 +192,7 @@ func (e *Engine) startExec(ctx context.Context, x *execution, r *run, req contai
 func (e *Engine) watchExec(x *execution, def *ContainerDef) {
 	exit, err := x.exec.Wait(e.ctx)
 	if err != nil {
-		exit = shim.Exit{Code: codeStartFailed + 9, Error: err.Error()} // ended with its container
+		exit = shim.Exit{Code: codeKilled, Error: err.Error()} // ended with its container
 	}
 	e.mu.Lock()
 	x.exit = &exit

@@ -124,9 +124,19 @@ func (r fakeRuntime) Connect(_ context.Context, dir string) (Process, error) {
 	r.w.mu.Lock()
 	defer r.w.mu.Unlock()
 	if p := r.w.procs[dir]; p != nil {
-		return p, nil
+		return p, r.w.fail["connect"]
 	}
 	return nil, shim.ErrGone
+}
+
+func (r fakeRuntime) End(_ context.Context, dir string) error {
+	if err := r.w.step("end"); err != nil {
+		return err
+	}
+	r.w.mu.Lock()
+	defer r.w.mu.Unlock()
+	delete(r.w.procs, dir)
+	return nil
 }
 
 func (r fakeRuntime) LastExit(dir string) (shim.Exit, error) { return shim.ReadExit(dir) }

@@ -21,10 +21,7 @@ func (e *Engine) ContainerInspect(_ context.Context, nameOrID string) (container
 		return container.InspectResponse{}, err
 	}
 	d := c.def
-	config, host := d.Config, d.HostConfig
-	if config.Hostname == "" {
-		config.Hostname = short(d.ID)
-	}
+	config, host := wireConfig(d), wireHostConfig(d)
 	cmd := d.command()
 	dir := e.runtimeDir(d.ID)
 	out := container.InspectResponse{

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -247,6 +248,29 @@ func TestAutoRemove(t *testing.T) {
 	w.checkClean(e)
 }
 
+// A disk that refuses the removal ends the wait for it.
+func TestAutoRemoveFails(t *testing.T) {
+	w := newWorld(t)
+	e := w.engine()
+	id := e.testRun(t, spec{rm: true})
+	removed, err := e.ContainerWait(context.Background(), id, container.WaitConditionRemoved)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := e.store.Close(); err != nil {
+		t.Fatal(err)
+	}
+	w.process(e, id).end(3)
+	select {
+	case r := <-removed:
+		if r.StatusCode != 3 || r.Error == nil || !strings.Contains(r.Error.Message, "could not be removed") {
+			t.Errorf("wait: %+v, %+v", r, r.Error)
+		}
+	case <-time.After(30 * time.Second):
+		t.Fatal("the wait for the removal has not ended")
+	}
+}
+
 func TestWaitConditions(t *testing.T) {
 	w := newWorld(t)
 	e := w.engine()
@@ -352,6 +376,9 @@ func TestSlowSubscriberIsDropped(t *testing.T) {
 	}
 }
 
+// isInvalidOnly: "not found" would be about the image, for docker's command line.
+func isInvalidOnly(err error) bool { return api.StatusCode(err) == http.StatusBadRequest }
+
 func TestCreateRefuses(t *testing.T) {
 	w := newWorld(t)
 	e := w.engine()
@@ -370,8 +397,8 @@ func TestCreateRefuses(t *testing.T) {
 	}{
 		{"name taken", spec{name: "taken"}, errdefs.IsConflict, `Conflict. The container name "/taken" is already in use by container "`},
 		{"bad name", spec{name: "-x"}, errdefs.IsInvalidArgument, "Invalid container name"},
-		{"unknown network", spec{mode: "nowhere"}, errdefs.IsNotFound, "network nowhere not found"},
-		{"unknown container", spec{mode: "container:nobody"}, errdefs.IsNotFound, "No such container: nobody"},
+		{"unknown network", spec{mode: "nowhere"}, isInvalidOnly, "network nowhere not found"},
+		{"unknown container", spec{mode: "container:nobody"}, isInvalidOnly, "No such container: nobody"},
 		{"relative path", spec{mode: "ns:x"}, errdefs.IsInvalidArgument, "absolute path"},
 		{"static on bridge", spec{nets: ip("bridge", "172.17.0.9")}, errdefs.IsInvalidArgument, "user specified IP address is supported on user defined networks only"},
 		{"static on auto", spec{mode: "auto", nets: ip("auto", "172.18.0.9")}, errdefs.IsInvalidArgument, "user specified IP address is supported only when connecting to networks with user configured subnets"},
@@ -392,6 +419,8 @@ func TestCreateRefuses(t *testing.T) {
 		{"restart", spec{host: with(func(h *container.HostConfig) { h.RestartPolicy.Name = "always" })}, errdefs.IsInvalidArgument, "restart policy"},
 		{"links", spec{host: with(func(h *container.HostConfig) { h.Links = []string{"a:b"} })}, errdefs.IsInvalidArgument, "links are not available"},
 		{"add-host", spec{host: with(func(h *container.HostConfig) { h.ExtraHosts = []string{"x:y"} })}, errdefs.IsInvalidArgument, "invalid IP address in add-host"},
+		{"DNS search", spec{host: with(func(h *container.HostConfig) { h.DNSSearch = []string{"a\nnameserver 192.0.2.6"} })}, errdefs.IsInvalidArgument, "invalid DNS search domain"},
+		{"DNS option", spec{host: with(func(h *container.HostConfig) { h.DNSOptions = []string{"debug\nnameserver 192.0.2.6"} })}, errdefs.IsInvalidArgument, "invalid DNS option"},
 		{"userns", spec{host: with(func(h *container.HostConfig) { h.UsernsMode = "host" })}, errdefs.IsInvalidArgument, "user namespace mode"},
 	}
 	for _, tt := range tests {

@@ -42,7 +42,7 @@ func (e *Engine) ContainerList(_ context.Context, o api.ListOptions) ([]containe
 }
 
 func checkListFilters(f api.Filters) error {
-	if err := f.Check("before", "exited", "expose", "id", "label", "label!", "name", "network", "publish", "since", "status"); err != nil {
+	if err := f.Check("ancestor", "before", "exited", "expose", "health", "id", "is-task", "label", "label!", "name", "network", "publish", "since", "status", "volume"); err != nil {
 		return err
 	}
 	for _, v := range f.Values("status") {
@@ -84,7 +84,13 @@ func (e *Engine) orderLimits(f api.Filters) (orderLimits, error) {
 
 // matches applies the filters to one container; e.mu is held.
 func (e *Engine) matches(d *ContainerDef, f api.Filters) bool {
-	return f.Match("id", func(v string) bool { return strings.HasPrefix(d.ID, v) }) &&
+	// There are no images, health checks, tasks and volumes; the answers about
+	// them are those of Docker for containers without.
+	return f.Match("ancestor", func(v string) bool { return v == imageOf(d) }) &&
+		f.Match("health", func(v string) bool { return v == "none" }) &&
+		f.Match("is-task", func(v string) bool { is, err := strconv.ParseBool(v); return err == nil && !is }) &&
+		f.Match("volume", func(string) bool { return false }) &&
+		f.Match("id", func(v string) bool { return strings.HasPrefix(d.ID, v) }) &&
 		f.Match("name", func(v string) bool { return matchesName(d.Name, v) }) &&
 		f.Match("status", func(v string) bool { return string(d.State.Status) == v }) &&
 		f.Match("exited", func(v string) bool {
@@ -136,7 +142,7 @@ func matchesPort(port uint16, proto, v string) bool {
 // summary is a container's entry in a list; e.mu is held.
 func (e *Engine) summary(d *ContainerDef) container.Summary {
 	s := container.Summary{
-		ID: d.ID, Names: []string{"/" + d.Name}, Image: d.Config.Image, Command: commandLine(d.command()),
+		ID: d.ID, Names: []string{"/" + d.Name}, Image: imageOf(d), Command: commandLine(d.command()),
 		Created: d.Created.Unix(), Ports: d.portSummaries(), Labels: d.Config.Labels,
 		State: d.State.Status, Status: d.State.statusText(e.now()), Mounts: []container.MountPoint{},
 		NetworkSettings: &container.NetworkSettingsSummary{Networks: e.endpointSettings(d)},

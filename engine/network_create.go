@@ -39,7 +39,11 @@ func (e *Engine) NetworkCreate(_ context.Context, req network.CreateRequest) (ne
 		return network.CreateResponse{}, err
 	}
 	e.networkEvent(events.ActionCreate, def, nil)
-	return network.CreateResponse{ID: def.ID}, nil
+	res := network.CreateResponse{ID: def.ID}
+	if _, ok := def.Options[optBridgeName]; ok {
+		res.Warning = "The option " + optBridgeName + " is discarded: footbridge's networks have no kernel bridge to name"
+	}
+	return res, nil
 }
 
 // newNetworkDef checks what can be checked without the other networks, and
@@ -133,6 +137,9 @@ func (n *NetworkDef) takeSubnets(wish []network.IPAMConfig) error {
 		p := w.Subnet
 		if p.Addr().Is4In6() {
 			return invalid("invalid subnet %v: write it as an IPv4 subnet", p)
+		}
+		if p.Addr().IsLinkLocalUnicast() {
+			return invalid("invalid subnet %v: link-local addresses belong to each interface alone; choose a private subnet, for example 10.20.0.0/24 or fd00:20::/64", p)
 		}
 		if p != p.Masked() {
 			return invalid("invalid network config: invalid subnet %v: it should be %v", p, p.Masked())

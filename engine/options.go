@@ -2,6 +2,7 @@ package engine
 
 import (
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -55,6 +56,10 @@ func checkOptions(options map[string]string) error {
 		optGatewayMode6:  {"nat", ""},
 		optDefaultBridge: {"false", "0"},
 	}
+	var fixed []string
+	for _, k := range slices.Sorted(maps.Keys(only)) {
+		fixed = append(fixed, k+"="+only[k][0])
+	}
 	keys := make([]string, 0, len(options))
 	for k := range options {
 		keys = append(keys, k)
@@ -65,9 +70,11 @@ func checkOptions(options map[string]string) error {
 		case ok && !slices.Contains(values, strings.ToLower(options[k])):
 			return invalid("invalid network option %s=%s: footbridge has only %s=%s", k, options[k], k, values[0])
 		case ok, k == optMTU, k == optMTUShort, k == optHostIP, k == optBridgeName:
-			// optBridgeName names a kernel bridge, of which there is none: harmless.
+			// optBridgeName names a kernel bridge, of which there is none: the
+			// answer to the creation warns of it.
 		default:
-			return invalid("unknown network option %q: known are %s and %s", k, optMTU, optHostIP)
+			return invalid("unknown network option %q: known are %s (or %s) and %s, and those of Docker whose one value is how footbridge works: %s",
+				k, optMTU, optMTUShort, optHostIP, strings.Join(fixed, ", "))
 		}
 	}
 	if v, ok := options[optHostIP]; ok {

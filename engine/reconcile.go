@@ -3,8 +3,8 @@ package engine
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
-	"path/filepath"
 	"sync"
 	"time"
 
@@ -46,7 +46,6 @@ func (e *Engine) reconcile() {
 		}
 		survivors = append(survivors, survivor{c, r})
 	}
-	e.removeOrphans()
 	var all sync.WaitGroup
 	for _, s := range survivors {
 		all.Go(func() {
@@ -59,8 +58,15 @@ func (e *Engine) reconcile() {
 	all.Wait()
 }
 
-// errEnded: the processes are there no more, or are no use.
-var errEnded = errors.New("container has ended")
+var (
+	// errEnded: the processes are there no more, or are no use.
+	errEnded = errors.New("container has ended")
+	// errMute: the processes did not answer and were ended.
+	errMute = errors.New("it did not answer the new daemon, and was ended")
+	// errLeft: the processes neither answer nor could be ended. Their
+	// directory stays, so that the next daemon can try again.
+	errLeft = errors.New("it does not answer the new daemon and could not be ended")
+)
 
 // findProcess finds the processes of a container that runs. What is left of one
 // that does not is cleared away.
@@ -69,7 +75,7 @@ func (e *Engine) findProcess(c *ctr) (Process, error) {
 	defer cancel()
 	p, err := e.opts.Runtime.Connect(ctx, e.runtimeDir(c.def.ID))
 	if err != nil {
-		return nil, err
+		return nil, e.endMute(e.runtimeDir(c.def.ID), err)
 	}
 	state, err := p.State(ctx)
 	if err == nil && state.Status == shim.Running {
@@ -81,6 +87,20 @@ func (e *Engine) findProcess(c *ctr) (Process, error) {
 	return nil, errors.Join(errEnded, err)
 }
 
+// endMute ends processes that cannot be asked, because of cause: left alone they
+// would run on, and nobody could find or stop them. Those that are gone need none.
+func (e *Engine) endMute(dir string, cause error) error {
+	if isGone(cause) {
+		return cause
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), reconcileTimeout)
+	defer cancel()
+	if err := e.opts.Runtime.End(ctx, dir); err != nil {
+		return fmt.Errorf("%w (%w): %w", errLeft, cause, err)
+	}
+	return fmt.Errorf("%w: %w", errMute, cause)
+}
+
 // noteEnd records that a container does not run.
 func (e *Engine) noteEnd(c *ctr, cause error) {
 	dir := e.runtimeDir(c.def.ID)
@@ -88,12 +108,17 @@ func (e *Engine) noteEnd(c *ctr, cause error) {
 	exit, err := e.opts.Runtime.LastExit(dir)
 	if err != nil {
 		exit = shim.Exit{Code: exitLost, FinishedAt: e.now(), Error: "it ended while no footbridge daemon ran, and left no exit code"}
+		if errors.Is(cause, errMute) || errors.Is(cause, errLeft) {
+			exit.Error = cause.Error()
+		}
 		if !isGone(cause) && !errors.Is(cause, errEnded) {
 			e.log.Warn("container not found again", "container", c.def.Name, "error", cause)
 		}
 	}
-	if err := os.RemoveAll(dir); err != nil {
-		e.log.Warn("runtime directory not removed", "container", c.def.Name, "error", err)
+	if !errors.Is(cause, errLeft) {
+		if err := os.RemoveAll(dir); err != nil {
+			e.log.Warn("runtime directory not removed", "container", c.def.Name, "error", err)
+		}
 	}
 	if !wasRunning && !c.def.HostConfig.AutoRemove {
 		return
@@ -104,7 +129,8 @@ func (e *Engine) noteEnd(c *ctr, cause error) {
 		}
 		e.containerEvent(events.ActionDie, e.snapshot(c), "exitCode", itoa(exit.Code))
 	}
-	if c.def.HostConfig.AutoRemove {
+	// One that may live still has to be known, so that it can be tried again.
+	if c.def.HostConfig.AutoRemove && !errors.Is(cause, errLeft) {
 		if err := e.remove(c); err != nil {
 			e.log.Error("container not removed after its end", "container", c.def.Name, "error", err)
 		}
@@ -155,37 +181,4 @@ func (e *Engine) takeOver(c *ctr, r *run) {
 		d.takeRun(r, bindings)
 	}))
 	e.log.Info("container taken over", "container", def.Name)
-}
-
-// removeOrphans ends processes and removes files that belong to no container:
-// of a state file that was set aside, or of a removal that was cut off.
-func (e *Engine) removeOrphans() {
-	known := map[string]bool{}
-	for _, c := range e.allContainers() {
-		known[short(c.def.ID)] = true
-	}
-	for _, dir := range []string{filepath.Join(e.opts.RuntimeDir, "c"), filepath.Join(e.opts.StateDir, "containers")} {
-		entries, err := os.ReadDir(dir)
-		if err != nil {
-			e.log.Warn("leftovers not looked for", "error", err)
-			continue
-		}
-		for _, entry := range entries {
-			if known[short(entry.Name())] {
-				continue
-			}
-			path := filepath.Join(dir, entry.Name())
-			ctx, cancel := context.WithTimeout(context.Background(), reconcileTimeout)
-			if p, err := e.opts.Runtime.Connect(ctx, path); err == nil {
-				e.log.Warn("ending a container that nothing is known of any more", "directory", path)
-				if err := p.Remove(ctx); err != nil && !isGone(err) {
-					e.log.Warn("processes not removed", "directory", path, "error", err)
-				}
-			}
-			cancel()
-			if err := os.RemoveAll(path); err != nil {
-				e.log.Warn("leftovers not removed", "error", err)
-			}
-		}
-	}
 }

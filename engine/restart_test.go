@@ -1,9 +1,9 @@
 package engine
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
@@ -131,6 +131,38 @@ func TestRestartFindsContainersAgain(t *testing.T) {
 	w.checkClean(e)
 }
 
+// Processes that do not answer are ended: they would run on where nobody finds
+// them. Until they are, their container stays known, --rm or not.
+func TestRestartWithMuteProcesses(t *testing.T) {
+	for _, rm := range []bool{false, true} {
+		w := newWorld(t)
+		e := w.engine()
+		id := e.testRun(t, spec{name: "mute", rm: rm})
+		dir := w.process(e, id).spec.Dir
+		w.failAt("connect", errInjected)
+		w.failAt("end", errInjected)
+		e = w.restart(e)
+		if _, err := os.Stat(dir); err != nil {
+			t.Errorf("the way to processes that live is lost: %v", err)
+		}
+		w.failAt("end", nil)
+		e = w.restart(e)
+		w.mu.Lock()
+		left := len(w.procs)
+		w.mu.Unlock()
+		if left != 0 {
+			t.Errorf("%d containers run on unseen (rm %v)", left, rm)
+		}
+		if _, err := os.Stat(dir); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("runtime directory: %v", err)
+		}
+		c, err := e.ContainerInspect(context.Background(), id)
+		if rm != errdefs.IsNotFound(err) || !rm && (c.State.Running || c.State.ExitCode != exitLost || c.State.Error == "") {
+			t.Errorf("rm %v: %+v, %v", rm, c.State, err)
+		}
+	}
+}
+
 func TestRestartWithATakenPort(t *testing.T) {
 	w := newWorld(t)
 	e := w.engine()
@@ -184,35 +216,6 @@ func TestRestartWithoutItsNetworks(t *testing.T) {
 		e.testStop(t, name)
 		w.checkClean(e)
 	}
-}
-
-// With the state file lost, containers that nothing is known of any more are
-// ended: nobody could stop them otherwise.
-func TestDamagedStateIsAFreshStart(t *testing.T) {
-	w := newWorld(t)
-	e := w.engine()
-	e.testNetwork(t, network.CreateRequest{Name: "net"})
-	e.testRun(t, spec{name: "c", mode: "net"})
-	if err := e.Close(); err != nil {
-		t.Fatal(err)
-	}
-	path := filepath.Join(w.dir, "state", "state.db")
-	junk := bytes.Repeat([]byte("junk"), 9000)
-	if err := os.WriteFile(path, junk, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	e = w.restart(e)
-	d := e.Damage()
-	if d == nil {
-		t.Fatal("no damage is told")
-	}
-	if kept, err := os.ReadFile(d.Path); err != nil || !bytes.Equal(kept, junk) {
-		t.Errorf("the damaged file is not kept: %v", err)
-	}
-	if list, err := e.NetworkList(context.Background(), nil); err != nil || len(list) != 3 {
-		t.Errorf("networks %v, %v", list, err)
-	}
-	w.checkClean(e)
 }
 
 func TestTwoDaemonsOfOneState(t *testing.T) {

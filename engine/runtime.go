@@ -18,6 +18,9 @@ type Runtime interface {
 	// Connect finds the processes of a container by its runtime directory;
 	// shim.ErrGone when there are none.
 	Connect(ctx context.Context, dir string) (Process, error)
+	// End ends the processes of a container that Connect found and that do
+	// not answer.
+	End(ctx context.Context, dir string) error
 	// LastExit reads what a container's processes left behind in its
 	// runtime directory.
 	LastExit(dir string) (shim.Exit, error)

@@ -29,6 +29,8 @@ func (shimRuntime) Connect(ctx context.Context, dir string) (Process, error) {
 	return shimProcess{s}, nil
 }
 
+func (shimRuntime) End(ctx context.Context, dir string) error { return shim.End(ctx, dir) }
+
 func (shimRuntime) LastExit(dir string) (shim.Exit, error) { return shim.ReadExit(dir) }
 
 // shimProcess adapts shim.Shim: some of its methods return concrete types.

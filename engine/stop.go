@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -282,10 +283,21 @@ func (e *Engine) remove(c *ctr) error {
 	}
 	def := c.def.clone()
 	e.mu.Unlock()
+	logs := filepath.Dir(e.logPath(def.ID))
+	if err := os.Rename(logs, logs+removedSuffix); err != nil && !errors.Is(err, os.ErrNotExist) {
+		e.log.Warn("logs of a container that is removed not marked", "container", def.Name, "error", err)
+	}
 	if err := e.store.Save(store.Delete(store.Containers, def.ID)); err != nil {
+		_ = os.Rename(logs+removedSuffix, logs) // done at the next start otherwise
+		// Whoever waits for the removal would wait for ever.
+		response := def.waitResponse()
+		response.Error = &container.WaitExitError{Message: fmt.Sprintf("container %s ended with code %d and could not be removed: %v", def.Name, def.State.ExitCode, err)}
+		e.mu.Lock()
+		c.release(func(w container.WaitCondition) bool { return w == container.WaitConditionRemoved }, response)
+		e.mu.Unlock()
 		return err
 	}
-	err := errors.Join(os.RemoveAll(filepath.Dir(e.logPath(def.ID))), os.RemoveAll(e.runtimeDir(def.ID)))
+	err := errors.Join(os.RemoveAll(logs+removedSuffix), os.RemoveAll(logs), os.RemoveAll(e.runtimeDir(def.ID)))
 	if err != nil {
 		e.log.Warn("files of a removed container are left", "container", def.Name, "error", err)
 	}

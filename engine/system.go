@@ -4,9 +4,11 @@ import (
 	"context"
 	"os"
 	"runtime"
+	"strings"
 
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/events"
+	"github.com/moby/moby/api/types/network"
 	"github.com/moby/moby/api/types/system"
 	"golang.org/x/sys/unix"
 
@@ -37,8 +39,9 @@ func (e *Engine) Version(ctx context.Context) (system.VersionResponse, error) {
 // Info implements api.SystemBackend.
 func (e *Engine) Info(context.Context) (system.Info, error) {
 	i := system.Info{
-		ID: "footbridge", Driver: "host", OSType: "linux", Architecture: runtime.GOARCH, NCPU: runtime.NumCPU(),
-		KernelVersion: kernel(), ServerVersion: e.opts.Version, DockerRootDir: e.opts.StateDir,
+		Driver: "host", OSType: "linux", Architecture: machine(), NCPU: runtime.NumCPU(), MemTotal: memory(),
+		OperatingSystem: operatingSystem(),
+		KernelVersion:   kernel(), ServerVersion: e.opts.Version, DockerRootDir: e.opts.StateDir,
 		SecurityOptions: []string{"name=rootless"}, LoggingDriver: "json-file", IPv4Forwarding: true,
 	}
 	i.Plugins.Network = []string{driverBridge, driverHost, driverNull}
@@ -47,6 +50,10 @@ func (e *Engine) Info(context.Context) (system.Info, error) {
 	i.SystemTime = dockerTime(e.now())
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	if n, err := e.findNetwork(network.NetworkBridge); err == nil {
+		// As random and as lasting as the state file that it is in.
+		i.ID = n.def.ID
+	}
 	for _, c := range e.containers {
 		i.Containers++
 		if c.def.State.Status == container.StateRunning {
@@ -56,6 +63,38 @@ func (e *Engine) Info(context.Context) (system.Info, error) {
 		}
 	}
 	return i, nil
+}
+
+// memory is the host's, in bytes; 0 when the kernel does not tell.
+func memory() int64 {
+	var s unix.Sysinfo_t
+	if err := unix.Sysinfo(&s); err != nil {
+		return 0
+	}
+	return int64(uint64(s.Totalram) * uint64(s.Unit))
+}
+
+// machine is the hardware as uname(2) names it: x86_64, aarch64.
+func machine() string {
+	var u unix.Utsname
+	if err := unix.Uname(&u); err != nil {
+		return runtime.GOARCH
+	}
+	return unix.ByteSliceToString(u.Machine[:])
+}
+
+// operatingSystem is the distribution's name from os-release(5).
+func operatingSystem() string {
+	text, err := os.ReadFile("/etc/os-release")
+	if err != nil {
+		return "Linux"
+	}
+	for line := range strings.Lines(string(text)) {
+		if name, ok := strings.CutPrefix(strings.TrimSpace(line), "PRETTY_NAME="); ok {
+			return strings.Trim(name, `"'`)
+		}
+	}
+	return "Linux"
 }
 
 func kernel() string {
@@ -79,6 +118,7 @@ func (e *Engine) Status(context.Context) (api.Status, error) {
 	s := api.Status{
 		PID: os.Getpid(), Version: e.opts.Version, Commit: e.opts.Commit, StartedAt: e.started,
 		Socket: e.opts.Socket, RuntimeDir: e.opts.RuntimeDir, StateDir: e.opts.StateDir, Networks: []api.NetworkStatus{},
+		Warnings: e.warnings(),
 	}
 	e.mu.Lock()
 	for _, c := range e.containers {

@@ -61,6 +61,15 @@ func completeNetworkArgs(c *cli, most int, then bool) cobra.CompletionFunc {
 	}
 }
 
+// completeOwnNetworks completes names of networks that can be removed.
+func completeOwnNetworks(c *cli) cobra.CompletionFunc {
+	all := completeNetworkArgs(c, -1, false)
+	return func(cmd *cobra.Command, args []string, text string) ([]string, cobra.ShellCompDirective) {
+		names, directive := all(cmd, args, text)
+		return slices.DeleteFunc(names, isPredefined), directive
+	}
+}
+
 // completeNetworks completes a flag that names a network.
 func completeNetworks(c *cli, cmd *cobra.Command, flag string) {
 	err := cmd.RegisterFlagCompletionFunc(flag, func(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {

@@ -64,7 +64,13 @@ func (o *daemonOptions) run(cmd *cobra.Command, c *cli) error {
 	defer ready.Close()
 	err = o.prepare(cmd, c)
 	if err == nil {
-		err = o.serve(cmd.Context(), c, func() { _, _ = io.WriteString(ready, readyWord) })
+		err = o.serve(cmd.Context(), c, func(notices []string) {
+			text := readyWord
+			for _, notice := range notices {
+				text += oneLine(notice) + "\n"
+			}
+			_, _ = io.WriteString(ready, text)
+		})
 	}
 	if errors.Is(err, errAnotherDaemon) && ready.File != nil {
 		// Whoever started us wanted a daemon, and there is one.
@@ -106,8 +112,8 @@ func (o *daemonOptions) prepare(cmd *cobra.Command, c *cli) error {
 }
 
 // serve is the daemon from its lock to its end. ready is called when clients
-// can connect.
-func (o *daemonOptions) serve(ctx context.Context, c *cli, ready func()) (err error) {
+// can connect, with what the user should be told.
+func (o *daemonOptions) serve(ctx context.Context, c *cli, ready func(notices []string)) (err error) {
 	var level slog.Level
 	if err := level.UnmarshalText([]byte(o.logLevel)); err != nil {
 		return fmt.Errorf("invalid log level %q: it is debug, info, warn or error", o.logLevel)
@@ -158,7 +164,7 @@ func (o *daemonOptions) serve(ctx context.Context, c *cli, ready func()) (err er
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
 	log.Info("daemon is ready", "socket", d.socket(), "version", info.Version, "pid", os.Getpid())
-	ready()
+	ready(eng.Notices())
 
 	idle := make(chan struct{})
 	go func() {

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/footbridge-net/footbridge/api"
+	"github.com/footbridge-net/footbridge/engine"
 )
 
 func daemonStatusCommand(c *cli) *cobra.Command {
@@ -26,7 +27,11 @@ func daemonStatusCommand(c *cli) *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			client, err := c.runningDaemon(cmd.Context())
 			if errors.Is(err, api.ErrNoDaemon) {
-				fmt.Fprintln(c.stdout, "footbridge daemon is not running; the first command that needs it starts it")
+				if where := daemonElsewhere(c); where != nil {
+					fmt.Fprintln(c.stdout, where)
+				} else {
+					fmt.Fprintln(c.stdout, "footbridge daemon is not running; the first command that needs it starts it")
+				}
 				return &statusError{code: exitNotRunning}
 			}
 			if err != nil {
@@ -64,6 +69,9 @@ func printStatus(w io.Writer, s api.Status, now time.Time) error {
 	fmt.Fprintf(table, "Uptime:\t%s, since %s\n", strings.ToLower(units.HumanDuration(now.Sub(s.StartedAt))), s.StartedAt.Local().Format(time.RFC3339))
 	fmt.Fprintf(table, "Socket:\t%s\n", s.Socket)
 	fmt.Fprintf(table, "State:\t%s\n", s.StateDir)
+	for _, warning := range s.Warnings {
+		fmt.Fprintf(table, "Warning:\t%s\n\t-> %s\n", warning.Text, warning.Remedy)
+	}
 	fmt.Fprintf(table, "Containers:\t%d (%d running)\n", s.Containers, s.Running)
 	fmt.Fprintf(table, "Networks:\t%d\n", len(s.Networks))
 	if err := table.Flush(); err != nil {
@@ -86,6 +94,25 @@ func printStatus(w io.Writer, s api.Status, now time.Time) error {
 		}
 	}
 	return nil
+}
+
+// daemonElsewhere returns an error that says where the daemon of the state
+// folder is when the environment leads to another runtime folder; nil if none is.
+func daemonElsewhere(c *cli) error {
+	d, err := c.dirs()
+	if err != nil {
+		return nil // told by whoever asked for the daemon
+	}
+	other := engine.RecordedRuntimeDir(d.state)
+	if other == "" || other == d.runtime {
+		return nil
+	}
+	pid, err := findDaemon(dirs{runtime: other, state: d.state})
+	if err != nil || pid == 0 {
+		return nil
+	}
+	return fmt.Errorf("no footbridge daemon runs with runtime folder %s; that of your state folder %s (pid %d) has runtime folder %s: use it with `%s`, or end it with `%s`",
+		d.runtime, d.state, pid, other, engine.InRuntimeDir(other, "footbridge ..."), engine.InRuntimeDir(other, "footbridge daemon stop"))
 }
 
 // counts returns "name value" for every counter that has counted.
@@ -114,6 +141,9 @@ func daemonStopCommand(c *cli) *cobra.Command {
 			case err != nil:
 				return err
 			case pid == 0:
+				if where := daemonElsewhere(c); where != nil {
+					return where
+				}
 				fmt.Fprintln(c.stdout, "footbridge daemon is not running")
 			default:
 				fmt.Fprintf(c.stdout, "footbridge daemon (pid %d) has stopped\n", pid)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/footbridge-net/footbridge/engine"
 	"github.com/footbridge-net/footbridge/engine/shim"
 	"github.com/footbridge-net/footbridge/tap"
 )
@@ -71,6 +72,7 @@ func examine(ctx context.Context, c *cli) []check {
 	checks = append(checks, fromFindings(findings)...)
 	checks = append(checks, checkPing(host), checkLowPorts(host))
 	checks = append(checks, checkDirs(c)...)
+	checks = append(checks, checkState(ctx, c)...)
 	return append(checks, checkResolvers(host), checkIPv6(host), checkOpenFiles(), checkCongestion(host))
 }
 
@@ -130,6 +132,33 @@ func fromFindings(findings []shim.Finding) []check {
 		default:
 			checks[i].Status = checkWarn
 		}
+	}
+	return checks
+}
+
+// checkState tells of what a daemon has found wrong with containers and their
+// records. It starts none.
+func checkState(ctx context.Context, c *cli) []check {
+	d, err := c.dirs()
+	if err != nil {
+		return nil // checkDirs said so
+	}
+	if where := daemonElsewhere(c); where != nil {
+		text, remedy, _ := strings.Cut(where.Error(), ": ")
+		return []check{{Name: "daemon", Status: checkWarn, Detail: text, Remedy: remedy}}
+	}
+	warnings := engine.Leftovers(d.state)
+	if client, err := c.runningDaemon(ctx); err == nil {
+		if status, err := client.Status(ctx); err == nil {
+			warnings = status.Warnings
+		}
+	}
+	if len(warnings) == 0 {
+		return []check{{Name: "state", Status: checkOK, Detail: "nothing was lost"}}
+	}
+	checks := make([]check, len(warnings))
+	for i, w := range warnings {
+		checks[i] = check{Name: "state", Status: checkWarn, Detail: w.Text, Remedy: w.Remedy}
 	}
 	return checks
 }

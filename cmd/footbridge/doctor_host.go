@@ -138,7 +138,12 @@ func checkDirs(c *cli) []check {
 		dir.check.Detail = dir.path
 		if err := prepareDir(dir.what, dir.path, dir.variable); err != nil {
 			dir.check.Status = checkFail
-			dir.check.Detail, dir.check.Remedy, _ = strings.Cut(err.Error(), ": ")
+			// The remedy follows the last colon; a reason may hold others.
+			text := err.Error()
+			dir.check.Detail = text
+			if i := strings.LastIndex(text, ": "); i >= 0 {
+				dir.check.Detail, dir.check.Remedy = text[:i], text[i+2:]
+			}
 		}
 	}
 	if filepath.Dir(d.runtime) == "/tmp" && runtimeDir.Status == checkOK {

@@ -15,6 +15,7 @@ const (
 	exitUsage         = 125 // flags that cannot be parsed, or run failed before the command
 	exitNotExecutable = 126 // the command was found and could not be executed
 	exitNotFound      = 127 // the command was not found
+	exitKilled        = 137 // the command ended by SIGKILL, or with its container
 )
 
 // statusError ends the program with code. A nil err ends it without a word:

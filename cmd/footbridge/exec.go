@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/containerd/errdefs"
 	"github.com/moby/moby/api/types/container"
 	"github.com/spf13/cobra"
 
@@ -82,6 +83,8 @@ func (o *execOptions) run(ctx context.Context, c *cli, name string, command []st
 	}
 	ended, err := client.ExecInspect(ctx, created.ID)
 	switch {
+	case errdefs.IsNotFound(err): // removed with its container, which it ended with
+		return &statusError{code: exitKilled}
 	case err != nil:
 		return err
 	case ended.ExitCode == nil:
@@ -136,6 +139,10 @@ func execError(err error) error {
 		return &statusError{code: exitNotFound, err: err}
 	case errors.Is(err, api.ErrCommandNotExecutable):
 		return &statusError{code: exitNotExecutable, err: err}
+	case errdefs.IsConflict(err), errdefs.IsNotFound(err):
+		// The exec was made a moment ago: the container has ended since, or is
+		// removed with all its execs.
+		return &statusError{code: exitKilled, err: err}
 	}
 	return err
 }

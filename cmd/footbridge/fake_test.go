@@ -46,7 +46,10 @@ type fakeBackend struct {
 	stopped  []api.StopOptions
 	exec     container.ExecCreateRequest
 	execErr  error
-	logs     api.LogsOptions
+	execGone error // what asking for the exit code ends with after the start
+
+	execStarted bool
+	logs        api.LogsOptions
 }
 
 // serve serves b on the world's socket until the test ends.
@@ -263,10 +266,18 @@ func (b *fakeBackend) ExecStart(_ context.Context, _ string, req container.ExecS
 	if b.execErr != nil || req.Detach {
 		return nil, b.execErr
 	}
+	b.mu.Lock()
+	b.execStarted = true
+	b.mu.Unlock()
 	return &api.Stream{Stdout: strings.NewReader("to stdout\n"), Stderr: strings.NewReader("to stderr\n")}, nil
 }
 
 func (b *fakeBackend) ExecInspect(context.Context, string) (container.ExecInspectResponse, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.execStarted && b.execGone != nil {
+		return container.ExecInspectResponse{}, b.execGone
+	}
 	code := 17
 	return container.ExecInspectResponse{ExitCode: &code}, nil
 }

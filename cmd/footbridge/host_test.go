@@ -68,7 +68,7 @@ func TestPrepareDir(t *testing.T) {
 		make func(path string) error
 		want string
 	}{
-		"open":   {func(p string) error { return errors.Join(os.Mkdir(p, 0o700), os.Chmod(p, 0o750)) }, "has mode 0750, so that others may enter or you may not: run: chmod 700 "},
+		"open":   {func(p string) error { return errors.Join(os.Mkdir(p, 0o700), os.Chmod(p, 0o750)) }, "has mode 0750, so that others may enter or you may not: run chmod 700 "},
 		"link":   {func(p string) error { return os.Symlink(filepath.Join(base, "new"), p) }, "is a symbolic link"},
 		"broken": {func(p string) error { return os.Symlink("/nonexistent", p) }, "is a symbolic link"},
 		"file":   {func(p string) error { return os.WriteFile(p, nil, 0o600) }, "is not a folder"},

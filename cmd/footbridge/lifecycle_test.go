@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/containerd/errdefs"
+
 	"github.com/footbridge-net/footbridge/api"
 )
 
@@ -27,10 +29,15 @@ func TestExec(t *testing.T) {
 	if w.out.Len() > 0 {
 		t.Errorf("a detached command printed %q", w.out.String())
 	}
+	// Its container was removed, and it with it.
+	b.execStarted, b.execGone = false, api.Errorf(errdefs.ErrNotFound, "No such exec instance: e1")
+	w.expect(t, 137, "exec", "web", "ls")
+	b.execGone = nil
 	for code, err := range map[int]error{
 		127: api.Errorf(api.ErrCommandNotFound, "not there"),
 		126: api.Errorf(api.ErrCommandNotExecutable, "not executable"),
-		1:   errNoSuch("web"),
+		1:   api.Errorf(errdefs.ErrInvalidArgument, "invalid"),
+		137: api.Errorf(errdefs.ErrConflict, "container web is not running"), // ended since the exec was made
 	} {
 		b.execErr = err
 		w.expect(t, code, "exec", "web", "ls")

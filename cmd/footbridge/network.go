@@ -122,7 +122,7 @@ func networkRemoveCommand(c *cli) *cobra.Command {
 				return err
 			})
 		},
-		ValidArgsFunction: completeNetworkArgs(c, -1, false),
+		ValidArgsFunction: completeOwnNetworks(c),
 	}
 	cmd.Flags().BoolVarP(&force, "force", "f", false, "Do not error if the network does not exist")
 	return cmd

@@ -35,7 +35,7 @@ func networkCreateCommand(c *cli) *cobra.Command {
 	f.BoolVar(&o.internal, "internal", false, "Restrict external access to the network")
 	f.BoolVar(&o.attachable, "attachable", false, "Enable manual container attachment")
 	f.BoolVar(&o.ipv4, "ipv4", true, "Enable or disable IPv4 address assignment")
-	f.BoolVar(&o.ipv6, "ipv6", false, "Enable or disable IPv6 address assignment")
+	f.BoolVar(&o.ipv6, "ipv6", false, "Enable or disable IPv6 address assignment (default: enabled if an IPv6 --subnet is given)")
 	o.ipam.register(f)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		req, err := o.request(args[0], f)

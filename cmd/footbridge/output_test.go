@@ -44,7 +44,7 @@ func testContainers() []container.Summary {
 	host := netip.MustParseAddr("0.0.0.0")
 	return []container.Summary{
 		{
-			ID: fakeID, Names: []string{"/web"}, Command: "python3 -m http.server --directory /srv 80",
+			ID: fakeID, Names: []string{"/web"}, Image: "host", Command: "python3 -m http.server --directory /srv 80",
 			Created: testNow.Add(-3 * time.Hour).Unix(), State: container.StateRunning, Status: "Up 3 hours",
 			Ports:  []container.PortSummary{{IP: host, PrivatePort: 80, PublicPort: 8000, Type: "tcp"}},
 			Labels: map[string]string{"b": "2", "a": "1"},
@@ -53,7 +53,7 @@ func testContainers() []container.Summary {
 			}},
 		},
 		{
-			ID: strings.Repeat("f", 64), Names: []string{"/db"}, Command: "sleep 10",
+			ID: strings.Repeat("f", 64), Names: []string{"/db"}, Image: "host", Command: "sleep 10",
 			Created: testNow.Add(-40 * time.Second).Unix(), State: container.StateExited, Status: "Exited (0) 5 seconds ago",
 		},
 	}
@@ -115,7 +115,17 @@ func TestCompletion(t *testing.T) {
 			t.Errorf("%s: %q", shell, w.out.String())
 		}
 	}
-	w.serve(t, &fakeBackend{summaries: testContainers()})
+	w.expect(t, 1, "completion", "foo")
+	if !strings.Contains(w.err.String(), "unknown command: footbridge completion foo") {
+		t.Errorf("completion for a shell that there is not: %q", w.err.String())
+	}
+	w.serve(t, &fakeBackend{summaries: testContainers(), networks: []network.Summary{
+		{Network: network.Network{Name: "bridge"}}, {Network: network.Network{Name: "mine"}}, {Network: network.Network{Name: "none"}},
+	}})
+	w.expect(t, 0, "__complete", "network", "rm", "")
+	if got := w.out.String(); !strings.HasPrefix(got, "mine\n:") {
+		t.Errorf("networks to remove: %q", got)
+	}
 	w.expect(t, 0, "__complete", "stop", "web", "")
 	if got := w.out.String(); !strings.HasPrefix(got, "db\n") || strings.Contains(got, "web") {
 		t.Errorf("completes to %q", got)
@@ -138,8 +148,10 @@ func TestDisplayPorts(t *testing.T) {
 		{[]container.PortSummary{p(any4, 81, 8001, "tcp"), p(any4, 80, 8000, "tcp"), p(any4, 82, 8002, "tcp")}, "0.0.0.0:8000-8002->80-82/tcp"},
 		{[]container.PortSummary{p(any4, 80, 8000, "tcp"), p(any4, 81, 9000, "tcp")}, "0.0.0.0:8000->80/tcp, 0.0.0.0:9000->81/tcp"},
 		{[]container.PortSummary{p(none, 80, 0, "tcp"), p(none, 81, 0, "tcp"), p(none, 81, 0, "udp")}, "80-81/tcp, 81/udp"},
-		{[]container.PortSummary{p(local, 80, 8000, "tcp"), p(any4, 81, 8001, "tcp")}, "0.0.0.0:8001->81/tcp, 127.0.0.1:8000->80/tcp"},
-		{[]container.PortSummary{p(any4, 80, 8000, "tcp"), p(none, 81, 0, "tcp")}, "0.0.0.0:8000->80/tcp, 81/tcp"},
+		{[]container.PortSummary{p(local, 80, 8000, "tcp"), p(any4, 81, 8001, "tcp")}, "127.0.0.1:8000->80/tcp, 0.0.0.0:8001->81/tcp"},
+		{[]container.PortSummary{p(any4, 80, 8000, "tcp"), p(none, 81, 0, "tcp")}, "81/tcp, 0.0.0.0:8000->80/tcp"},
+		{[]container.PortSummary{p(any4, 53, 5300, "udp"), p(any4, 443, 443, "tcp"), p(any4, 80, 8000, "tcp"), p(any6, 443, 443, "tcp")},
+			"0.0.0.0:443->443/tcp, [::]:443->443/tcp, 0.0.0.0:5300->53/udp, 0.0.0.0:8000->80/tcp"},
 		{[]container.PortSummary{p(any4, 65535, 65535, "udp"), p(any4, 65535, 65535, "udp")}, "0.0.0.0:65535->65535/udp"},
 		{[]container.PortSummary{p(any4, 80, 8000, "tcp"), p(any4, 80, 8001, "tcp")}, "0.0.0.0:8000->80/tcp, 0.0.0.0:8001->80/tcp"},
 	} {
@@ -175,13 +187,14 @@ func TestInspectTemplates(t *testing.T) {
 		IPAM: network.IPAM{Config: []network.IPAMConfig{{Subnet: netip.MustParsePrefix("172.18.0.0/16"), Gateway: netip.MustParseAddr("172.18.0.1")}}},
 	}}}})
 	for template, want := range map[string]string{
-		"{{.NetworkSettings.Networks.bridge.IPAddress}}/{{.NetworkSettings.Networks.bridge.IPPrefixLen}}": "172.17.0.2/16",
-		"{{range $n, $e := .NetworkSettings.Networks}}{{$n}}={{$e.MacAddress}} via {{$e.Gateway}}{{end}}": "bridge=02:42:ac:11:00:02 via 172.17.0.1",
-		"[{{.NetworkSettings.Networks.bridge.GlobalIPv6Address}}]":                                        "[]",
-		`{{(index (index .NetworkSettings.Ports "80/tcp") 0).HostPort}}`:                                  "8000",
-		`{{range $p, $b := .NetworkSettings.Ports}}{{$p}}:{{len $b}} {{end}}`:                             "80/tcp:2 90/udp:0 ",
-		`{{json (index .NetworkSettings.Ports "80/tcp")}}`:                                                `[{"HostIp":"0.0.0.0","HostPort":"8000"},{"HostIp":"::","HostPort":"8000"}]`,
-		"{{.State.Status}} {{.State.Running}} {{if eq .State.ExitCode 0}}zero{{end}}":                     "running true zero",
+		"{{.NetworkSettings.Networks.bridge.IPAddress}}/{{.NetworkSettings.Networks.bridge.IPPrefixLen}}":                                                                       "172.17.0.2/16",
+		"{{range $n, $e := .NetworkSettings.Networks}}{{$n}}={{$e.MacAddress}} via {{$e.Gateway}}{{end}}":                                                                       "bridge=02:42:ac:11:00:02 via 172.17.0.1",
+		"[{{.NetworkSettings.Networks.bridge.GlobalIPv6Address}}]":                                                                                                              "[]",
+		`{{(index (index .NetworkSettings.Ports "80/tcp") 0).HostPort}}`:                                                                                                        "8000",
+		`{{range $p, $b := .NetworkSettings.Ports}}{{$p}}:{{len $b}} {{end}}`:                                                                                                   "80/tcp:2 90/udp:0 ",
+		`{{json (index .NetworkSettings.Ports "80/tcp")}}`:                                                                                                                      `[{"HostIp":"0.0.0.0","HostPort":"8000"},{"HostIp":"::","HostPort":"8000"}]`,
+		"{{.State.Status}} {{.State.Running}} {{if eq .State.ExitCode 0}}zero{{end}}":                                                                                           "running true zero",
+		"{{.NetworkSettings.IPAddress}} {{.NetworkSettings.Gateway}} {{.NetworkSettings.MacAddress}} {{.NetworkSettings.IPPrefixLen}} [{{.NetworkSettings.GlobalIPv6Address}}]": "172.17.0.2 172.17.0.1 02:42:ac:11:00:02 16 []",
 		"{{.ID}}": fakeID,
 		"{{.Id}}": fakeID,
 		"{{.HostConfig.NetworkMode.IsContainer}}":                                      "true",

@@ -61,12 +61,22 @@ func printPorts(ctx context.Context, c *cli, name, private string) error {
 		return nil
 	}
 	if len(ports[wanted]) == 0 {
-		return fmt.Errorf("no public port '%s' published for %s", wanted, name)
+		return fmt.Errorf("no public port '%s' published for %s%s", wanted, name, otherProto(ports, wanted))
 	}
 	for _, binding := range ports[wanted] {
 		fmt.Fprintln(c.stdout, hostAddress(binding))
 	}
 	return nil
+}
+
+// otherProto is a hint that the number is published with another protocol.
+func otherProto(ports network.PortMap, wanted network.Port) string {
+	for port, bindings := range ports {
+		if port.Num() == wanted.Num() && port != wanted && len(bindings) > 0 {
+			return fmt.Sprintf("; '%s' is", port)
+		}
+	}
+	return ""
 }
 
 // portLines returns "80/tcp -> 0.0.0.0:8000" for every mapping, in order.

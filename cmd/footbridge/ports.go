@@ -13,16 +13,17 @@ import (
 )
 
 // displayPorts returns the PORTS column of ps: published ports as
-// "ip:host->container/proto" and exposed ones as "container/proto", each kind in
-// order, with neighbours that go to neighbours joined to a range.
+// "ip:host->container/proto" and exposed ones as "container/proto", with
+// neighbours that go to neighbours joined to a range. The order is Docker's: by
+// the container's port, those under another number on the host last.
 func displayPorts(ports []container.PortSummary) string {
 	ports = slices.Clone(ports)
 	slices.SortFunc(ports, func(a, b container.PortSummary) int {
 		return cmp.Or(
-			cmp.Compare(a.Type, b.Type),
-			compareHostIP(a.IP, b.IP),
 			cmp.Compare(a.PrivatePort, b.PrivatePort),
+			compareHostIP(a.IP, b.IP),
 			cmp.Compare(a.PublicPort, b.PublicPort),
+			cmp.Compare(a.Type, b.Type),
 		)
 	})
 	ports = slices.Compact(ports)
@@ -32,12 +33,14 @@ func displayPorts(ports []container.PortSummary) string {
 	type run struct{ first, last container.PortSummary }
 	var runs []run
 	for _, p := range ports {
-		if n := len(runs); n > 0 && follows(runs[n-1].last, p) {
-			runs[n-1].last = p
+		i := slices.IndexFunc(runs, func(r run) bool { return follows(r.last, p) })
+		if i >= 0 {
+			runs[i].last = p
 			continue
 		}
 		runs = append(runs, run{p, p})
 	}
+	slices.SortStableFunc(runs, func(a, b run) int { return moved(a.first) - moved(b.first) })
 
 	texts := make([]string, 0, len(runs))
 	for _, r := range runs {
@@ -54,6 +57,14 @@ func displayPorts(ports []container.PortSummary) string {
 	return strings.Join(texts, ", ")
 }
 
+// moved is 1 for a port that has another number on the host.
+func moved(p container.PortSummary) int {
+	if p.PublicPort != 0 && p.PublicPort != p.PrivatePort {
+		return 1
+	}
+	return 0
+}
+
 // follows reports whether b continues the range that ends in a.
 func follows(a, b container.PortSummary) bool {
 	if a.Type != b.Type || a.IP != b.IP || uint32(a.PrivatePort)+1 != uint32(b.PrivatePort) {
@@ -65,16 +76,8 @@ func follows(a, b container.PortSummary) bool {
 	return uint32(a.PublicPort)+1 == uint32(b.PublicPort)
 }
 
-// compareHostIP puts IPv4 before IPv6 and ports that are only exposed last.
-func compareHostIP(a, b netip.Addr) int {
-	switch {
-	case a.IsValid() && !b.IsValid():
-		return -1
-	case !a.IsValid() && b.IsValid():
-		return 1
-	}
-	return a.Compare(b)
-}
+// compareHostIP puts ports that are only exposed first, then IPv4, then IPv6.
+func compareHostIP(a, b netip.Addr) int { return a.Compare(b) }
 
 func portRange(first, last uint16) string {
 	if first == last {

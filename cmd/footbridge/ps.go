@@ -15,10 +15,6 @@ import (
 	"github.com/footbridge-net/footbridge/api"
 )
 
-// imageHost is shown as the image of containers, which have none: they see the
-// host's files.
-const imageHost = "host"
-
 const formatHelp = "Format output: 'table', 'table TEMPLATE', 'json' or a Go template"
 
 type psOptions struct {
@@ -86,12 +82,7 @@ type containerRow struct {
 
 func (r containerRow) ID() string { return shortID(r.c.ID, r.whole) }
 
-func (r containerRow) Image() string {
-	if r.c.Image == "" {
-		return imageHost
-	}
-	return r.c.Image
-}
+func (r containerRow) Image() string { return r.c.Image }
 
 func (r containerRow) Command() string {
 	command := r.c.Command

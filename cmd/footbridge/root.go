@@ -103,9 +103,21 @@ func newRoot(c *cli) *cobra.Command {
 	}
 	add(groupCommon, runCommand(c), execCommand(c), psCommand(c), inspectCommand(c), logsCommand(c), portCommand(c))
 	add(groupManagement, containerCommand(c), networkCommand(c), daemonCommand(c), doctorCommand(c))
-	add(groupOther, startCommand(c), stopCommand(c), killCommand(c), waitCommand(c), rmCommand(c), versionCommand(c))
+	add(groupOther, attachCommand(c), createCommand(c), startCommand(c), stopCommand(c), restartCommand(c), killCommand(c),
+		renameCommand(c), topCommand(c), waitCommand(c), rmCommand(c), versionCommand(c))
+	refuseUnknownShells(root)
 	finish(root)
 	return root
+}
+
+// refuseUnknownShells makes "completion foo" an error: cobra shows its help.
+func refuseUnknownShells(root *cobra.Command) {
+	root.InitDefaultCompletionCmd()
+	for _, cmd := range root.Commands() {
+		if cmd.Name() == "completion" {
+			cmd.Args, cmd.RunE = unknownCommand, help
+		}
+	}
 }
 
 // containerCommand is the noun form: "container ls" for "ps".
@@ -114,7 +126,8 @@ func containerCommand(c *cli) *cobra.Command {
 	ls := psCommand(c)
 	ls.Use, ls.Aliases = "ls [OPTIONS]", []string{"list", "ps"}
 	cmd.AddCommand(runCommand(c), execCommand(c), ls, containerInspectCommand(c), logsCommand(c), portCommand(c),
-		startCommand(c), stopCommand(c), killCommand(c), waitCommand(c), rmCommand(c))
+		attachCommand(c), createCommand(c), startCommand(c), stopCommand(c), restartCommand(c), killCommand(c),
+		renameCommand(c), topCommand(c), waitCommand(c), rmCommand(c), containerPruneCommand(c))
 	return cmd
 }
 

@@ -43,7 +43,7 @@ func runCommand(c *cli) *cobra.Command {
 				return nil
 			case !errors.As(err, &status):
 				return runHelpError(cmd, exitUsage, err)
-			case status.err != nil && status.code >= exitUsage && status.code <= exitNotFound:
+			case status.err != nil && !status.whole && status.code >= exitUsage && status.code <= exitNotFound:
 				return runHelpError(cmd, status.code, status.err)
 			}
 			return err
@@ -147,7 +147,16 @@ func (o *runOptions) start(ctx context.Context, c *cli, client *api.Client, sign
 	} else {
 		signals.stopCatching()
 	}
-	return w.stay(ctx)
+	return afterStart(w.stay(ctx))
+}
+
+// afterStart keeps an error of a run whose command did start from being taken
+// for one of the command line.
+func afterStart(err error) error {
+	if err == nil || errors.As(err, new(*statusError)) {
+		return err
+	}
+	return &statusError{code: exitUsage, whole: true, err: fmt.Errorf("footbridge: %w", err)}
 }
 
 // startError gives the error of a command that cannot be run Docker's exit code.

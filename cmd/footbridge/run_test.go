@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -46,6 +47,32 @@ func TestRunForeground(t *testing.T) {
 	}
 }
 
+// fullDisk is a file that takes nothing.
+type fullDisk struct{}
+
+func (fullDisk) Write([]byte) (int, error) {
+	return 0, &fs.PathError{Op: "write", Path: "out", Err: syscall.ENOSPC}
+}
+
+// Output that is lost makes a run fail, unless the command itself did.
+func TestRunWhoseOutputIsLost(t *testing.T) {
+	for _, test := range []struct{ command, want int }{{0, 125}, {3, 3}} {
+		w := newWorld(t)
+		w.stdout = fullDisk{}
+		w.serve(t, &fakeBackend{command: func(_ io.Reader, stdout, _ io.Writer) int {
+			fmt.Fprintln(stdout, "lost")
+			return test.command
+		}})
+		w.expect(t, test.want, "run", "echo", "lost")
+		if strings.Contains(w.err.String(), "--help") {
+			t.Errorf("takes it for an error of the command line: %q", w.err.String())
+		}
+		if got := w.err.String(); test.command == 0 && !strings.Contains(got, "output is not complete: write out: no space left on device") {
+			t.Errorf("said %q", got)
+		}
+	}
+}
+
 func TestRunPassesInput(t *testing.T) {
 	w := newWorld(t)
 	w.feed(t, "hello")
@@ -76,7 +103,7 @@ func TestRunThatDoesNotStart(t *testing.T) {
 		err  error
 		code int
 	}{
-		{"not found", api.Errorf(api.ErrCommandNotFound, `exec: "nope": executable file not found in $PATH`), 127},
+		{"not found", api.Errorf(api.ErrCommandNotFound, `exec: "frobnicate": executable file not found in $PATH`), 127},
 		{"not executable", api.Errorf(api.ErrCommandNotExecutable, `exec: "/etc/passwd": permission denied`), 126},
 		{"port taken", api.Errorf(errdefs.ErrConflict, "port 80 is taken by container web"), 125},
 	} {
@@ -86,7 +113,7 @@ func TestRunThatDoesNotStart(t *testing.T) {
 				b := &fakeBackend{startErr: test.err}
 				w.serve(t, b)
 				cid := filepath.Join(w.folder, "cid")
-				w.expect(t, test.code, append(how, "--cidfile", cid, "nope")...)
+				w.expect(t, test.code, append(how, "--cidfile", cid, "frobnicate")...)
 				want := fmt.Sprintf("footbridge: %v\n\nRun 'footbridge run --help' for more information\n", test.err)
 				if got := w.err.String(); got != want {
 					t.Errorf("said %q, want %q", got, want)
@@ -110,7 +137,7 @@ func TestRunErrorsBeforeTheDaemon(t *testing.T) {
 	}{
 		{[]string{"run"}, 1, "footbridge: 'footbridge run' requires at least 1 argument"},
 		{[]string{"run", "--nope", "x"}, 125, "unknown flag: --nope"},
-		{[]string{"run", "-p", "nope", "x"}, 125, "invalid containerPort: nope"},
+		{[]string{"run", "-p", "frobnicate", "x"}, 125, "invalid containerPort: frobnicate"},
 		{[]string{"run", "-p", "80000:80", "x"}, 125, "invalid hostPort: 80000"},
 		{[]string{"run", "--network", "a,foo=b", "x"}, 125, `invalid argument "a,foo=b" for "--network" flag: invalid field foo`},
 		{[]string{"run", "--network", "a", "--network", "a", "x"}, 125, `network "a" is specified multiple times`},
@@ -121,8 +148,8 @@ func TestRunErrorsBeforeTheDaemon(t *testing.T) {
 		{[]string{"run", "--mac-address", "x", "x"}, 125, "x is not a valid mac address"},
 		{[]string{"run", "-e", "=x", "x"}, 125, "invalid environment variable: =x"},
 		{[]string{"run", "--env-file", "/nonexistent", "x"}, 125, "open /nonexistent: no such file or directory"},
-		{[]string{"run", "--dns", "nope", "x"}, 125, "IP address is not correctly formatted: nope"},
-		{[]string{"run", "--add-host", "nope", "x"}, 125, `bad format for add-host: "nope"`},
+		{[]string{"run", "--dns", "frobnicate", "x"}, 125, "IP address is not correctly formatted: frobnicate"},
+		{[]string{"run", "--add-host", "frobnicate", "x"}, 125, `bad format for add-host: "frobnicate"`},
 		{[]string{"run", "--sysctl", "kernel.panic=1", "x"}, 125, "is not allowed"},
 		{[]string{"run", "--stop-signal", "NOPE", "x"}, 125, "invalid signal: NOPE"},
 		{[]string{"run", "--detach-keys", "ctrl-1", "x"}, 125, "invalid detach keys"},
@@ -131,8 +158,8 @@ func TestRunErrorsBeforeTheDaemon(t *testing.T) {
 		{[]string{"run", "-it", "x"}, 1, "the input device is not a TTY"},
 		{[]string{"exec", "-it", "c", "x"}, 1, "the input device is not a TTY"},
 		{[]string{"exec", "c"}, 1, "requires at least 2 arguments"},
-		{[]string{"nope"}, 1, "footbridge: unknown command: footbridge nope\n\nRun 'footbridge --help' for more information"},
-		{[]string{"network", "nope"}, 1, "footbridge: unknown command: footbridge network nope"},
+		{[]string{"frobnicate"}, 1, "footbridge: unknown command: footbridge frobnicate\n\nRun 'footbridge --help' for more information"},
+		{[]string{"network", "frobnicate"}, 1, "footbridge: unknown command: footbridge network frobnicate"},
 		{[]string{"ps", "x"}, 1, "'footbridge ps' accepts no arguments"},
 		{[]string{"ps", "--nope"}, 125, "Usage:  footbridge ps [OPTIONS]\n\nRun 'footbridge ps --help' for more information"},
 		{[]string{"network", "create"}, 1, "'footbridge network create' requires 1 argument"},

@@ -113,7 +113,7 @@ func checkDir(what, path, variable string, info fs.FileInfo) error {
 		return fail(fmt.Sprintf("belongs to uid %d and not to you (uid %d)", stat.Uid, uid), remedy)
 	}
 	if perm := info.Mode().Perm(); perm != 0o700 {
-		return fail(fmt.Sprintf("has mode %04o, so that others may enter or you may not", perm), "run: chmod 700 "+path)
+		return fail(fmt.Sprintf("has mode %04o, so that others may enter or you may not", perm), "run chmod 700 "+path)
 	}
 	return nil
 }

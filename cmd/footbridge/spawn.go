@@ -19,7 +19,8 @@ import (
 )
 
 // readyVariable names the file descriptor on which a daemon that was started by
-// a command says how it went: "ready", or the text of the error.
+// a command says how it went: "ready" and lines that the user should see, or the
+// text of the error.
 const readyVariable = "FOOTBRIDGE_READY_FD"
 
 const readyWord = "ready\n"
@@ -54,8 +55,12 @@ func (c *cli) daemon(ctx context.Context) (*api.Client, error) {
 	if found, err := probeDaemon(ctx, client); err != nil || found {
 		return client, err
 	}
-	if err := spawnDaemon(ctx, d, c.environ); err != nil {
+	notices, err := spawnDaemon(ctx, d, c.environ)
+	if err != nil {
 		return nil, err
+	}
+	for _, line := range notices {
+		fmt.Fprintf(c.stderr, "footbridge: warning: %s\n", line)
 	}
 	found, err := probeDaemon(ctx, client)
 	if err == nil && !found {
@@ -125,16 +130,17 @@ func lockFile(path string) (unlock func(), err error) {
 }
 
 // spawnDaemon starts this binary as the daemon, detached from the terminal and
-// from the caller's folder, and returns when it is ready or has failed.
-func spawnDaemon(ctx context.Context, d dirs, environ []string) error {
+// from the caller's folder, and returns when it is ready or has failed. The
+// notices are what it wants the user to be told.
+func spawnDaemon(ctx context.Context, d dirs, environ []string) (notices []string, err error) {
 	logFile, err := os.OpenFile(d.log(), os.O_WRONLY|os.O_CREATE|os.O_APPEND|syscall.O_NOFOLLOW, 0o600)
 	if err != nil {
-		return fmt.Errorf("%w: %w", errStart, err)
+		return nil, fmt.Errorf("%w: %w", errStart, err)
 	}
 	defer logFile.Close()
 	ready, readyChild, err := os.Pipe()
 	if err != nil {
-		return fmt.Errorf("%w: %w", errStart, err)
+		return nil, fmt.Errorf("%w: %w", errStart, err)
 	}
 	defer ready.Close()
 
@@ -149,7 +155,7 @@ func spawnDaemon(ctx context.Context, d dirs, environ []string) error {
 	err = cmd.Start()
 	_ = readyChild.Close()
 	if err != nil {
-		return fmt.Errorf("%w: %w", errStart, err)
+		return nil, fmt.Errorf("%w: %w", errStart, err)
 	}
 	// A client that stays (run -it) must not leave the daemon a zombie when it ends.
 	go func() { _ = cmd.Wait() }()
@@ -159,15 +165,18 @@ func spawnDaemon(ctx context.Context, d dirs, environ []string) error {
 	said, err := io.ReadAll(ready)
 	switch {
 	case ctx.Err() != nil:
-		return ctx.Err()
+		return nil, ctx.Err()
 	case bytes.HasPrefix(said, []byte(readyWord)):
-		return nil
+		if text := strings.TrimSpace(string(said[len(readyWord):])); text != "" {
+			notices = strings.Split(text, "\n")
+		}
+		return notices, nil
 	case len(said) > 0:
-		return fmt.Errorf("%w: %s", errStart, strings.TrimSpace(string(said)))
+		return nil, fmt.Errorf("%w: %s", errStart, strings.TrimSpace(string(said)))
 	case err != nil:
-		return fmt.Errorf("%w: %w", errStart, err)
+		return nil, fmt.Errorf("%w: %w", errStart, err)
 	}
-	return fmt.Errorf("%w: it ended without a word: look at the end of %s", errStart, d.log())
+	return nil, fmt.Errorf("%w: it ended without a word: look at the end of %s", errStart, d.log())
 }
 
 // daemonEnv leaves out what belongs to the caller's terminal or to one command.

@@ -112,3 +112,12 @@ func rowFields(row any) map[string]string {
 	}
 	return fields
 }
+
+// printColumns writes rows of texts as a table.
+func printColumns(w io.Writer, rows [][]string) error {
+	table := tabwriter.NewWriter(w, 10, 1, 3, ' ', 0)
+	for _, row := range rows {
+		fmt.Fprintln(table, strings.Join(row, "\t"))
+	}
+	return table.Flush()
+}

@@ -5,8 +5,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 	"text/template"
+
+	"github.com/moby/moby/api/types/container"
+
+	"github.com/footbridge-net/footbridge/api"
 )
 
 // templateFuncs are the functions of Docker's templates, beside those that
@@ -75,6 +80,18 @@ func parseTemplate(text string) (*template.Template, error) {
 	return t, nil
 }
 
+// addFlatSettings puts the settings of the default network where Docker had
+// them once and scripts still look for them: .NetworkSettings.IPAddress.
+func addFlatSettings(v, raw any) {
+	found, ok := v.(container.InspectResponse)
+	if !ok || found.NetworkSettings == nil {
+		return
+	}
+	if settings, ok := raw.(map[string]any)["NetworkSettings"].(map[string]any); ok {
+		maps.Copy(settings, api.FlatSettings(found.NetworkSettings))
+	}
+}
+
 // executeInspect fills a template of inspect with v, an object of the API. A
 // field that the type does not have is looked for in the object's JSON, where
 // names differ here and there (Id, ID); one that is not there either is an error.
@@ -94,6 +111,7 @@ func executeInspect(t *template.Template, v any) (string, error) {
 	if err := dec.Decode(&raw); err != nil {
 		return "", err
 	}
+	addFlatSettings(v, raw)
 	strict, err := t.Clone()
 	if err != nil {
 		return "", err

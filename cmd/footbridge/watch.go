@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 
 	"github.com/moby/moby/api/types/container"
@@ -88,6 +89,16 @@ func (w *watch) stay(ctx context.Context) error {
 	}
 	if result.StatusCode != 0 {
 		return &statusError{code: int(result.StatusCode)}
+	}
+	return outputError(err)
+}
+
+// outputError says that what a command wrote did not all arrive in this
+// program's own output, for instance a file on a full disk. Other errors of a
+// session are of its end, which the exit code tells of.
+func outputError(err error) error {
+	if errors.As(err, new(*fs.PathError)) {
+		return fmt.Errorf("the command's output is not complete: %w", err)
 	}
 	return nil
 }

@@ -14,6 +14,7 @@ import (
 func Dispatch() {
 	switch os.Args[0] {
 	case shimName:
+		nameProcess(shimName)
 		syscall.CloseOnExec(helperFD)
 		closeInherited()
 		os.Exit(shimMain())
@@ -25,6 +26,7 @@ func Dispatch() {
 		case roleMapped:
 			os.Exit(mappedMain())
 		case roleRun:
+			nameProcess(initName)
 			syscall.CloseOnExec(helperFD)
 			closeInherited()
 			os.Exit(initMain())
@@ -38,6 +40,10 @@ func Dispatch() {
 		os.Exit(2)
 	}
 }
+
+// nameProcess gives lists of processes the name: started through /proc/self/exe, it would be "exe" there.
+// Only a name: a failure is no harm.
+func nameProcess(name string) { _ = os.WriteFile("/proc/self/comm", []byte(name), 0) }
 
 // helperFD is the one descriptor besides the standard three that helpers are started with: the
 // socket to whoever started them.

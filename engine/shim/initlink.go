@@ -8,11 +8,15 @@ import (
 	"time"
 )
 
-// askInit sends pid 1 a request. An error means that the container is about to end.
+// askInit sends pid 1 a request. ErrNotRunning says that pid 1 has ended, even if nobody has noted it yet.
 func (s *server) askInit(req initRequest, files ...*os.File) error {
 	s.writeInit.Lock()
 	defer s.writeInit.Unlock()
-	return writeMessage(s.init.conn, maxRequest, req, files...)
+	err := writeMessage(s.init.conn, maxRequest, req, files...)
+	if errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET) {
+		return ErrNotRunning
+	}
+	return err
 }
 
 // readInit takes pid 1's messages. pid 1 lives with hostile processes, so messages are small, name processes
@@ -102,7 +106,12 @@ func (s *server) start(p *process, req *launchRequest) error {
 		case <-p.started:
 			return p.startErr
 		default:
-			return ErrNotRunning
 		}
+		if p.id != 0 {
+			// pid 1 had the request, and ended with all its processes before it could say that this one
+			// runs: it has been killed with its container, and its exit code says so.
+			return nil
+		}
+		return ErrNotRunning
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"unsafe"
 
 	"github.com/moby/sys/capability"
 	"github.com/moby/sys/user"
@@ -74,7 +75,7 @@ func launch(req *launchRequest) error {
 	if err != nil {
 		return err
 	}
-	unblockSignals()
+	resetSignals()
 	err = syscall.Exec(path, req.Args, env)
 	return startError(err, "exec: %q: %v", req.Args[0], plain(err))
 }
@@ -170,9 +171,33 @@ func isTerminal(fd int) bool {
 	return err == nil
 }
 
-// unblockSignals gives the command an empty signal mask, whatever the daemon was started with. Ignored
-// signals need no care here: pid 1 catches every signal, and what is caught execve sets to its default.
-func unblockSignals() {
+// lastSignal is the highest signal number of Linux (_NSIG of asm/signal.h).
+const lastSignal = 64
+
+// kernelSigaction is struct sigaction of asm/signal.h. All zero is SIG_DFL without flags.
+type kernelSigaction struct {
+	handler  uintptr
+	flags    uint64
+	restorer uintptr
+	mask     uint64
+}
+
+func sigaction(s uintptr, new, old *kernelSigaction) syscall.Errno {
+	_, _, errno := unix.RawSyscall6(unix.SYS_RT_SIGACTION, s, uintptr(unsafe.Pointer(new)), uintptr(unsafe.Pointer(old)), unsafe.Sizeof(new.mask), 0, 0)
+	return errno
+}
+
+// resetSignals gives the command an empty signal mask and no ignored signal, whatever the daemon was
+// started with. What is caught execve sets to its default. os/signal does not do: 32 and 33, the C
+// library's own, which its posix_spawn leaves ignored in every child, are none that Go programs can ask for.
+func resetSignals() {
+	const ignored = 1 // SIG_IGN
+	for s := uintptr(1); s <= lastSignal; s++ {
+		var old, def kernelSigaction
+		if sigaction(s, nil, &old) == 0 && old.handler == ignored {
+			sigaction(s, &def, nil)
+		}
+	}
 	var none unix.Sigset_t
 	_ = unix.PthreadSigmask(unix.SIG_SETMASK, &none, nil)
 }

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/moby/sys/capability"
-	"golang.org/x/sys/unix"
 )
 
 // requestTime bounds how long a client may take for its one request.
@@ -51,7 +50,7 @@ func (s *server) accept() {
 
 // serve answers one connection's request.
 func (s *server) serve(c *net.UnixConn) {
-	if uid, err := peerUID(c); err != nil || uid != os.Getuid() && uid != 0 {
+	if !peerAllowed(c) {
 		return
 	}
 	_ = c.SetReadDeadline(time.Now().Add(requestTime))
@@ -292,23 +291,4 @@ func waitHangup(c *net.UnixConn, done <-chan struct{}) bool {
 	<-hung
 	_ = c.SetReadDeadline(time.Time{})
 	return true
-}
-
-// peerUID is the uid of the process that connected.
-func peerUID(c *net.UnixConn) (int, error) {
-	sc, err := c.SyscallConn()
-	if err != nil {
-		return -1, err
-	}
-	var cred *unix.Ucred
-	var cerr error
-	if err := sc.Control(func(fd uintptr) {
-		cred, cerr = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
-	}); err != nil {
-		return -1, err
-	}
-	if cerr != nil {
-		return -1, cerr
-	}
-	return int(cred.Uid), nil
 }

@@ -9,7 +9,7 @@
 // The store knows no networks and no containers; it keeps bytes by bucket and
 // key, all changes of one Save or none. A file that cannot be read is never
 // deleted and never written to: it is renamed to state.db.damaged-TIME, and an
-// empty one takes its place.
+// empty one takes its place. A file of no bytes is damaged too.
 //
 // # Lifetime
 //

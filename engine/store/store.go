@@ -117,6 +117,10 @@ func open(path string, timeout time.Duration) (_ *Store, err error) {
 			_ = file.Close() // gives the lock back where bbolt panicked half-way
 		}
 	}()
+	// A new file is never seen empty: Open's caller keeps others away meanwhile.
+	if st, err := os.Lstat(path); err == nil && st.Mode().IsRegular() && st.Size() == 0 {
+		return nil, fmt.Errorf("%s: %w: it is empty", path, errDamaged)
+	}
 	err = guarded(func() (err error) {
 		db, err = bbolt.Open(path, 0o600, &bbolt.Options{
 			Timeout: timeout,

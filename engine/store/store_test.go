@@ -216,6 +216,13 @@ func TestOverwrittenFileOpensOrIsSetAside(t *testing.T) {
 	}
 }
 
+// An empty file was once a full one: a new one gets its first pages at once.
+func TestEmptyFileIsSetAside(t *testing.T) {
+	if !opens(t, "empty", nil) {
+		t.Error("an empty file was taken for a new one")
+	}
+}
+
 func TestEachDamagedFileIsKept(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "state.db")
