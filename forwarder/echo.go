@@ -113,8 +113,9 @@ func (f *Forwarder) dropPing(k pingKey, p *ping) {
 	f.forget(k.addr, p.client)
 	p.mu.Lock()
 	p.closed = true
-	p.file.Close()
 	p.mu.Unlock()
+	// Without the lock: closing waits for the reader, which may want it.
+	p.file.Close()
 }
 
 func (p *ping) deadline() time.Time { return time.Unix(0, p.last.Load()).Add(echoTimeout) }

@@ -148,8 +148,9 @@ func (f *Forwarder) dropMapping(k netip.AddrPort, m *mapping) {
 	f.forget(k.Addr(), m.client)
 	m.mu.Lock()
 	m.closed = true
-	m.conn.Close()
 	m.mu.Unlock()
+	// Without the lock: closing waits for the reader, which may want it.
+	m.conn.Close()
 }
 
 // deadline is when the mapping has been silent for too long.
