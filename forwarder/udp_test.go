@@ -244,3 +244,31 @@ func TestAnErrorThatASendWasToldOfReachesTheContainerToo(t *testing.T) {
 		}
 	}
 }
+
+func TestAFlowCanBeReleasedWhileItsErrorsAreRead(t *testing.T) {
+	f, g := newWorld(t, Limits{})
+	stop := make(chan struct{})
+	defer close(stop)
+	go func() { // the container takes what it is told
+		for {
+			select {
+			case <-g.icmp:
+			case <-stop:
+				return
+			}
+		}
+	}()
+	s, at := serve(t, host4)
+	s.Close()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for range 2000 {
+			for range 3 {
+				f.HandleDatagram(from(netip.AddrPortFrom(ctr4, 4000), at, "hello"))
+			}
+			f.ReleaseAddr(ctr4)
+		}
+	}()
+	wait(t, done, "the releases")
+}
