@@ -44,14 +44,6 @@ func newNetwork(def *NetworkDef) (*netw, error) {
 	return n, err
 }
 
-// pool returns the network's pool of a family, nil when it does not have it.
-func (n *netw) pool(is4 bool) *ipam.Pool {
-	if is4 {
-		return n.v4
-	}
-	return n.v6
-}
-
 // networkByName returns the network of that exact name, or nil.
 func (e *Engine) networkByName(name string) *netw {
 	e.mu.Lock()

@@ -76,7 +76,7 @@ func getAny(ctx context.Context, client *api.Client, name string) (any, error) {
 // inspectAll prints every object that is there, and the errors of those that
 // are not.
 func inspectAll(ctx context.Context, c *cli, names []string, format string, get getter) error {
-	print := func([]any) (string, error) { return "", nil }
+	var print func(found []any) (string, error)
 	switch format {
 	case "", "json":
 		print = func(found []any) (string, error) {

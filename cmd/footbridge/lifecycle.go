@@ -16,26 +16,35 @@ import (
 // wait, rm. Each takes several, prints those it succeeded with, and goes on
 // after failures.
 
-func stopCommand(c *cli) *cobra.Command {
+// stopFlags adds the flags that say how a container is stopped, and gives what
+// they were set to.
+func stopFlags(cmd *cobra.Command) func() api.StopOptions {
 	var signal string
 	var timeout int
+	cmd.Flags().StringVarP(&signal, "signal", "s", "", "Signal to send to the container")
+	cmd.Flags().IntVarP(&timeout, "timeout", "t", 0, "Seconds to wait before killing the container")
+	cmd.Flags().IntVar(&timeout, "time", 0, "")
+	cmd.Flags().Lookup("time").Hidden = true // what --timeout was called before
+	return func() api.StopOptions {
+		options := api.StopOptions{Signal: signal}
+		if cmd.Flags().Changed("timeout") || cmd.Flags().Changed("time") {
+			options.Timeout = &timeout
+		}
+		return options
+	}
+}
+
+func stopCommand(c *cli) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:               "stop [OPTIONS] CONTAINER [CONTAINER...]",
 		Short:             "Stop one or more running containers",
 		Args:              minArgs(1),
 		ValidArgsFunction: completeContainers(c, -1, false),
 	}
-	cmd.Flags().StringVarP(&signal, "signal", "s", "", "Signal to send to the container")
-	cmd.Flags().IntVarP(&timeout, "timeout", "t", 0, "Seconds to wait before killing the container")
-	cmd.Flags().IntVar(&timeout, "time", 0, "")
-	cmd.Flags().Lookup("time").Hidden = true // what --timeout was called before
+	options := stopFlags(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		options := api.StopOptions{Signal: signal}
-		if cmd.Flags().Changed("timeout") || cmd.Flags().Changed("time") {
-			options.Timeout = &timeout
-		}
 		return c.forEach(cmd.Context(), args, func(client *api.Client, name string) error {
-			err := client.ContainerStop(cmd.Context(), name, options)
+			err := client.ContainerStop(cmd.Context(), name, options())
 			if errdefs.IsNotModified(err) { // it does not run, which is what was wanted
 				return nil
 			}

@@ -12,25 +12,16 @@ import (
 )
 
 func restartCommand(c *cli) *cobra.Command {
-	var signal string
-	var timeout int
 	cmd := &cobra.Command{
 		Use:               "restart [OPTIONS] CONTAINER [CONTAINER...]",
 		Short:             "Restart one or more containers",
 		Args:              minArgs(1),
 		ValidArgsFunction: completeContainers(c, -1, true),
 	}
-	cmd.Flags().StringVarP(&signal, "signal", "s", "", "Signal to send to the container")
-	cmd.Flags().IntVarP(&timeout, "timeout", "t", 0, "Seconds to wait before killing the container")
-	cmd.Flags().IntVar(&timeout, "time", 0, "")
-	cmd.Flags().Lookup("time").Hidden = true // what --timeout was called before
+	options := stopFlags(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		options := api.StopOptions{Signal: signal}
-		if cmd.Flags().Changed("timeout") || cmd.Flags().Changed("time") {
-			options.Timeout = &timeout
-		}
 		return c.forEach(cmd.Context(), args, func(client *api.Client, name string) error {
-			return client.ContainerRestart(cmd.Context(), name, options)
+			return client.ContainerRestart(cmd.Context(), name, options())
 		})
 	}
 	return cmd

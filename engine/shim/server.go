@@ -36,14 +36,13 @@ type server struct {
 
 	writeInit sync.Mutex // one request at a time on init.conn
 
-	mu      sync.Mutex
-	procs   map[int]*process // 0 is the command
-	nextID  int
-	drains  map[int]func()
-	started bool
-	conns   int
-	linger  *time.Timer
-	gone    bool // ended: no further process is launched
+	mu     sync.Mutex
+	procs  map[int]*process // 0 is the command
+	nextID int
+	drains map[int]func()
+	conns  int
+	linger *time.Timer
+	gone   bool // ended: no further process is launched
 
 	ready   chan error    // answer to the setup request
 	read    chan struct{} // closed when pid 1's messages are read to their end
