@@ -245,7 +245,37 @@ type Status struct {
 	Containers int // of which
 	Running    int // run
 	Networks   []NetworkStatus
-	Warnings   []Warning `json:",omitempty"`
+	Warnings   []Warning     `json:",omitempty"`
+	Keeper     ProcessStatus // the daemon: definitions, namespaces, descriptors
+	Worker     WorkerStatus  // the process that touches packets
+}
+
+// ProcessStatus is what one of the daemon's processes uses.
+type ProcessStatus struct {
+	PID         int
+	StartedAt   time.Time
+	Version     string
+	Memory      uint64 // resident, in bytes
+	Goroutines  int
+	Descriptors int // open
+}
+
+// WorkerStatus is the sandboxed process that carries the packets.
+type WorkerStatus struct {
+	ProcessStatus
+	Restarts int // since the daemon started, for whatever reason
+	// LastExit says how the one before ended; empty without one.
+	LastExit string
+	Sandbox  Sandbox
+}
+
+// Sandbox is what holds the worker, as the kernel tells.
+type Sandbox struct {
+	NoNewPrivs   bool
+	Capabilities uint64   // the effective, permitted, inheritable and ambient sets together: 0
+	Seccomp      string   // "filter", "strict" or "off"
+	Landlock     int      // ABI version in force; 0 without
+	Notes        []string `json:",omitempty"` // what this kernel does not have
 }
 
 // Warning is something that the user should know of, and do something about.
