@@ -7,13 +7,14 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"net"
+	"io"
 	"net/netip"
 	"os"
 	"sync"
 	"time"
 
 	miekg "github.com/miekg/dns"
+	"golang.org/x/sys/unix"
 )
 
 // errMismatch: a reply over TCP that isn't one to our question.
@@ -65,19 +66,18 @@ func (x *exchange) try(ctx context.Context, server netip.AddrPort) ([]byte, erro
 }
 
 func (x *exchange) tryUDP(ctx context.Context, server netip.AddrPort, buf []byte) ([]byte, error) {
-	conn, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(server))
+	conn, release, err := dialer{unix.SOCK_DGRAM, server, x.timeout}.dial(ctx)
 	if err != nil {
 		return nil, err
 	}
-	defer conn.Close()
-	defer x.bound(ctx, conn)()
+	defer release()
 	msg, id := x.withFreshID(nil)
 	if _, err := conn.Write(msg); err != nil {
 		return nil, err
 	}
 	for {
 		n, err := conn.Read(buf)
-		if err != nil {
+		if err != nil && err != io.EOF { // an empty datagram is no end
 			return nil, timeoutError(err)
 		}
 		got := buf[:n]
@@ -92,13 +92,11 @@ func (x *exchange) tryUDP(ctx context.Context, server netip.AddrPort, buf []byte
 }
 
 func (x *exchange) tryTCP(ctx context.Context, server netip.AddrPort) ([]byte, error) {
-	d := net.Dialer{Timeout: x.timeout}
-	conn, err := d.DialContext(ctx, "tcp", server.String())
+	conn, release, err := dialer{unix.SOCK_STREAM, server, x.timeout}.dial(ctx)
 	if err != nil {
 		return nil, timeoutError(err)
 	}
-	defer conn.Close()
-	defer x.bound(ctx, conn)()
+	defer release()
 	msg, id := x.withFreshID(binary.BigEndian.AppendUint16(nil, uint16(len(x.q.msg))))
 	if _, err := conn.Write(msg); err != nil {
 		return nil, timeoutError(err)
@@ -112,15 +110,6 @@ func (x *exchange) tryTCP(ctx context.Context, server netip.AddrPort) ([]byte, e
 		return nil, errMismatch
 	}
 	return reply, nil
-}
-
-// bound ends what is going on with conn after the timeout or with ctx. The
-// caller calls what it returns when done with conn.
-func (x *exchange) bound(ctx context.Context, conn net.Conn) (release func()) {
-	// An error means that conn is closed, and its next use says so.
-	_ = conn.SetDeadline(time.Now().Add(x.timeout))
-	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
-	return func() { stop() }
 }
 
 // withFreshID returns the query behind prefix, with an id that nobody can guess.

@@ -250,7 +250,9 @@ func (u *Upstream) reload() {
 		u.log.Warn("resolv.conf cannot be read; what it said before holds", "path", u.path, "error", err)
 		return
 	}
-	u.set(ParseConfig(data))
+	c := ParseConfig(data)
+	c.Servers = numbered(c.Servers)
+	u.set(c)
 }
 
 func readConfig(path string) ([]byte, fs.FileInfo, error) {

@@ -13,9 +13,11 @@ const maxServers = 3
 // domainPort is where resolv.conf's servers listen; the file cannot say otherwise.
 const domainPort = 53
 
-// Config is what a resolv.conf says. It is not to be changed by its readers.
+// Config is what a resolv.conf says. It is not to be changed by its readers. It
+// can be written as JSON.
 type Config struct {
-	// Servers are asked in this order. At most three.
+	// Servers are asked in this order. At most three. An [Upstream] has their
+	// zones as interfaces' numbers.
 	Servers []netip.AddrPort
 	// Search are the search domains.
 	Search []string

@@ -69,7 +69,8 @@ type Upstream struct {
 
 // NewUpstream reads the resolv.conf at path and follows its changes until
 // Close. A file that doesn't exist yet is a file without servers. With an empty
-// path there is no file, only UpstreamOptions.Servers.
+// path there is no file, only UpstreamOptions.Servers and what SetConfig says;
+// such an Upstream never touches the file system.
 func NewUpstream(path string, o UpstreamOptions) (*Upstream, error) {
 	if o.Timeout <= 0 {
 		o.Timeout = 4 * time.Second
@@ -83,24 +84,18 @@ func NewUpstream(path string, o UpstreamOptions) (*Upstream, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	if len(o.Servers) > maxServers {
-		o.Logger.Warn("only the first DNS servers are used", "used", maxServers, "given", len(o.Servers))
-		o.Servers = o.Servers[:maxServers]
-	}
-	for _, s := range o.Servers {
-		if !s.IsValid() || s.Port() == 0 {
-			return nil, fmt.Errorf("DNS server %q: not an address with a port", s)
-		}
+	if err := checkServers(o.Servers); err != nil {
+		return nil, err
 	}
 	u := &Upstream{
 		path:     path,
-		explicit: slices.Clone(o.Servers),
 		timeout:  o.Timeout,
 		total:    o.Total,
 		log:      o.Logger,
 		inFlight: make(chan struct{}, o.MaxInFlight),
 		subs:     make(map[int]func(Config)),
 	}
+	u.explicit = u.firstServers(slices.Clone(o.Servers))
 	u.config.Store(&Config{Servers: u.explicit})
 	if path != "" {
 		if err := u.startFollowing(); err != nil {
@@ -108,6 +103,27 @@ func NewUpstream(path string, o UpstreamOptions) (*Upstream, error) {
 		}
 	}
 	return u, nil
+}
+
+func checkServers(servers []netip.AddrPort) error {
+	for _, s := range servers {
+		if !s.IsValid() || s.Port() == 0 {
+			return fmt.Errorf("DNS server %q: not an address with a port", s)
+		}
+		if _, err := zoneID(s.Addr().Zone()); err != nil {
+			return fmt.Errorf("DNS server %q: %w", s, err)
+		}
+	}
+	return nil
+}
+
+// firstServers are those that count.
+func (u *Upstream) firstServers(servers []netip.AddrPort) []netip.AddrPort {
+	if len(servers) <= maxServers {
+		return servers
+	}
+	u.log.Warn("only the first DNS servers are used", "used", maxServers, "given", len(servers))
+	return servers[:maxServers]
 }
 
 // Close stops following the file. Exchanges under way, and later ones, go on
@@ -136,6 +152,23 @@ func (u *Upstream) Subscribe(fn func(Config)) (cancel func()) {
 		defer u.subsMu.Unlock()
 		delete(u.subs, id)
 	}
+}
+
+// SetConfig puts a configuration in force that somebody else reads, and calls
+// the subscribers. It is for an Upstream without a file; exchanges under way go
+// on with what they began with. The Upstream's own Servers, if it has any, stay.
+// No servers at all is a configuration too: every exchange then gives
+// ErrNoServers.
+func (u *Upstream) SetConfig(c Config) error {
+	if err := checkServers(c.Servers); err != nil {
+		return err
+	}
+	u.reloadMu.Lock()
+	defer u.reloadMu.Unlock()
+	c.Servers = u.firstServers(slices.Clone(c.Servers))
+	c.Search, c.Options = slices.Clone(c.Search), slices.Clone(c.Options)
+	u.set(c)
+	return nil
 }
 
 // set puts a configuration in force and tells the subscribers. The caller
@@ -177,6 +210,9 @@ func (u *Upstream) Exchange(ctx context.Context, query []byte, tcp bool) ([]byte
 	u.checkFile()
 	servers := u.config.Load().Servers
 	if len(servers) == 0 {
+		if u.path == "" {
+			return nil, ErrNoServers
+		}
 		return nil, fmt.Errorf("%w in %s: add a nameserver line", ErrNoServers, u.path)
 	}
 	select {

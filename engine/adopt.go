@@ -101,35 +101,36 @@ func (e *Engine) adoptAll() {
 	if err != nil {
 		e.log.Warn("containers without a record not looked for", "error", err)
 	}
-	for _, entry := range entries {
+	entries = slices.DeleteFunc(entries, func(entry os.DirEntry) bool { return known[entry.Name()] })
+	dead := make([]bool, len(entries))
+	causes := make([]error, len(entries))
+	inParallel(entries, func(i int, entry os.DirEntry) {
+		dead[i], causes[i] = e.clearDead(filepath.Join(folder, entry.Name()))
+	})
+	for i, entry := range entries {
+		if dead[i] {
+			continue
+		}
+		// One that does not answer is known again all the same: it is asked until
+		// it does, as any other.
 		dir := filepath.Join(folder, entry.Name())
-		if known[entry.Name()] {
-			continue
-		}
-		dead, err := e.clearDead(dir)
-		if dead {
-			continue
-		}
-		var def *ContainerDef
-		if err == nil {
-			def, err = e.adopt(dir)
-		}
+		def, err := e.adopt(dir)
 		if err == nil {
 			e.log.Warn("container without a record taken over", "container", def.Name, "id", def.ID)
 			e.notices = append(e.notices, fmt.Sprintf("container %s (%s) runs and had no record in the state file: it was taken over", def.Name, short(def.ID)))
 			continue
 		}
-		s := &stray{dir, err}
+		s := &stray{dir, errors.Join(err, causes[i])}
 		e.strays = append(e.strays, s)
 		w := s.warning()
 		e.log.Error(w.Text, "remedy", w.Remedy)
 	}
 }
 
-// clearDead removes the runtime directory of a container that does not live. An
-// error means that the container does not say whether it does.
+// clearDead removes the runtime directory of a container that certainly does not
+// live. An error means that the container does not say whether it does.
 func (e *Engine) clearDead(dir string) (dead bool, err error) {
-	ctx, cancel := context.WithTimeout(context.Background(), lookTimeout)
+	ctx, cancel := context.WithTimeout(e.ctx, firstLook)
 	defer cancel()
 	p, err := e.opts.Runtime.Connect(ctx, dir)
 	if err == nil {
@@ -138,10 +139,13 @@ func (e *Engine) clearDead(dir string) (dead bool, err error) {
 		if err != nil || state.Status == shim.Running {
 			_ = p.Close() // it lives on
 		} else if err = p.Remove(ctx); err == nil { // it never started, or has ended
-			err = shim.ErrGone
+			err = errEnded
 		}
 	}
-	if !isGone(err) {
+	if err != nil && !errors.Is(err, errEnded) {
+		err = e.judge(traceIn(dir), err)
+	}
+	if !errors.Is(err, errEnded) {
 		return false, err
 	}
 	if err := os.RemoveAll(dir); err != nil {
@@ -258,9 +262,11 @@ func (e *Engine) Notices() []string {
 
 // warnings are what the user should do something about, now.
 func (e *Engine) warnings() []api.Warning {
-	out := Leftovers(e.opts.StateDir)
-	for _, s := range e.strays {
-		if e.lives(s.dir) {
+	out := append(Leftovers(e.opts.StateDir), e.flawWarnings()...)
+	alive := make([]bool, len(e.strays))
+	inParallel(e.strays, func(i int, s *stray) { alive[i] = e.lives(s.dir) })
+	for i, s := range e.strays {
+		if alive[i] {
 			out = append(out, s.warning())
 		}
 	}

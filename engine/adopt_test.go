@@ -113,8 +113,14 @@ func TestUnknownContainersAreLeftAlone(t *testing.T) {
 			}
 			return os.WriteFile(filepath.Join(dir, copyName), bytes.Replace(b, []byte(`"ID":"`+filepath.Base(dir)), []byte(`"ID":"000000000000`), 1), 0o600)
 		},
-		"no answer": func(w *world, _ string) error { w.failAt("connect", errInjected); return nil },
-		"no state":  func(w *world, _ string) error { w.failAt("state", errInjected); return nil },
+		"no copy and no answer": func(w *world, dir string) error {
+			w.failAt("connect", errInjected)
+			return os.Remove(filepath.Join(dir, copyName))
+		},
+		"no copy and no state": func(w *world, dir string) error {
+			w.failAt("state", errInjected)
+			return os.Remove(filepath.Join(dir, copyName))
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)

@@ -33,8 +33,6 @@ const (
 	// it for some milliseconds more.
 	claimPatience = 2 * time.Second
 	claimInterval = 20 * time.Millisecond
-	// lookTimeout bounds what one container may take to say whether it lives.
-	lookTimeout = 5 * time.Second
 )
 
 // ErrElsewhere: a folder belongs to containers that live with another one.
@@ -158,28 +156,40 @@ func (e *Engine) living(runtime string) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
+	alive := make([]bool, len(entries))
+	inParallel(entries, func(i int, entry os.DirEntry) { alive[i] = e.lives(filepath.Join(runtime, "c", entry.Name())) })
 	var ids []string
-	for _, entry := range entries {
-		if e.lives(filepath.Join(runtime, "c", entry.Name())) {
+	for i, entry := range entries {
+		if alive[i] {
 			ids = append(ids, entry.Name())
 		}
 	}
 	return ids, nil
 }
 
+// lives reports whether a container lives, by its runtime directory alone. One
+// that does not say counts as alive.
 func (e *Engine) lives(dir string) bool {
-	ctx, cancel := context.WithTimeout(context.Background(), lookTimeout)
+	ctx, cancel := context.WithTimeout(e.ctx, firstLook)
 	defer cancel()
 	p, err := e.opts.Runtime.Connect(ctx, dir)
-	if err != nil {
-		return !isGone(err)
+	if err == nil {
+		defer p.Close()
+		var state shim.State
+		if state, err = p.State(ctx); err == nil {
+			return state.Status == shim.Running
+		}
 	}
-	defer p.Close()
-	state, err := p.State(ctx)
-	if err != nil {
-		return !isGone(err)
+	return !errors.Is(e.judge(traceIn(dir), err), errEnded)
+}
+
+// traceIn is what a runtime directory remembers of the processes in it.
+func traceIn(dir string) shim.Trace {
+	t := shim.Trace{Dir: dir}
+	if d, err := readCopy(dir); err == nil {
+		t.ID, t.PID = d.Container.ID, d.Container.State.Pid
 	}
-	return state.Status == shim.Running
+	return t
 }
 
 // readPath returns the first line of a file if it is an absolute path.

@@ -21,7 +21,7 @@ func (w *world) open(run, state string) (*Engine, error) {
 		}
 	}
 	e, err := New(Options{
-		RuntimeDir: run, StateDir: state, ResolvConf: w.resolv, Runtime: fakeRuntime{w}, NewPlane: w.newPlane,
+		RuntimeDir: run, StateDir: state, ResolvConf: w.resolv, Runtime: fakeRuntime{w}, DataPlane: fakeDataPlane{w},
 		HostRoutes: func() ([]HostRoute, error) { return w.routes, nil },
 	})
 	if err == nil {

@@ -217,6 +217,9 @@ func (e *Engine) reroute(ctx context.Context, c *ctr, r *run) ([]Binding, error)
 		return bindings, err
 	}
 	for _, l := range r.links {
+		if l.plane == nil {
+			continue // not connected again yet: mend does it
+		}
 		e.removeNames(l)
 		if err := e.addNames(c.def, l, r.links); err != nil {
 			return bindings, err

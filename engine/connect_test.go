@@ -45,7 +45,8 @@ func TestLiveConnectAndDisconnect(t *testing.T) {
 	if got := in.NetworkSettings.Ports[port]; len(got) == 0 || got[0] != bound {
 		t.Errorf("published at %v, was %v", got, bound)
 	}
-	if addrs, ok := e.networkByName("alpha").names.Lookup("db"); !ok || len(addrs) != 1 {
+	alpha := w.plane("alpha")
+	if addrs, ok := alpha.names.Lookup("db"); !ok || len(addrs) != 1 {
 		t.Errorf("db is %v", addrs)
 	}
 	// A priority wins over a name.
@@ -67,7 +68,7 @@ func TestLiveConnectAndDisconnect(t *testing.T) {
 	if links := w.links(); len(links) != 1 || !links["zeta: c eth0"].Default4 {
 		t.Errorf("links %v", links)
 	}
-	if _, ok := e.networkByName("alpha").names.Lookup("db"); ok {
+	if _, ok := alpha.names.Lookup("db"); ok {
 		t.Error("db is still known")
 	}
 	if err := e.NetworkDisconnect(ctx, "alpha", network.DisconnectRequest{Container: "c"}); err == nil || !strings.Contains(err.Error(), "container c is not connected to network alpha") {

@@ -27,6 +27,9 @@ type ctr struct {
 	gone    bool // removed: whoever still holds a pointer must give up
 	waiters []*waiter
 	pending []*pendingAttach
+	// refused is what the disk refused, while it is tried again.
+	refused  func() error
+	retrying bool
 }
 
 // run is one life of a container, from the reservation of its addresses to the
@@ -39,6 +42,7 @@ type run struct {
 	listeners []Listener
 	published *link         // that listeners lead to
 	done      chan struct{} // closed after the teardown
+	flaws     flaws         // has its own lock
 }
 
 // letGo gives back what a run holds of its processes, which go on.
@@ -114,17 +118,78 @@ func (e *Engine) snapshot(c *ctr) *ContainerDef {
 	return c.def.clone()
 }
 
-// change makes a change to the definition and writes it to disk; c.op is held.
-// Where the disk refuses, the change holds in memory all the same: it says what
-// is, and the disk's error is returned.
+// change notes what is in the definition, and writes it to disk; c.op is held.
+// Where the disk refuses, the change holds in memory all the same, since it says
+// what is; the disk's error is returned, and it is tried again in the background.
 func (e *Engine) change(c *ctr, f func(*ContainerDef)) error {
 	e.mu.Lock()
 	f(c.def)
 	def := c.def.clone()
 	e.mu.Unlock()
 	err := e.store.Save(store.Put(store.Containers, def.ID, def))
+	if err != nil {
+		e.later(c, "state not written", func() error {
+			def := e.snapshot(c)
+			return e.store.Save(store.Put(store.Containers, def.ID, def))
+		})
+	}
 	e.keepCopy(def)
 	return err
+}
+
+// decide makes a change that is a wish: where the disk refuses, it is not made;
+// c.op is held.
+func (e *Engine) decide(c *ctr, f func(*ContainerDef)) error {
+	def := e.snapshot(c)
+	f(def)
+	if err := e.store.Save(store.Put(store.Containers, def.ID, def)); err != nil {
+		return err
+	}
+	e.mu.Lock()
+	f(c.def)
+	e.mu.Unlock()
+	e.keepCopy(def)
+	return nil
+}
+
+// later tries in the background, until it succeeds, what the disk refused. One
+// task a container: whatever was refused, it makes the disk agree with what is.
+func (e *Engine) later(c *ctr, what string, task func() error) {
+	e.mu.Lock()
+	c.refused = task
+	waiting := c.retrying
+	c.retrying = !e.closed
+	e.mu.Unlock()
+	if waiting || !c.retrying {
+		return
+	}
+	e.background.Go(func() {
+		again := newBackoff()
+		defer again.stop()
+		for {
+			select {
+			case <-again.after():
+			case <-e.ctx.Done():
+				return
+			}
+			c.op.Lock()
+			e.mu.Lock()
+			task, gone := c.refused, c.gone
+			e.mu.Unlock()
+			var err error
+			if !gone {
+				err = task()
+			}
+			e.mu.Lock()
+			c.retrying = err != nil
+			e.mu.Unlock()
+			c.op.Unlock()
+			if err == nil {
+				return
+			}
+			e.log.Debug("tried again in vain", "container", c.def.Name, "what", what, "error", err)
+		}
+	})
 }
 
 // errGone: the container was removed while the caller waited for its turn.

@@ -328,14 +328,8 @@ func newAttachment(n *NetworkDef, s *network.EndpointSettings) (Attachment, erro
 		}
 		a.MAC = slices.Clone(s.MacAddress)
 	}
-	for k, v := range s.DriverOpts {
-		switch {
-		case k == optIfname && validIfname(v):
-		case k == optIfname:
-			return fail("invalid interface name %q: 1 to 15 letters, digits, '-', '_' and '.', and not lo", v)
-		default:
-			return fail("unknown driver option %q: known is %s", k, optIfname)
-		}
+	if err := checkDriverOpts(n, s.DriverOpts); err != nil {
+		return fail("%w", err)
 	}
 	a.Aliases, a.DriverOpts, a.GwPriority = slices.Clone(s.Aliases), maps.Clone(s.DriverOpts), s.GwPriority
 	return a, nil

@@ -77,6 +77,9 @@ type ContainerDef struct {
 	State       StateDef
 	// Bindings are the host's ports that are really bound while it runs.
 	Bindings []Binding `json:",omitempty"`
+	// Rebind are those that a restart of the daemon could not make again, and
+	// that are tried again.
+	Rebind []Binding `json:",omitempty"`
 }
 
 // StateDef is a container's state.
@@ -110,6 +113,8 @@ type Endpoint struct {
 	IPv4      netip.Addr `json:",omitzero"`
 	IPv6      netip.Addr `json:",omitzero"`
 	Names     []string   `json:",omitempty"` // that resolve to it
+	More      More       `json:",omitzero"`
+	Limits    Limits     `json:",omitzero"`
 }
 
 // addresses returns the endpoint's addresses, IPv4 first.

@@ -20,8 +20,8 @@
 //	+------+----------------------+-----------------------------------+---------+
 //	       | Runtime, Process     | Plane, Port, Listener             | dns
 //	       v                      v                                   v
-//	   engine/shim            engine/plane: stack, forwarder,     dns.Upstream,
-//	                          portfwd, dns, tap                   dns.Names
+//	   engine/shim            engine/worker: a process with       dns.Upstream:
+//	                          engine/plane; tap, portfwd          resolv.conf
 //
 // What is below is reached through the small interfaces of runtime.go, so that
 // the tests of this package need neither namespaces nor packets.
@@ -57,7 +57,7 @@
 // the making and removing of networks, netw.planeMu for one data plane's.
 //
 // Order: ctr.op, then netOp, then netw.planeMu, then Engine.mu; the broker's lock
-// and netw.clientsMu are leaves. Each running container has one goroutine that
+// and those of the data plane are leaves. Each running container has one goroutine that
 // waits for its end, each exec one more. Stop, kill and attach wait for ends by
 // channels and hold no lock meanwhile.
 package engine

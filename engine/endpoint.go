@@ -6,16 +6,15 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"io"
 	"net/netip"
 	"slices"
 	"strings"
 
 	"github.com/moby/moby/api/types/network"
 
-	"github.com/footbridge-net/footbridge/dns"
 	"github.com/footbridge-net/footbridge/engine/ipam"
 	"github.com/footbridge-net/footbridge/engine/plane"
+	"github.com/footbridge-net/footbridge/engine/worker"
 	"github.com/footbridge-net/footbridge/internal/packet"
 )
 
@@ -28,8 +27,7 @@ type link struct {
 	hasPlane bool      // counted in n.users
 	plane    Plane
 	port     Port
-	named    bool      // names and view of names set
-	servers  io.Closer // the container's own resolvers, or nil
+	named    bool // names and view of names set
 	// default4 and default6: the container's default route goes over it.
 	default4, default6 bool
 }
@@ -72,6 +70,9 @@ func (e *Engine) reserve(c *ctr, a Attachment, others []*link) (*link, error) {
 	} else {
 		ep.Interface = freeInterface(a, others)
 	}
+	if err := n.takeOptions(c.def.ID, ep, &a, e); err != nil {
+		return nil, err
+	}
 	var err error
 	if ep.IPv4, err = n.takeAddr(n.v4, a.IPv4, e); err != nil {
 		return nil, err
@@ -113,12 +114,16 @@ func (n *netw) takeAddr(p *ipam.Pool, want netip.Addr, e *Engine) (netip.Addr, e
 	case p == nil:
 		return netip.Addr{}, nil
 	case !want.IsValid():
-		a, err := p.Next()
+		a, err := p.NextOutside(n.moreAddresses())
 		if err != nil {
 			return a, forbidden("no available addresses on this network's address pools: %s (%s): all of %v are in use; remove containers or make a larger network",
 				n.def.Name, short(n.def.ID), p.Range())
 		}
 		return a, nil
+	}
+	if owner := n.ownerOfMore(want, e); owner != "" {
+		return netip.Addr{}, forbidden("%w: %v on network %s is %s by its option %s; choose another one, or none to have a free one chosen",
+			ipam.ErrTaken, want, n.def.Name, owner, optAddresses)
 	}
 	switch err := p.Take(want); {
 	case errors.Is(err, ipam.ErrTaken):
@@ -250,9 +255,9 @@ func (e *Engine) attach(ctx context.Context, c *ctr, r *run, l *link, routes gat
 // on the network.
 func (e *Engine) plug(ctx context.Context, def *ContainerDef, r *run, l *link, routes gateways) error {
 	l.default4, l.default6 = routes.v4 == l, routes.v6 == l
-	spec := plane.Link{
-		Container: def.Name, Interface: l.ep.Interface, MAC: [6]byte(l.ep.MAC),
-		Default4: l.default4, Default6: l.default6,
+	spec := worker.Link{
+		Link:     plane.Link{Container: def.Name, Interface: l.ep.Interface, MAC: [6]byte(l.ep.MAC)},
+		Endpoint: l.ep.ID, Default4: l.default4, Default6: l.default6,
 	}
 	for _, a := range l.ep.addresses() {
 		s, _ := l.n.def.subnet(a.Is4())
@@ -269,36 +274,28 @@ func (e *Engine) plug(ctx context.Context, def *ContainerDef, r *run, l *link, r
 // addNames makes the endpoint known by its names, and gives the container its
 // own view of names where it has one.
 func (e *Engine) addNames(def *ContainerDef, l *link, links []*link) error {
-	view, servers, err := e.clientFor(def, l, links)
-	if err != nil {
-		return err
-	}
-	l.servers, l.named = servers, true
-	l.n.clientsMu.Lock()
+	l.named = true
+	view := e.viewOf(def, l, links)
 	for _, a := range l.ep.addresses() {
-		if len(view.Zones) > 0 || view.Upstream != nil {
-			l.n.clients[a] = view
+		if err := l.plane.SetView(a, view); err != nil {
+			return err
 		}
 	}
-	l.n.clientsMu.Unlock()
-	l.n.names.Add(l.ep.ID, l.ep.Names, l.ep.addresses())
-	return nil
+	return l.plane.SetNames(l.ep.ID, l.ep.Names, l.ep.addresses())
 }
 
 func (e *Engine) removeNames(l *link) {
 	if !l.named {
 		return
 	}
-	l.n.names.Remove(l.ep.ID)
-	l.n.clientsMu.Lock()
+	err := l.plane.RemoveNames(l.ep.ID)
 	for _, a := range l.ep.addresses() {
-		delete(l.n.clients, a)
+		err = errors.Join(err, l.plane.SetView(a, worker.View{}))
 	}
-	l.n.clientsMu.Unlock()
-	if l.servers != nil {
-		_ = l.servers.Close() // it follows no file: there is nothing to fail
+	if err != nil {
+		e.log.Warn("names not taken away", "network", l.n.def.Name, "error", err)
 	}
-	l.servers, l.named = nil, false
+	l.named = false
 }
 
 // detach undoes attach, as far as it came. The addresses stay reserved.
@@ -347,15 +344,10 @@ func (e *Engine) usePlane(n *netw) (Plane, error) {
 	n.planeMu.Lock()
 	defer n.planeMu.Unlock()
 	if n.plane == nil {
-		spec := PlaneSpec{
-			Name: n.def.Name, MTU: n.def.MTU, Internal: n.def.Internal,
+		p, err := e.data.NewPlane(PlaneSpec{
+			ID: n.def.ID, Name: n.def.Name, MTU: n.def.MTU, Internal: n.def.Internal, Resolves: n.def.resolves(),
 			Gateway4: n.def.gateway(true), Gateway6: n.def.gateway(false),
-			Upstream: e.upstream, Client: n.client, Allow: e.allow, Registry: e.registry, Logger: e.log,
-		}
-		if n.def.resolves() {
-			spec.Zone = n.names
-		}
-		p, err := e.opts.NewPlane(spec)
+		})
 		if err != nil {
 			return nil, err
 		}
@@ -377,11 +369,4 @@ func (e *Engine) leavePlane(n *netw) {
 		e.log.Warn("data plane not closed cleanly", "network", n.def.Name, "error", err)
 	}
 	n.plane = nil
-}
-
-// client tells the network's DNS server what is different for one container.
-func (n *netw) client(a netip.Addr) dns.Client {
-	n.clientsMu.RLock()
-	defer n.clientsMu.RUnlock()
-	return n.clients[a]
 }

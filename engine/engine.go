@@ -5,17 +5,17 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/footbridge-net/footbridge/api"
 	"github.com/footbridge-net/footbridge/dns"
+	"github.com/footbridge-net/footbridge/engine/plane"
 	"github.com/footbridge-net/footbridge/engine/store"
-	"github.com/footbridge-net/footbridge/portfwd"
+	"github.com/footbridge-net/footbridge/engine/worker"
+	"github.com/footbridge-net/footbridge/internal/fdstore"
 )
 
 var _ api.Backend = (*Engine)(nil)
@@ -38,11 +38,14 @@ type Options struct {
 	// at once.
 	Shutdown func()
 
+	// Store keeps descriptors for the daemon's next life; nil = nothing is kept.
+	Store *fdstore.Store
+
 	// Replaced in tests; nil = the real ones.
 	HostRoutes func() ([]HostRoute, error)
 	Now        func() time.Time
 	Runtime    Runtime
-	NewPlane   func(PlaneSpec) (Plane, error)
+	DataPlane  DataPlane
 }
 
 // Engine keeps networks and containers, and makes them so.
@@ -55,18 +58,18 @@ type Engine struct {
 	notices  []string // of the start; never changed afterwards
 	strays   []*stray // never changed after the start
 	events   *broker
-	upstream *dns.Upstream
-	registry *portfwd.Registry
+	upstream *dns.Upstream // the host's resolvers; nobody is asked here
+	data     DataPlane
+	policy   *plane.Policy // as the data plane has it
 	started  time.Time
-	// blocked are the subnets of all networks, for the policy of flows: read on
-	// packet goroutines, replaced and never changed.
-	blocked atomic.Pointer[[]netip.Prefix]
 
 	// background are the goroutines that wait for containers; they end with
 	// ctx.
 	ctx        context.Context
 	cancel     context.CancelFunc
 	background sync.WaitGroup
+
+	frozen []*ctr // whose op locks HandOver holds
 
 	// netOp is held while a network is made or removed. Taken before mu.
 	netOp sync.Mutex
@@ -79,7 +82,8 @@ type Engine struct {
 	execs      map[string]*execution
 	execSeq    uint64
 	closed     bool
-	busy       int // requests under way that will leave something running
+	busy       int           // requests under way that will leave something running
+	settled    chan struct{} // closed when busy is 0 again, for who waits; or nil
 }
 
 // New opens the state, makes the predefined networks if they are missing, and
@@ -88,7 +92,7 @@ func New(o Options) (*Engine, error) {
 	o.setDefaults()
 	e := &Engine{
 		opts: o, log: o.Logger, started: o.Now(),
-		events: newBroker(o.Now), registry: portfwd.NewRegistry(),
+		events: newBroker(o.Now), policy: plane.NewPolicy(),
 		networks: map[string]*netw{}, containers: map[string]*ctr{}, execs: map[string]*execution{},
 	}
 	e.ctx, e.cancel = context.WithCancel(context.Background())
@@ -114,18 +118,44 @@ func New(o Options) (*Engine, error) {
 	if e.upstream, err = dns.NewUpstream(o.ResolvConf, dns.UpstreamOptions{Logger: e.log}); err != nil {
 		return nil, errors.Join(fmt.Errorf("host's resolvers: %w", err), e.store.Close(), e.claimed.Close())
 	}
+	if e.data, err = o.dataPlane(); err != nil {
+		return nil, errors.Join(err, e.upstream.Close(), e.store.Close(), e.claimed.Close())
+	}
 	if err = e.load(); err == nil {
 		e.sweepLogs()
 		e.adoptAll() // before others take the names and subnets of their networks
 		err = e.addPredefined()
 	}
 	if err != nil {
-		return nil, errors.Join(err, e.upstream.Close(), e.store.Close(), e.claimed.Close())
+		return nil, errors.Join(err, e.data.Close(), e.upstream.Close(), e.store.Close(), e.claimed.Close())
 	}
 	e.publishPolicy()
-	e.upstream.Subscribe(func(dns.Config) { e.rewriteResolvConfs() })
+	e.upstream.Subscribe(func(c dns.Config) {
+		e.data.SetServers(c)
+		e.rewriteResolvConfs()
+	})
+	e.data.SetServers(e.upstream.Config())
 	e.reconcile()
+	if err := e.data.Release(); err != nil {
+		e.log.Error("containers are without network until the worker can be started", "error", err)
+	}
 	return e, nil
+}
+
+// dataPlane makes the real data plane unless there is one.
+func (o *Options) dataPlane() (DataPlane, error) {
+	if o.DataPlane != nil {
+		return o.DataPlane, nil
+	}
+	w := worker.Options{RuntimeDir: o.RuntimeDir, Logger: o.Logger}
+	if o.Store != nil { // a nil *Store is not a nil worker.Store
+		w.Store = o.Store
+	}
+	s, err := worker.New(w)
+	if err != nil {
+		return nil, err
+	}
+	return realDataPlane{s}, nil
 }
 
 func (o *Options) setDefaults() {
@@ -146,9 +176,6 @@ func (o *Options) setDefaults() {
 	}
 	if o.Runtime == nil {
 		o.Runtime = shimRuntime{}
-	}
-	if o.NewPlane == nil {
-		o.NewPlane = newRealPlane
 	}
 }
 
@@ -207,7 +234,10 @@ func (e *Engine) enter() (leave func(), err error) {
 	e.background.Add(1)
 	return func() {
 		e.mu.Lock()
-		e.busy--
+		if e.busy--; e.busy == 0 && e.settled != nil {
+			close(e.settled)
+			e.settled = nil
+		}
 		e.mu.Unlock()
 		e.background.Done()
 	}, nil
@@ -226,7 +256,8 @@ func (e *Engine) Close() error {
 	e.cancel()
 	e.background.Wait()
 
-	var errs []error
+	// First: what the following lets go of stays in the descriptors' store.
+	errs := []error{e.data.Close()}
 	for _, c := range e.allContainers() {
 		e.mu.Lock()
 		r := c.run

@@ -20,8 +20,10 @@ import (
 	"github.com/moby/moby/api/types/network"
 
 	"github.com/footbridge-net/footbridge/api"
+	"github.com/footbridge-net/footbridge/dns"
 	"github.com/footbridge-net/footbridge/engine/plane"
 	"github.com/footbridge-net/footbridge/engine/shim"
+	"github.com/footbridge-net/footbridge/engine/worker"
 	"github.com/footbridge-net/footbridge/portfwd"
 	"github.com/footbridge-net/footbridge/tap"
 )
@@ -40,6 +42,7 @@ type world struct {
 	planes   map[*fakePlane]bool
 	bound    map[string]string // "tcp 0.0.0.0:80" -> owner
 	fail     map[string]error  // step -> error
+	hangs    map[string]bool   // runtime directories whose processes do not answer
 	nextPort uint16
 }
 
@@ -68,7 +71,7 @@ func (w *world) engine() *Engine {
 		RuntimeDir: filepath.Join(w.dir, "run"), StateDir: filepath.Join(w.dir, "state"), ResolvConf: w.resolv,
 		Logger:     slog.New(slog.NewTextHandler(testWriter{w.t}, nil)),
 		HostRoutes: func() ([]HostRoute, error) { return w.routes, nil },
-		Runtime:    fakeRuntime{w}, NewPlane: w.newPlane,
+		Runtime:    fakeRuntime{w}, DataPlane: fakeDataPlane{w},
 	})
 	if err != nil {
 		w.t.Fatal(err)
@@ -120,22 +123,35 @@ func (r fakeRuntime) Create(_ context.Context, spec shim.Spec) (Process, error) 
 	return p, nil
 }
 
-func (r fakeRuntime) Connect(_ context.Context, dir string) (Process, error) {
+func (r fakeRuntime) Connect(ctx context.Context, dir string) (Process, error) {
 	r.w.mu.Lock()
 	defer r.w.mu.Unlock()
+	if r.w.hangs[dir] {
+		r.w.mu.Unlock()
+		<-ctx.Done()
+		r.w.mu.Lock()
+		return nil, ctx.Err()
+	}
 	if p := r.w.procs[dir]; p != nil {
 		return p, r.w.fail["connect"]
 	}
 	return nil, shim.ErrGone
 }
 
-func (r fakeRuntime) End(_ context.Context, dir string) error {
+func (r fakeRuntime) Lives(t shim.Trace) bool {
+	r.w.mu.Lock()
+	defer r.w.mu.Unlock()
+	p := r.w.procs[t.Dir]
+	return p != nil && p.spec.ID == t.ID
+}
+
+func (r fakeRuntime) End(_ context.Context, t shim.Trace) error {
 	if err := r.w.step("end"); err != nil {
 		return err
 	}
 	r.w.mu.Lock()
 	defer r.w.mu.Unlock()
-	delete(r.w.procs, dir)
+	delete(r.w.procs, t.Dir)
 	return nil
 }
 
@@ -293,21 +309,35 @@ func (p *fakeProcess) Close() error { return nil }
 type fakePlane struct {
 	w     *world
 	spec  PlaneSpec
-	ports map[string]plane.Link // by container and interface
+	ports map[string]worker.Link // by container and interface
+	names *dns.Names
+	views map[netip.Addr]worker.View
 }
 
-func (w *world) newPlane(spec PlaneSpec) (Plane, error) {
+// fakeDataPlane is all networks' data planes.
+type fakeDataPlane struct{ w *world }
+
+func (fakeDataPlane) SetServers(dns.Config)     {}
+func (fakeDataPlane) SetBlocked([]netip.Prefix) {}
+func (fakeDataPlane) Release() error            { return nil }
+func (fakeDataPlane) Status() worker.Status     { return worker.Status{PID: 7} }
+func (fakeDataPlane) HandOver() error           { return nil }
+func (fakeDataPlane) TakeBack() error           { return nil }
+func (fakeDataPlane) Close() error              { return nil }
+
+func (d fakeDataPlane) NewPlane(spec PlaneSpec) (Plane, error) {
+	w := d.w
 	if err := w.step("plane"); err != nil {
 		return nil, err
 	}
-	p := &fakePlane{w: w, spec: spec, ports: map[string]plane.Link{}}
+	p := &fakePlane{w: w, spec: spec, ports: map[string]worker.Link{}, names: dns.NewNames(spec.Name), views: map[netip.Addr]worker.View{}}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.planes[p] = true
 	return p, nil
 }
 
-func (p *fakePlane) Attach(_ context.Context, _ tap.Namespaces, l plane.Link) (Port, error) {
+func (p *fakePlane) Attach(_ context.Context, _ tap.Namespaces, l worker.Link) (Port, error) {
 	if err := p.w.step("attach " + l.Interface); err != nil {
 		return nil, err
 	}
@@ -333,6 +363,23 @@ func (p *fakePlane) Attach(_ context.Context, _ tap.Namespaces, l plane.Link) (P
 type closer func()
 
 func (c closer) Close() error { c(); return nil }
+
+func (p *fakePlane) SetNames(endpoint string, names []string, addrs []netip.Addr) error {
+	p.names.Add(endpoint, names, addrs)
+	return nil
+}
+
+func (p *fakePlane) RemoveNames(endpoint string) error {
+	p.names.Remove(endpoint)
+	return nil
+}
+
+func (p *fakePlane) SetView(a netip.Addr, v worker.View) error {
+	p.w.mu.Lock()
+	defer p.w.mu.Unlock()
+	p.views[a] = v
+	return nil
+}
 
 func (p *fakePlane) Unplug(context.Context, tap.Namespaces, string) error { return p.w.step("unplug") }
 
@@ -404,16 +451,30 @@ func (p *fakePlane) Close() error {
 }
 
 // links returns the endpoints on all data planes, by network and container.
-func (w *world) links() map[string]plane.Link {
+func (w *world) links() map[string]worker.Link {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	out := map[string]plane.Link{}
+	out := map[string]worker.Link{}
 	for p := range w.planes {
 		for key, l := range p.ports {
 			out[p.spec.Name+": "+key] = l
 		}
 	}
 	return out
+}
+
+// plane returns a network's data plane.
+func (w *world) plane(network string) *fakePlane {
+	w.t.Helper()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for p := range w.planes {
+		if p.spec.Name == network {
+			return p
+		}
+	}
+	w.t.Fatalf("network %s has no data plane", network)
+	return nil
 }
 
 // process returns the processes of a container that runs.
@@ -449,7 +510,7 @@ func (w *world) checkClean(e *Engine) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for _, n := range e.networks {
-		if len(n.members) > 0 || len(n.macs) > 0 || n.users != 0 || len(n.clients) > 0 {
+		if len(n.members) > 0 || len(n.macs) > 0 || n.users != 0 {
 			w.t.Errorf("network %s: members %v, MACs %v, users %d", n.def.Name, n.members, n.macs, n.users)
 		}
 		if n.v4 != nil && n.v4.InUse() > 3 {

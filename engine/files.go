@@ -14,8 +14,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/footbridge-net/footbridge/dns"
 	"github.com/footbridge-net/footbridge/engine/shim"
+	"github.com/footbridge-net/footbridge/engine/worker"
 )
 
 // Files in a container's runtime directory that it sees below /etc, and what
@@ -196,32 +196,25 @@ func (e *Engine) direct(def *ContainerDef, links []*link) bool {
 	}
 	resolves := slices.ContainsFunc(links, func(l *link) bool { return l.n.def.resolves() })
 	return !resolves || slices.ContainsFunc(def.HostConfig.DNS, func(a netip.Addr) bool {
-		return !e.allow(a)
+		return !e.policy.Allow(a)
 	})
 }
 
-// clientFor makes the container's own view of names on a network: its other
-// networks' names, and its own servers. The closer may be nil.
-func (e *Engine) clientFor(def *ContainerDef, l *link, links []*link) (dns.Client, io.Closer, error) {
-	var c dns.Client
+// viewOf is the container's own view of names on a network: its other networks'
+// names, and its own servers.
+func (e *Engine) viewOf(def *ContainerDef, l *link, links []*link) worker.View {
+	var v worker.View
 	for _, other := range links {
 		if other != l && other.n.def.resolves() {
-			c.Zones = append(c.Zones, other.n.names)
+			v.Networks = append(v.Networks, other.n.def.ID)
 		}
 	}
-	if len(def.HostConfig.DNS) == 0 || e.direct(def, links) || l.n.def.Internal {
-		return c, nil, nil
+	if !e.direct(def, links) && !l.n.def.Internal {
+		for _, a := range def.HostConfig.DNS {
+			v.Servers = append(v.Servers, netip.AddrPortFrom(a, 53))
+		}
 	}
-	var servers []netip.AddrPort
-	for _, a := range def.HostConfig.DNS {
-		servers = append(servers, netip.AddrPortFrom(a, 53))
-	}
-	u, err := dns.NewUpstream("", dns.UpstreamOptions{Servers: servers, Logger: e.log})
-	if err != nil {
-		return c, nil, err
-	}
-	c.Upstream = u
-	return c, u, nil
+	return v
 }
 
 func sum(b []byte) []byte {

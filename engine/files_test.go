@@ -91,13 +91,13 @@ func TestResolvConfChoices(t *testing.T) {
 		}
 	}
 	// The container's own servers are asked by the gateway on its behalf.
-	n := e.networkByName("net")
+	n := w.plane("net")
 	addr := e.testInspect(t, "c2").NetworkSettings.Networks["net"].IPAddress
-	if u := n.client(addr).Upstream; u == nil || u.Config().Servers[0] != netip.MustParseAddrPort("1.1.1.1:53") {
-		t.Errorf("view of c2: %+v", n.client(addr))
+	if v := n.views[addr]; !slices.Equal(v.Servers, []netip.AddrPort{netip.MustParseAddrPort("1.1.1.1:53")}) {
+		t.Errorf("view of c2: %+v", v)
 	}
 	e.testStop(t, "c2")
-	if u := n.client(addr).Upstream; u != nil {
+	if v := n.views[addr]; len(v.Servers) > 0 {
 		t.Error("the view outlives the container")
 	}
 }
@@ -207,7 +207,7 @@ func TestNames(t *testing.T) {
 	unnamed := e.testRun(t, spec{mode: "net", nets: alias})
 	e.testRun(t, spec{name: "c1"})
 	both := e.testRun(t, spec{name: "both", mode: "net", nets: map[string]*network.EndpointSettings{"other": nil}})
-	net := e.networkByName("net")
+	net := w.plane("net")
 	for name, want := range map[string]int{"c3": 1, "web": 2, c3[:12]: 1, "hosty": 1, "c3.net": 1, "both": 1, "c1": 0, unnamed[:12]: 0, e.testInspect(t, unnamed).Name[1:]: 0} {
 		if addrs, _ := net.names.Lookup(name); len(addrs) != want {
 			t.Errorf("%s: %v, want %d addresses", name, addrs, want)
@@ -216,13 +216,13 @@ func TestNames(t *testing.T) {
 	if name, _ := net.names.Reverse(e.testInspect(t, "c3").NetworkSettings.Networks["net"].IPAddress); name != "c3.net" {
 		t.Errorf("the address leads back to %q", name)
 	}
-	if addrs, ok := e.networkByName("bridge").names.Lookup("c1"); ok {
+	if addrs, ok := w.plane("bridge").names.Lookup("c1"); ok || w.plane("bridge").spec.Resolves {
 		t.Errorf("a name on the default network: %v", addrs)
 	}
 	// A container sees the names of all its networks.
 	addr := e.testInspect(t, both).NetworkSettings.Networks["net"].IPAddress
-	if z := net.client(addr).Zones; len(z) != 1 || z[0] != dns.Zone(e.networkByName("other").names) {
-		t.Errorf("view of both: %v", z)
+	if v := net.views[addr].Networks; len(v) != 1 || v[0] != w.plane("other").spec.ID {
+		t.Errorf("view of both: %v", v)
 	}
 	e.testStop(t, "c3")
 	if addrs, ok := net.names.Lookup("c3"); ok {

@@ -38,6 +38,9 @@ func (e *Engine) ContainerInspect(_ context.Context, nameOrID string) (container
 			Ports: d.portMap(), Networks: e.endpointSettings(d),
 		},
 	}
+	if flaws := c.flawsOf(); flaws != "" {
+		out.State.Error = flaws
+	}
 	if d.running() {
 		out.ResolvConfPath, out.HostsPath, out.HostnamePath =
 			filepath.Join(dir, fileResolv), filepath.Join(dir, fileHosts), filepath.Join(dir, fileHostname)

@@ -10,7 +10,6 @@ import (
 
 	"github.com/moby/moby/api/types/events"
 
-	"github.com/footbridge-net/footbridge/dns"
 	"github.com/footbridge-net/footbridge/engine/ipam"
 )
 
@@ -24,11 +23,6 @@ type netw struct {
 	// unmade, on this network: its addresses are taken as long as one is here.
 	members map[string]*Endpoint
 
-	names *dns.Names // has its own lock
-	// clients are the containers that see names in a way of their own.
-	clientsMu sync.RWMutex
-	clients   map[netip.Addr]dns.Client
-
 	// plane is guarded by planeMu, which is taken after a container's op lock
 	// and never together with Engine.mu.
 	planeMu sync.Mutex
@@ -37,8 +31,7 @@ type netw struct {
 }
 
 func newNetwork(def *NetworkDef) (*netw, error) {
-	n := &netw{def: *def, macs: make(map[string]string), members: make(map[string]*Endpoint),
-		names: dns.NewNames(def.Name), clients: make(map[netip.Addr]dns.Client)}
+	n := &netw{def: *def, macs: make(map[string]string), members: make(map[string]*Endpoint)}
 	var err error
 	n.v4, n.v6, err = pools(&n.def)
 	return n, err

@@ -72,10 +72,17 @@ func checkOptions(options map[string]string) error {
 		case ok, k == optMTU, k == optMTUShort, k == optHostIP, k == optBridgeName:
 			// optBridgeName names a kernel bridge, of which there is none: the
 			// answer to the creation warns of it.
+		case strings.HasPrefix(k, limitPrefix): // below
 		default:
-			return invalid("unknown network option %q: known are %s (or %s) and %s, and those of Docker whose one value is how footbridge works: %s",
-				k, optMTU, optMTUShort, optHostIP, strings.Join(fixed, ", "))
+			return invalid("unknown network option %q: known are %s (or %s), %s and limits (%s*), and those of Docker whose one value is how footbridge works: %s",
+				k, optMTU, optMTUShort, optHostIP, limitPrefix, strings.Join(fixed, ", "))
 		}
+	}
+	if _, err := parseLimits(options); err != nil {
+		return invalid("invalid network option: %w", err)
+	}
+	if name, ok := options[optBridgeName]; ok && !validIfname(name) {
+		return invalid("invalid network option %s=%q: it is the name of an interface, 1 to 15 letters, digits, '-', '_' and '.'", optBridgeName, name)
 	}
 	if v, ok := options[optHostIP]; ok {
 		if a, err := netip.ParseAddr(v); err != nil || !a.Is4() {

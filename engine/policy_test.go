@@ -22,21 +22,21 @@ func TestPolicy(t *testing.T) {
 		"64:ff9b::7f00:1": false, "64:ff9b::101:101": true, "2002:7f00:1::1": false, "2002:101:101::1": true,
 		"2002:a07:1::": false, "::7f00:1": false, "fe80::1%eth0": false,
 	} {
-		if got := e.allow(netip.MustParseAddr(a)); got != want {
+		if got := e.policy.Allow(netip.MustParseAddr(a)); got != want {
 			t.Errorf("%s: %v, want %v", a, got, want)
 		}
 	}
-	if e.allow(netip.Addr{}) {
+	if e.policy.Allow(netip.Addr{}) {
 		t.Error("no address is allowed")
 	}
-	if n := testing.AllocsPerRun(100, func() { e.allow(netip.MustParseAddr("1.1.1.1")) }); n > 0 {
+	if n := testing.AllocsPerRun(100, func() { e.policy.Allow(netip.MustParseAddr("1.1.1.1")) }); n > 0 {
 		t.Errorf("%v allocations a question", n)
 	}
 	// A network that is gone is no longer closed.
 	if err := e.NetworkRemove(t.Context(), "net"); err != nil {
 		t.Fatal(err)
 	}
-	if !e.allow(netip.MustParseAddr("10.7.0.1")) {
+	if !e.policy.Allow(netip.MustParseAddr("10.7.0.1")) {
 		t.Error("a removed network's addresses stay closed")
 	}
 }

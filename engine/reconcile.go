@@ -3,7 +3,6 @@ package engine
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"sync"
 	"time"
@@ -18,107 +17,152 @@ import (
 // that left no word about it, as Docker's.
 const exitLost = 255
 
-// reconcileTimeout bounds what one container may take to be found again.
-const reconcileTimeout = 20 * time.Second
+const (
+	// atOnce is how many containers are asked, or connected again, at the same
+	// time: each takes some files and, when it is connected, a helper process.
+	atOnce = 32
+	// firstLook is how long the start waits for a container to say that it
+	// lives. It takes a millisecond; whoever takes longer is asked again later.
+	firstLook = 500 * time.Millisecond
+	// lookTimeout bounds the same when nobody waits for it.
+	lookTimeout = 5 * time.Second
+	// takeOverPatience is how long the start waits for networks to be connected
+	// again. What takes longer goes on behind its back.
+	takeOverPatience = time.Second
+	// takeOverTimeout bounds what connecting one container may take.
+	takeOverTimeout = 20 * time.Second
+)
+
+// inParallel calls f for every element, some of them at the same time, and returns
+// when all calls have.
+func inParallel[T any](all []T, f func(int, T)) {
+	var calls sync.WaitGroup
+	slots := make(chan struct{}, atOnce)
+	for i, v := range all {
+		slots <- struct{}{}
+		calls.Go(func() {
+			f(i, v)
+			<-slots
+		})
+	}
+	calls.Wait()
+}
 
 // reconcile makes the engine's knowledge true again after a restart: containers
 // that live are taken over with the addresses that they have, others are noted as
-// ended. It runs before anybody is served.
+// ended, and those that do not say are taken for alive and asked again. It
+// runs before anybody is served.
 func (e *Engine) reconcile() {
-	type survivor struct {
-		c *ctr
-		r *run
-	}
-	var survivors []survivor
-	for _, c := range e.allContainers() {
-		p, err := e.findProcess(c)
-		if err != nil {
-			e.noteEnd(c, err)
+	all := e.allContainers()
+	processes := make([]Process, len(all))
+	causes := make([]error, len(all))
+	inParallel(all, func(i int, c *ctr) { processes[i], causes[i] = e.findProcess(c, firstLook) })
+
+	var runs []*run
+	var survivors []*ctr
+	for i, c := range all {
+		if errors.Is(causes[i], errEnded) {
+			e.noteEnd(c, causes[i])
 			continue
 		}
-		r := &run{process: p, done: make(chan struct{})}
+		r := &run{process: processes[i], done: make(chan struct{})}
+		if causes[i] != nil {
+			r.process = e.newLate(c, causes[i])
+			r.flaws.set(flawMute, causes[i])
+		}
 		e.mu.Lock()
 		c.run = r
+		c.def.State.Status = container.StateRunning
 		e.mu.Unlock()
 		// All addresses first, so that no one's is given to another.
+		var err error
 		if r.links, err = e.reserveAll(c); err != nil {
-			e.log.Error("container is without its networks", "container", c.def.Name, "error", err)
+			e.flaw(c, r, flawNetworks, err)
 		}
-		survivors = append(survivors, survivor{c, r})
+		survivors, runs = append(survivors, c), append(runs, r)
 	}
-	var all sync.WaitGroup
-	for _, s := range survivors {
-		all.Go(func() {
-			s.c.op.Lock()
-			e.takeOver(s.c, s.r)
-			s.c.op.Unlock()
-			e.watch(s.c, s.r)
+	done := make(chan struct{})
+	e.background.Go(func() {
+		defer close(done)
+		inParallel(runs, func(i int, r *run) {
+			c := survivors[i]
+			e.watch(c, r)
+			if l, ok := r.process.(*lateProcess); ok {
+				e.background.Go(func() { e.awaitAnswer(c, r, l) })
+				return
+			}
+			c.op.Lock()
+			defer c.op.Unlock()
+			e.takeOver(c, r)
 		})
+	})
+	select {
+	case <-done:
+	case <-time.After(takeOverPatience):
 	}
-	all.Wait()
 }
 
-var (
-	// errEnded: the processes are there no more, or are no use.
-	errEnded = errors.New("container has ended")
-	// errMute: the processes did not answer and were ended.
-	errMute = errors.New("it did not answer the new daemon, and was ended")
-	// errLeft: the processes neither answer nor could be ended. Their
-	// directory stays, so that the next daemon can try again.
-	errLeft = errors.New("it does not answer the new daemon and could not be ended")
-)
+// errEnded: the processes are there no more, or are no use.
+var errEnded = errors.New("container has ended")
 
-// findProcess finds the processes of a container that runs. What is left of one
-// that does not is cleared away.
-func (e *Engine) findProcess(c *ctr) (Process, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), reconcileTimeout)
+// trace is what is known of a container's processes.
+func (e *Engine) trace(c *ctr) shim.Trace {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return shim.Trace{Dir: e.runtimeDir(c.def.ID), ID: c.def.ID, PID: c.def.State.Pid}
+}
+
+// findProcess finds the processes of a container that runs. An error that matches
+// errEnded is certain: nothing of them is left then. Any other one says only that
+// they could not be asked.
+func (e *Engine) findProcess(c *ctr, timeout time.Duration) (Process, error) {
+	ctx, cancel := context.WithTimeout(e.ctx, timeout)
 	defer cancel()
-	p, err := e.opts.Runtime.Connect(ctx, e.runtimeDir(c.def.ID))
+	trace := e.trace(c)
+	p, err := e.opts.Runtime.Connect(ctx, trace.Dir)
 	if err != nil {
-		return nil, e.endMute(e.runtimeDir(c.def.ID), err)
+		return nil, e.judge(trace, err)
 	}
 	state, err := p.State(ctx)
-	if err == nil && state.Status == shim.Running {
+	switch {
+	case err == nil && state.Status == shim.Running:
 		return p, nil
+	case err != nil:
+		if cerr := p.Close(); cerr != nil {
+			e.log.Debug("processes not let go", "container", c.def.Name, "error", cerr)
+		}
+		return nil, e.judge(trace, err)
 	}
-	if rerr := p.Remove(ctx); rerr != nil && !isGone(rerr) {
-		e.log.Warn("processes not removed", "container", c.def.Name, "error", rerr)
+	// It has ended, or was never started: the daemon died before it could be.
+	if err := p.Remove(ctx); err != nil && !isGone(err) {
+		e.log.Warn("processes not removed", "container", c.def.Name, "error", err)
 	}
-	return nil, errors.Join(errEnded, err)
+	return nil, errEnded
 }
 
-// endMute ends processes that cannot be asked, because of cause: left alone they
-// would run on, and nobody could find or stop them. Those that are gone need none.
-func (e *Engine) endMute(dir string, cause error) error {
-	if isGone(cause) {
-		return cause
+// judge adds errEnded to the error of asking processes when it is certain that
+// there are none. The lack of an answer alone is not: it may be that of files, of
+// memory or of time, or somebody removed the socket.
+func (e *Engine) judge(trace shim.Trace, err error) error {
+	switch {
+	case !isGone(err):
+		return err
+	case e.opts.Runtime.Lives(trace):
+		return errors.New("its processes live, and their socket is gone")
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), reconcileTimeout)
-	defer cancel()
-	if err := e.opts.Runtime.End(ctx, dir); err != nil {
-		return fmt.Errorf("%w (%w): %w", errLeft, cause, err)
-	}
-	return fmt.Errorf("%w: %w", errMute, cause)
+	return errors.Join(errEnded, err)
 }
 
-// noteEnd records that a container does not run.
+// noteEnd records that a container does not run, and clears away what is left.
 func (e *Engine) noteEnd(c *ctr, cause error) {
 	dir := e.runtimeDir(c.def.ID)
 	wasRunning := c.def.running()
 	exit, err := e.opts.Runtime.LastExit(dir)
 	if err != nil {
-		exit = shim.Exit{Code: exitLost, FinishedAt: e.now(), Error: "it ended while no footbridge daemon ran, and left no exit code"}
-		if errors.Is(cause, errMute) || errors.Is(cause, errLeft) {
-			exit.Error = cause.Error()
-		}
-		if !isGone(cause) && !errors.Is(cause, errEnded) {
-			e.log.Warn("container not found again", "container", c.def.Name, "error", cause)
-		}
+		exit = e.lostExit()
 	}
-	if !errors.Is(cause, errLeft) {
-		if err := os.RemoveAll(dir); err != nil {
-			e.log.Warn("runtime directory not removed", "container", c.def.Name, "error", err)
-		}
+	if err := os.RemoveAll(dir); err != nil {
+		e.log.Warn("runtime directory not removed", "container", c.def.Name, "error", err)
 	}
 	if !wasRunning && !c.def.HostConfig.AutoRemove {
 		return
@@ -129,56 +173,51 @@ func (e *Engine) noteEnd(c *ctr, cause error) {
 		}
 		e.containerEvent(events.ActionDie, e.snapshot(c), "exitCode", itoa(exit.Code))
 	}
-	// One that may live still has to be known, so that it can be tried again.
-	if c.def.HostConfig.AutoRemove && !errors.Is(cause, errLeft) {
+	if c.def.HostConfig.AutoRemove {
 		if err := e.remove(c); err != nil {
 			e.log.Error("container not removed after its end", "container", c.def.Name, "error", err)
 		}
 	}
 }
 
-// takeOver connects a running container to its networks again. What fails is
-// logged and left out: a container is not ended because a port is taken; c.op
-// is held.
-func (e *Engine) takeOver(c *ctr, r *run) {
-	ctx, cancel := context.WithTimeout(context.Background(), reconcileTimeout)
-	defer cancel()
-	def := e.snapshot(c)
-	failed := func(what string, err error) {
-		if err != nil {
-			e.log.Error("container taken over with a flaw", "container", def.Name, "what", what, "error", err)
-		}
-	}
-	if len(r.links) > 0 {
-		var err error
-		if r.ns, err = r.process.Namespaces(ctx); err != nil {
-			failed("namespaces", err)
+func (e *Engine) lostExit() shim.Exit {
+	return shim.Exit{Code: exitLost, FinishedAt: e.now(), Error: "it ended while no footbridge daemon looked, and left no exit code"}
+}
+
+func (e *Engine) newLate(c *ctr, cause error) *lateProcess {
+	e.log.Warn("container does not answer: it is taken for alive and asked again", "container", c.def.Name, "error", cause)
+	return newLate(e.opts.Runtime, e.trace(c), c.def.Name, e.lostExit(), cause)
+}
+
+// awaitAnswer asks a container that is taken for alive until it answers or is
+// known to have ended.
+func (e *Engine) awaitAnswer(c *ctr, r *run, l *lateProcess) {
+	again := newBackoff()
+	defer again.stop()
+	for {
+		select {
+		case <-e.ctx.Done():
 			return
+		case <-r.done: // torn down meanwhile
+			return
+		case <-l.kick:
+		case <-again.after():
 		}
-		r.hasNS = true
-		routes := chooseGateways(r.links)
-		for _, l := range r.links {
-			failed("network "+l.n.def.Name, e.attach(ctx, c, r, l, routes))
+		p, err := e.findProcess(c, lookTimeout)
+		switch {
+		case err == nil:
+			c.op.Lock()
+			l.answer(p)
+			r.flaws.clear(flawMute)
+			e.takeOver(c, r)
+			c.op.Unlock()
+			return
+		case errors.Is(err, errEnded):
+			l.end() // whoever waits for the end does the rest
+			return
+		default:
+			l.blame(err)
+			r.flaws.set(flawMute, err)
 		}
 	}
-	var bindings []Binding
-	if l := publishLink(r.links); l != nil && l.plane != nil {
-		var err error
-		bindings, err = e.publishPorts(def, r, def.Bindings)
-		failed("published ports", err)
-	}
-	failed("resolv.conf", e.updateResolvConf(def, r.links))
-	state, err := r.process.State(ctx)
-	failed("state", err)
-	failed("state on disk", e.change(c, func(d *ContainerDef) {
-		d.State.Status = container.StateRunning
-		if err == nil {
-			d.State.Pid = state.PID
-		}
-		if !state.StartedAt.IsZero() {
-			d.State.Started = state.StartedAt.UTC()
-		}
-		d.takeRun(r, bindings)
-	}))
-	e.log.Info("container taken over", "container", def.Name)
 }

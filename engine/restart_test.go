@@ -3,7 +3,6 @@ package engine
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
@@ -129,38 +128,6 @@ func TestRestartFindsContainersAgain(t *testing.T) {
 		t.Errorf("end after a restart: %+v", r)
 	}
 	w.checkClean(e)
-}
-
-// Processes that do not answer are ended: they would run on where nobody finds
-// them. Until they are, their container stays known, --rm or not.
-func TestRestartWithMuteProcesses(t *testing.T) {
-	for _, rm := range []bool{false, true} {
-		w := newWorld(t)
-		e := w.engine()
-		id := e.testRun(t, spec{name: "mute", rm: rm})
-		dir := w.process(e, id).spec.Dir
-		w.failAt("connect", errInjected)
-		w.failAt("end", errInjected)
-		e = w.restart(e)
-		if _, err := os.Stat(dir); err != nil {
-			t.Errorf("the way to processes that live is lost: %v", err)
-		}
-		w.failAt("end", nil)
-		e = w.restart(e)
-		w.mu.Lock()
-		left := len(w.procs)
-		w.mu.Unlock()
-		if left != 0 {
-			t.Errorf("%d containers run on unseen (rm %v)", left, rm)
-		}
-		if _, err := os.Stat(dir); !errors.Is(err, os.ErrNotExist) {
-			t.Errorf("runtime directory: %v", err)
-		}
-		c, err := e.ContainerInspect(context.Background(), id)
-		if rm != errdefs.IsNotFound(err) || !rm && (c.State.Running || c.State.ExitCode != exitLost || c.State.Error == "") {
-			t.Errorf("rm %v: %+v, %v", rm, c.State, err)
-		}
-	}
 }
 
 func TestRestartWithATakenPort(t *testing.T) {

@@ -5,8 +5,10 @@ import (
 	"net/netip"
 	"syscall"
 
+	"github.com/footbridge-net/footbridge/dns"
 	"github.com/footbridge-net/footbridge/engine/plane"
 	"github.com/footbridge-net/footbridge/engine/shim"
+	"github.com/footbridge-net/footbridge/engine/worker"
 	"github.com/footbridge-net/footbridge/portfwd"
 	"github.com/footbridge-net/footbridge/tap"
 )
@@ -18,9 +20,10 @@ type Runtime interface {
 	// Connect finds the processes of a container by its runtime directory;
 	// shim.ErrGone when there are none.
 	Connect(ctx context.Context, dir string) (Process, error)
-	// End ends the processes of a container that Connect found and that do
-	// not answer.
-	End(ctx context.Context, dir string) error
+	// Lives reports whether processes are there, without asking them.
+	Lives(t shim.Trace) bool
+	// End ends processes that do not answer.
+	End(ctx context.Context, t shim.Trace) error
 	// LastExit reads what a container's processes left behind in its
 	// runtime directory.
 	LastExit(dir string) (shim.Exit, error)
@@ -56,11 +59,36 @@ type Exec interface {
 	Resize(ctx context.Context, width, height uint16) error
 }
 
-// Plane is the data plane of one network; see engine/plane.
+// DataPlane carries the packets of all networks; see engine/worker.
+type DataPlane interface {
+	NewPlane(PlaneSpec) (Plane, error)
+	// SetServers and SetBlocked hold for all networks, and until they are called
+	// again.
+	SetServers(dns.Config)
+	SetBlocked([]netip.Prefix)
+	// Release makes everything so that was asked for until now. After an error it
+	// is tried again.
+	Release() error
+	Status() worker.Status
+	// HandOver leaves it all to the program that this process executes next;
+	// TakeBack undoes that.
+	HandOver() error
+	TakeBack() error
+	Close() error
+}
+
+// Plane is the data plane of one network.
 type Plane interface {
-	Attach(ctx context.Context, ns tap.Namespaces, l plane.Link) (Port, error)
+	Attach(ctx context.Context, ns tap.Namespaces, l worker.Link) (Port, error)
 	// Unplug removes an interface that Attach made.
 	Unplug(ctx context.Context, ns tap.Namespaces, name string) error
+	// SetNames makes names lead to addresses on behalf of an endpoint, instead of
+	// what the endpoint had.
+	SetNames(endpoint string, names []string, addrs []netip.Addr) error
+	RemoveNames(endpoint string) error
+	// SetView gives the container with that address its own view of names; an
+	// empty one takes it away.
+	SetView(netip.Addr, worker.View) error
 	Publish(ms []portfwd.Mapping, first, last uint16) ([]Listener, error)
 	Stats() plane.Stats
 	Close() error
@@ -78,29 +106,29 @@ type Listener interface {
 }
 
 // PlaneSpec says what a network's data plane is to be.
-type PlaneSpec = plane.Options
+type PlaneSpec = worker.Spec
 
-// realPlane adapts plane.Plane: its methods return concrete types.
-type realPlane struct{ *plane.Plane }
+// realDataPlane and realPlane adapt worker's types: their methods return concrete
+// ones.
+type (
+	realDataPlane struct{ *worker.Supervisor }
+	realPlane     struct{ *worker.Plane }
+)
 
-func newRealPlane(o PlaneSpec) (Plane, error) {
-	p, err := plane.New(o)
+func (d realDataPlane) NewPlane(spec PlaneSpec) (Plane, error) {
+	p, err := d.Supervisor.NewPlane(spec)
 	if err != nil {
 		return nil, err
 	}
 	return realPlane{p}, nil
 }
 
-func (p realPlane) Attach(ctx context.Context, ns tap.Namespaces, l plane.Link) (Port, error) {
+func (p realPlane) Attach(ctx context.Context, ns tap.Namespaces, l worker.Link) (Port, error) {
 	port, err := p.Plane.Attach(ctx, ns, l)
 	if err != nil {
 		return nil, err
 	}
 	return port, nil
-}
-
-func (realPlane) Unplug(ctx context.Context, ns tap.Namespaces, name string) error {
-	return tap.Detach(ctx, ns, name)
 }
 
 func (p realPlane) Publish(ms []portfwd.Mapping, first, last uint16) ([]Listener, error) {

@@ -29,7 +29,9 @@ func (shimRuntime) Connect(ctx context.Context, dir string) (Process, error) {
 	return shimProcess{s}, nil
 }
 
-func (shimRuntime) End(ctx context.Context, dir string) error { return shim.End(ctx, dir) }
+func (shimRuntime) Lives(t shim.Trace) bool { return t.Lives() }
+
+func (shimRuntime) End(ctx context.Context, t shim.Trace) error { return t.End(ctx) }
 
 func (shimRuntime) LastExit(dir string) (shim.Exit, error) { return shim.ReadExit(dir) }
 

@@ -185,7 +185,7 @@ func (c *ContainerDef) forgetRun() {
 	for i := range c.Attachments {
 		c.Attachments[i].Endpoint = nil
 	}
-	c.Bindings = nil
+	c.Bindings, c.Rebind = nil, nil
 }
 
 // connectNetworks makes the endpoints of all links.

@@ -156,27 +156,36 @@ func (e *Engine) ContainerStop(ctx context.Context, nameOrID string, o api.StopO
 		defer timer.Stop()
 		late = timer.C
 	}
-	if err := r.process.Signal(ctx, sig); err != nil && !isGone(err) {
-		e.log.Warn("stop signal not delivered", "container", def.Name, "error", err)
-		late = closedTimer()
+	// What keeps the signal from being delivered (no files, no memory) may pass;
+	// until the time is up it is tried again.
+	again := newBackoff()
+	defer again.stop()
+	var retry <-chan time.Time
+	deliver := func() {
+		retry = nil
+		if err := r.process.Signal(ctx, sig); err != nil && !isGone(err) {
+			e.log.Warn("stop signal not delivered", "container", def.Name, "error", err)
+			retry = again.after()
+		}
 	}
-	select {
-	case <-r.done:
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-late:
-		if err := e.killAndWait(ctx, def, r); err != nil {
-			return err
+	deliver()
+	for running := true; running; {
+		select {
+		case <-r.done:
+			running = false
+		case <-retry:
+			deliver()
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-late:
+			if err := e.killAndWait(ctx, def, r); err != nil {
+				return err
+			}
+			running = false
 		}
 	}
 	e.containerEvent(events.ActionStop, e.snapshot(c))
 	return nil
-}
-
-func closedTimer() <-chan time.Time {
-	ch := make(chan time.Time)
-	close(ch)
-	return ch
 }
 
 // killAndWait ends a run by force and waits until it is cleaned up after.

@@ -120,6 +120,7 @@ func (e *Engine) Status(context.Context) (api.Status, error) {
 		Socket: e.opts.Socket, RuntimeDir: e.opts.RuntimeDir, StateDir: e.opts.StateDir, Networks: []api.NetworkStatus{},
 		Warnings: e.warnings(),
 	}
+	s.Keeper, s.Worker = e.processes()
 	e.mu.Lock()
 	for _, c := range e.containers {
 		s.Containers++

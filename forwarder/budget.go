@@ -1,41 +1,26 @@
 package forwarder
 
 import (
-	"sync/atomic"
+	"fmt"
+	"os"
 	"syscall"
+
+	"github.com/footbridge-net/footbridge/internal/share"
 )
 
-// budget is the descriptors that flows may take together. They are those of the
-// whole process, so all Forwarders share one: a container that takes too many
-// takes them from other networks, published ports and names.
-//
-// Who asks gets one as long as he has fewer than are left. A container alone can
-// so take half, two together two thirds; for one more there is always as much
-// left as each of them has.
-type budget struct {
-	limit int64
-	used  atomic.Int64
-}
-
-// descriptors is the process's budget. Half of its open files are for published
-// ports (portfwd.Limits); an eighth stays for devices, names and the control
-// socket.
-var descriptors = budget{limit: int64(openFiles()) * 3 / 8}
-
-// take takes a descriptor for who has held already, unless that would be too much.
-func (b *budget) take(held int) bool {
-	for {
-		used := b.used.Load()
-		if int64(held) >= b.limit-used {
-			return false
-		}
-		if b.used.CompareAndSwap(used, used+1) {
-			return true
-		}
-	}
-}
-
-func (b *budget) give() { b.used.Add(-1) }
+// What the flows of all Forwarders take from the whole process is shared among
+// containers: one that takes too much takes it from other networks, published
+// ports and names. Both are settled when the process starts, which may not be
+// allowed to look any more when it is needed.
+var (
+	// descriptors: half of the process's open files is for published ports
+	// (portfwd.NewBudget); an eighth stays for devices, names and the control
+	// socket.
+	descriptors = share.New(openFiles() * 3 / 8)
+	// ephemeral: each mapping binds a port that the kernel chooses, and has it
+	// for itself on all of the host's addresses. The other half is the host's.
+	ephemeral = share.New(ephemeralPorts() / 2)
+)
 
 // openFiles is the process's limit of open files, to which the Go runtime has
 // raised it at start.
@@ -49,4 +34,23 @@ func openFiles() int {
 		return usual
 	}
 	return int(min(r.Cur, unlimited))
+}
+
+// ephemeralPorts is how many ports the kernel chooses from.
+func ephemeralPorts() int {
+	const usual = 60999 - 32768 + 1 // Linux's default
+	b, err := os.ReadFile("/proc/sys/net/ipv4/ip_local_port_range")
+	if err != nil {
+		return usual
+	}
+	return portsIn(string(b), usual)
+}
+
+// portsIn reads a range of ports as the kernel writes it.
+func portsIn(text string, otherwise int) int {
+	var first, last int
+	if n, _ := fmt.Sscan(text, &first, &last); n != 2 || first <= 0 || last < first || last > 65535 {
+		return otherwise
+	}
+	return last - first + 1
 }

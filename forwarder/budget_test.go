@@ -5,13 +5,14 @@ import (
 	"testing"
 
 	"github.com/footbridge-net/footbridge/internal/packet"
+	"github.com/footbridge-net/footbridge/internal/share"
 )
 
 // One container cannot take all descriptors of the process: it gets half of
 // them, and the next still gets his.
 func TestAContainerLeavesDescriptorsToOthers(t *testing.T) {
 	f, _ := newWorld(t, Limits{})
-	f.budget = &budget{limit: 12}
+	f.descriptors = share.New(12)
 	taken := func(src netip.Addr, dst netip.Addr) int {
 		before := f.Stats()
 		for port := range uint16(20) {
@@ -32,7 +33,7 @@ func TestAContainerLeavesDescriptorsToOthers(t *testing.T) {
 	}
 	f.ReleaseAddr(ctr4)
 	f.ReleaseAddr(ctr6)
-	if n := f.budget.used.Load(); n != 0 {
+	if n := f.descriptors.Used(); n != 0 {
 		t.Errorf("%d descriptors are counted after the end of all flows", n)
 	}
 }
@@ -40,13 +41,13 @@ func TestAContainerLeavesDescriptorsToOthers(t *testing.T) {
 // What a TCP connection has taken is given back however it ends.
 func TestConnectionsGiveTheirDescriptorsBack(t *testing.T) {
 	f, g := newWorld(t, Limits{})
-	f.budget = &budget{limit: 100}
+	f.descriptors = share.New(100)
 	l, at := listen(t, host4)
 	c, err := g.dial(t, at)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if n := f.budget.used.Load(); n != 1 {
+	if n := f.descriptors.Used(); n != 1 {
 		t.Errorf("one connection has %d descriptors", n)
 	}
 	s, err := l.Accept()
@@ -59,5 +60,5 @@ func TestConnectionsGiveTheirDescriptorsBack(t *testing.T) {
 	if _, err := g.dial(t, at); err == nil {
 		t.Error("connected to a closed port")
 	}
-	eventually(t, "all descriptors are back", func() bool { return f.budget.used.Load() == 0 })
+	eventually(t, "all descriptors are back", func() bool { return f.descriptors.Used() == 0 })
 }

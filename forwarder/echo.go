@@ -41,7 +41,7 @@ type ping struct {
 
 // HandleEcho sends a container's echo request to the outside.
 func (f *Forwarder) HandleEcho(e packet.Echo) {
-	if !f.permitted(e.Dst) {
+	if !f.permitted(e.Src, e.Dst) {
 		return
 	}
 	p := f.pingOf(pingKey{e.Src, e.ID})
@@ -65,20 +65,21 @@ func (f *Forwarder) pingOf(k pingKey) *ping {
 		return nil
 	}
 	c := f.clientOf(k.addr)
-	if c.echo >= f.limits.Echo {
-		f.refused[refusedEcho].Add(1)
+	switch {
+	case c.echo >= c.limits.Echo:
+		f.refuse(c, refusedEcho)
 		return nil
-	}
-	if !f.share(c) {
-		f.forget(k.addr, c)
+	case !f.descriptors.Take(c.flows()):
+		f.refuse(c, refusedShare)
+		f.forget(c)
 		return nil
 	}
 	p, err := f.newPing(k, c)
 	if err != nil {
-		f.budget.give()
-		f.refused[refusedSocket].Add(1)
+		f.descriptors.Give()
+		f.refuse(c, refusedSocket)
 		f.warn("ping: no socket; is the caller's group in net.ipv4.ping_group_range?", err)
-		f.forget(k.addr, c)
+		f.forget(c)
 		return nil
 	}
 	c.echo++
@@ -105,12 +106,17 @@ func (f *Forwarder) newPing(k pingKey, c *client) (*ping, error) {
 	return p, nil
 }
 
-// dropPing ends a ping. The caller holds f.mu.
-func (f *Forwarder) dropPing(k pingKey, p *ping) {
+// dropPing takes a ping out of its table. The caller holds f.mu, and closes what
+// it gets without.
+func (f *Forwarder) dropPing(k pingKey, p *ping) closer {
 	delete(f.pings, k)
 	p.client.echo--
-	f.budget.give()
-	f.forget(k.addr, p.client)
+	f.descriptors.Give()
+	f.forget(p.client)
+	return p
+}
+
+func (p *ping) close() {
 	p.mu.Lock()
 	p.closed = true
 	p.mu.Unlock()
@@ -152,7 +158,7 @@ func (p *ping) receive() {
 	if err != nil {
 		return
 	}
-	r := receiver{raw: raw, datagram: p.received, failed: p.failed}
+	r := receiver{raw: raw, datagram: p.received, failed: p.failed, yield: p.f.yield}
 	if err := r.run(); !errors.Is(err, os.ErrClosed) {
 		p.f.log.Debug("ping: reading ended", "error", err)
 	}

@@ -24,27 +24,62 @@ func (f *Forwarder) arm() {
 }
 
 func (f *Forwarder) sweep() {
+	f.expire(time.Now())
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.closed {
-		return
-	}
-	f.expire(time.Now())
-	if len(f.mappings)+len(f.pings) > 0 {
+	if !f.closed && len(f.mappings)+len(f.pings) > 0 {
 		f.arm()
 	}
 }
 
-// expire drops what has been silent for too long. The caller holds mu.
+// sweepBatch is how many flows are looked at with the lock held, some 20
+// microseconds: a full table takes milliseconds.
+const sweepBatch = 256
+
+// expire drops what has been silent for too long. Flows may come and go while
+// it looks.
 func (f *Forwarder) expire(now time.Time) {
+	var ended []closer
+	f.mu.Lock()
+	n := 0
+	pause := func() {
+		if n++; n%sweepBatch == 0 {
+			f.mu.Unlock()
+			f.end(ended)
+			ended = ended[:0]
+			f.yield()
+			f.mu.Lock()
+		}
+	}
 	for k, m := range f.mappings {
 		if now.After(m.deadline()) {
-			f.dropMapping(k, m)
+			ended = append(ended, f.dropMapping(k, m))
 		}
+		pause()
 	}
 	for k, p := range f.pings {
 		if now.After(p.deadline()) {
-			f.dropPing(k, p)
+			ended = append(ended, f.dropPing(k, p))
+		}
+		pause()
+	}
+	f.mu.Unlock()
+	f.end(ended)
+}
+
+// closer is a flow that has left its table.
+type closer interface{ close() }
+
+// endBatch is how many sockets are closed before others run: some 100
+// microseconds.
+const endBatch = 16
+
+// end closes flows, without any lock: closing a socket takes microseconds.
+func (f *Forwarder) end(flows []closer) {
+	for i, c := range flows {
+		c.close()
+		if i%endBatch == endBatch-1 {
+			f.yield()
 		}
 	}
 }

@@ -43,7 +43,7 @@ func (f *Forwarder) HandleTCP(id stack.TransportEndpointID, pkt *stack.PacketBuf
 		return false // netstack answers with a RST
 	}
 	src, dst := addrOf(id.RemoteAddress), addrOf(id.LocalAddress)
-	if !f.permitted(dst) {
+	if !f.permitted(src, dst) {
 		return true
 	}
 	f.mu.Lock()
@@ -52,17 +52,18 @@ func (f *Forwarder) HandleTCP(id stack.TransportEndpointID, pkt *stack.PacketBuf
 		return true
 	}
 	c := f.clientOf(src)
+	why := numRefusals
 	switch {
-	case c.halfOpen >= f.limits.HalfOpen:
-		f.refused[refusedHalfOpen].Add(1)
-		f.mu.Unlock()
-		return true
-	case c.tcp >= f.limits.TCP:
-		f.refused[refusedTCP].Add(1)
-		f.mu.Unlock()
-		return true
-	case !f.share(c):
-		f.forget(src, c)
+	case c.halfOpen >= c.limits.HalfOpen:
+		why = refusedHalfOpen
+	case c.tcp >= c.limits.TCP:
+		why = refusedTCP
+	case !f.descriptors.Take(c.flows()):
+		why = refusedShare
+	}
+	if why != numRefusals {
+		f.refuse(c, why)
+		f.forget(c)
 		f.mu.Unlock()
 		return true
 	}
@@ -89,8 +90,8 @@ func (f *Forwarder) settle(id stack.TransportEndpointID, established bool) int {
 	if established {
 		p.client.tcp++
 	} else {
-		f.budget.give()
-		f.forget(addrOf(id.RemoteAddress), p.client)
+		f.descriptors.Give()
+		f.forget(p.client)
 	}
 	return p.client.tcp
 }
@@ -127,8 +128,8 @@ func (f *Forwarder) handleRequest(r *tcp.ForwarderRequest) {
 
 	f.mu.Lock()
 	p.client.tcp--
-	f.budget.give()
-	f.forget(addrOf(id.RemoteAddress), p.client)
+	f.descriptors.Give()
+	f.forget(p.client)
 	f.mu.Unlock()
 }
 
@@ -156,7 +157,9 @@ func (f *Forwarder) reject(r *tcp.ForwarderRequest, p *pendingTCP, err error) {
 	if errors.Is(err, syscall.ETIMEDOUT) || errors.Is(err, syscall.ECONNABORTED) {
 		return // silence is what the container would have met
 	}
-	f.refused[refusedSocket].Add(1)
+	f.mu.Lock()
+	f.refuse(p.client, refusedSocket)
+	f.mu.Unlock()
 	f.warn("tcp flow: no socket", err)
 }
 

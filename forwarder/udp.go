@@ -2,7 +2,6 @@ package forwarder
 
 import (
 	"errors"
-	"net"
 	"net/netip"
 	"os"
 	"sync"
@@ -21,8 +20,10 @@ const (
 
 	// maxPeers bounds the addresses that a mapping remembers for each of two
 	// generations. A mapping that talks to more forgets the oldest, whose
-	// late answers are then dropped.
+	// late answers are then dropped. minPeers is the same for a mapping whose
+	// container has maxRemembered.
 	maxPeers = 1024
+	minPeers = 16
 
 	// peerLife is how long an answer is let in at least after the last
 	// datagram to its address.
@@ -37,13 +38,13 @@ type mapping struct {
 	f      *Forwarder
 	src    netip.AddrPort
 	client *client
-	conn   *net.UDPConn
+	file   *os.File
+	fd     int // of file; usable while not closed
 
 	lastOut, lastIn atomic.Int64 // Unix nanoseconds
 
 	mu     sync.Mutex // for all below, and for sending
 	closed bool
-	fd     int
 	ttl    uint8
 	sa     destination
 	peers  [2]map[netip.Addr]struct{} // younger, older
@@ -57,7 +58,7 @@ func (f *Forwarder) HandleDatagram(d packet.Datagram) {
 		f.gw.SendICMPError(netip.Addr{}, packet.PortUnreachable(dst.Is4()), d.IP)
 		return
 	}
-	if !f.permitted(dst) {
+	if !f.permitted(d.Src.Addr(), dst) {
 		return
 	}
 	m := f.mappingOf(d.Src)
@@ -86,20 +87,27 @@ func (f *Forwarder) mappingOf(src netip.AddrPort) *mapping {
 		return nil
 	}
 	c := f.clientOf(src.Addr())
-	if c.udp >= f.limits.UDP {
-		f.refused[refusedUDP].Add(1)
+	switch {
+	case c.udp >= c.limits.UDP:
+		f.refuse(c, refusedUDP)
 		return nil
-	}
-	if !f.share(c) {
-		f.forget(src.Addr(), c)
+	case !f.descriptors.Take(c.flows()):
+		f.refuse(c, refusedShare)
+		f.forget(c)
+		return nil
+	case !f.ports.Take(c.udp):
+		f.descriptors.Give()
+		f.refuse(c, refusedPorts)
+		f.forget(c)
 		return nil
 	}
 	m, err := f.newMapping(src, c)
 	if err != nil {
-		f.budget.give()
-		f.refused[refusedSocket].Add(1)
+		f.descriptors.Give()
+		f.ports.Give()
+		f.refuse(c, refusedSocket)
 		f.warn("udp flow: no socket", err)
-		f.forget(src.Addr(), c)
+		f.forget(c)
 		return nil
 	}
 	c.udp++
@@ -112,45 +120,61 @@ func (f *Forwarder) mappingOf(src netip.AddrPort) *mapping {
 }
 
 func (f *Forwarder) newMapping(src netip.AddrPort, c *client) (*mapping, error) {
-	network := "udp6"
-	if src.Addr().Is4() {
-		network = "udp4"
-	}
-	conn, err := net.ListenUDP(network, nil)
+	fd, err := bindAny(src.Addr().Is4())
 	if err != nil {
 		return nil, err
 	}
-	m := &mapping{f: f, src: src, client: c, conn: conn, turned: time.Now()}
+	m := &mapping{f: f, src: src, client: c, fd: fd, file: os.NewFile(uintptr(fd), "udp mapping"), turned: time.Now()}
 	m.peers[0] = map[netip.Addr]struct{}{}
 	m.lastOut.Store(m.turned.UnixNano())
-	raw, err := conn.SyscallConn()
-	if err == nil {
-		err = raw.Control(func(fd uintptr) {
-			m.fd = int(fd)
-			// Package net lets its sockets send to all stations of a host's
-			// network; a router does not (RFC 2644).
-			unix.SetsockoptInt(m.fd, unix.SOL_SOCKET, unix.SO_BROADCAST, 0)
-			wantErrors(m.fd, src.Addr().Is4())
-		})
-	}
-	if err != nil {
-		conn.Close()
-		return nil, err
-	}
 	return m, nil
 }
 
-// dropMapping ends a mapping. The caller holds f.mu.
-func (f *Forwarder) dropMapping(k netip.AddrPort, m *mapping) {
+// bindAny makes a socket with a port of the kernel's choice on all addresses of
+// a family. Unlike package net's it may not send to all stations of a host's
+// network; a router does not (RFC 2644).
+func bindAny(v4 bool) (fd int, err error) {
+	family, any := unix.AF_INET6, unix.Sockaddr(&unix.SockaddrInet6{})
+	if v4 {
+		family, any = unix.AF_INET, &unix.SockaddrInet4{}
+	}
+	fd, err = unix.Socket(family, unix.SOCK_DGRAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, unix.IPPROTO_UDP)
+	if err != nil {
+		return -1, os.NewSyscallError("socket", err)
+	}
+	if !v4 {
+		err = unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, 1)
+	}
+	if err == nil {
+		err = unix.Bind(fd, any)
+	}
+	if err != nil {
+		unix.Close(fd)
+		return -1, os.NewSyscallError("bind", err)
+	}
+	wantErrors(fd, v4)
+	return fd, nil
+}
+
+// dropMapping takes a mapping out of its table. The caller holds f.mu, and closes
+// what it gets without.
+func (f *Forwarder) dropMapping(k netip.AddrPort, m *mapping) closer {
 	delete(f.mappings, k)
 	m.client.udp--
-	f.budget.give()
-	f.forget(k.Addr(), m.client)
+	f.descriptors.Give()
+	f.ports.Give()
+	f.forget(m.client)
+	return m
+}
+
+func (m *mapping) close() {
 	m.mu.Lock()
 	m.closed = true
+	m.client.remembered.Add(-int64(len(m.peers[0]) + len(m.peers[1])))
+	m.peers = [2]map[netip.Addr]struct{}{}
 	m.mu.Unlock()
 	// Without the lock: closing waits for the reader, which may want it.
-	m.conn.Close()
+	m.file.Close()
 }
 
 // deadline is when the mapping has been silent for too long.
@@ -200,13 +224,20 @@ func (m *mapping) send(d packet.Datagram) error {
 
 // remember notes that answers from a are welcome. The caller holds m.mu.
 func (m *mapping) remember(a netip.Addr, now time.Time) {
-	if len(m.peers[0]) >= maxPeers || now.Sub(m.turned) > peerLife {
+	if _, ok := m.peers[0][a]; ok && now.Sub(m.turned) <= peerLife {
+		return
+	}
+	room := maxPeers
+	if m.client.remembered.Load() >= maxRemembered {
+		room = minPeers
+	}
+	if len(m.peers[0]) >= room || now.Sub(m.turned) > peerLife {
+		m.client.remembered.Add(-int64(len(m.peers[1])))
 		m.peers[0], m.peers[1] = map[netip.Addr]struct{}{}, m.peers[0]
 		m.turned = now
 	}
-	if _, ok := m.peers[0][a]; !ok {
-		m.peers[0][a] = struct{}{}
-	}
+	m.peers[0][a] = struct{}{}
+	m.client.remembered.Add(1)
 }
 
 func (m *mapping) welcome(a netip.Addr) bool {
@@ -229,12 +260,12 @@ func leastMTU(dst netip.Addr) uint32 {
 
 // receive gives the container what comes back, until the mapping is dropped.
 func (m *mapping) receive() {
-	raw, err := m.conn.SyscallConn()
+	raw, err := m.file.SyscallConn()
 	if err != nil {
 		return
 	}
-	r := receiver{raw: raw, datagram: m.received, failed: m.failed}
-	if err := r.run(); !errors.Is(err, os.ErrClosed) && !errors.Is(err, net.ErrClosed) {
+	r := receiver{raw: raw, datagram: m.received, failed: m.failed, yield: m.f.yield}
+	if err := r.run(); !errors.Is(err, os.ErrClosed) {
 		m.f.log.Debug("udp flow: reading ended", "error", err)
 	}
 }

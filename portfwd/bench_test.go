@@ -18,14 +18,8 @@ func (*sink) SendUDP(_, _ netip.AddrPort, _ []byte) error { return nil }
 func udpBench(t testing.TB) (s *udpServer, in func(), out func(size int)) {
 	f := New(Options{Gateway: &sink{}, Subnets: subnets})
 	t.Cleanup(func() { f.Close() })
-	l, err := f.Publish(Mapping{Proto: "udp", Host: netip.MustParseAddrPort(host4 + ":0"), Container: netip.AddrPortFrom(container4, 53)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	client, err := f.Publish(Mapping{Proto: "udp", Host: netip.MustParseAddrPort(client4 + ":0"), Container: netip.AddrPortFrom(container4, 53)})
-	if err != nil {
-		t.Fatal(err)
-	}
+	l := publish(t, f, Mapping{Proto: "udp", Host: netip.MustParseAddrPort(host4 + ":0"), Container: netip.AddrPortFrom(container4, 53)})
+	client := publish(t, f, Mapping{Proto: "udp", Host: netip.MustParseAddrPort(client4 + ":0"), Container: netip.AddrPortFrom(container4, 53)})
 	// A second server on the same socket, so that the benchmark has its own
 	// receiver; the first one waits for datagrams that nobody sends.
 	s = l.server.(*udpServer)

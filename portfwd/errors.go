@@ -9,7 +9,7 @@ import (
 	"syscall"
 )
 
-// Errors of Publish and its relatives. The kernel's error number, where there
+// Errors of Bind and its relatives, and of Serve. The kernel's error number, where there
 // is one, is wrapped as well.
 var (
 	// ErrInUse says that another container or program has the host's port.
@@ -21,6 +21,8 @@ var (
 	ErrNotLocal = errors.New("cannot assign requested address")
 	// ErrMapping says that a Mapping makes no sense; nothing was tried.
 	ErrMapping = errors.New("invalid port mapping")
+	// ErrSocket says that a descriptor is not the socket of its Mapping.
+	ErrSocket = errors.New("not the socket of this port mapping")
 	// ErrClosed says that the Forwarder was closed.
 	ErrClosed = errors.New("network is closing")
 )

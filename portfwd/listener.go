@@ -1,15 +1,17 @@
 package portfwd
 
 import (
-	"fmt"
+	"errors"
 	"net/netip"
 	"sync"
+
+	"github.com/footbridge-net/footbridge/internal/fdpass"
 )
 
 // Listener is one published port that is being served.
 type Listener struct {
 	forwarder *Forwarder
-	mapping   Mapping // Host as bound
+	mapping   Mapping
 	socket    *socket
 	share     *share // of the owner
 	server    server
@@ -29,24 +31,24 @@ type server interface {
 	wait()
 }
 
-// Publish listens at exactly m.Host and leads what arrives to m.Container. A
-// port that cannot be had gives ErrInUse, ErrPrivileged or ErrNotLocal with
-// what to do about it in the text; a Mapping without sense gives ErrMapping.
-func (f *Forwarder) Publish(m Mapping) (*Listener, error) {
-	m.Host, m.Container, m.Other = unmap(m.Host), unmap(m.Container), unmap(m.Other)
-	if err := f.check(m); err != nil {
-		return nil, err
+// Serve takes over h, the socket that a Registry has bound for m, and leads what
+// arrives there to m.Container. m.Host has the real port. A Mapping without sense
+// on this network gives ErrMapping, a socket that is not m's ErrSocket; h is
+// closed then.
+func (f *Forwarder) Serve(m Mapping, h *fdpass.Handle) (*Listener, error) {
+	m = m.plain()
+	err := m.check()
+	if err == nil {
+		err = f.checkNetwork(m)
 	}
-	listen := listenTCP
-	if m.Proto == "udp" {
-		listen = listenUDP
+	if err != nil {
+		return nil, errors.Join(err, h.Close())
 	}
-	s, share, err := f.registry.bind(m, listen)
+	s, err := newSocket(m, h)
 	if err != nil {
 		return nil, err
 	}
-	m.Host = s.addr
-	l := &Listener{forwarder: f, mapping: m, socket: s, share: share}
+	l := &Listener{forwarder: f, mapping: m, socket: s, share: f.budget.join(m.Owner)}
 	if m.Proto == "udp" {
 		l.server = newUDPServer(l)
 	} else {
@@ -66,60 +68,21 @@ func (f *Forwarder) Publish(m Mapping) (*Listener, error) {
 	return l, nil
 }
 
-func (f *Forwarder) check(m Mapping) error {
-	bad := func(format string, args ...any) error {
-		return fmt.Errorf("%w: %v to %v/%s: %s", ErrMapping, m.Host, m.Container, m.Proto, fmt.Sprintf(format, args...))
-	}
-	host := m.Host.Addr()
-	switch {
-	case m.Proto != "tcp" && m.Proto != "udp":
-		return bad("protocol %q cannot be published without privileges; use tcp or udp", m.Proto)
-	case !host.IsValid():
-		return bad("no address to listen at; use 0.0.0.0 or [::] for all")
-	case host.IsMulticast() || host == broadcast4:
-		return bad("the address to listen at must be unicast")
-	}
-	if m.Other.IsValid() {
-		if err := f.checkTarget(m.Other, bad); err != nil {
-			return err
-		}
-	}
-	return f.checkTarget(m.Container, bad)
-}
-
-// checkTarget says by bad what is wrong with the container's side.
-func (f *Forwarder) checkTarget(target netip.AddrPort, bad func(string, ...any) error) error {
-	to, gateway := target.Addr(), f.gateway4
-	if to.Is6() {
-		gateway = f.gateway6
-	}
-	switch {
-	case !to.IsValid() || to.IsUnspecified() || to.IsMulticast() || to.IsLoopback() || to.IsLinkLocalUnicast():
-		// Never the container's loopback: what listens there is private to it.
-		return bad("the container's address on its network is needed")
-	case target.Port() == 0:
-		return bad("the container's port must be from 1 to 65535")
-	case len(f.subnets) > 0 && !f.inSubnet(to):
-		return bad("the container's address is outside of the network's subnets %v", f.subnets)
-	case !gateway.IsValid():
-		return bad("the network has no %s gateway", family(to))
-	}
-	return nil
-}
-
-// Addr is the address that is listened at, with the real port.
+// Addr is the address that is served.
 func (l *Listener) Addr() netip.AddrPort { return l.mapping.Host }
 
-// Mapping is what was published, with the real port.
+// Mapping is what is served.
 func (l *Listener) Mapping() Mapping { return l.mapping }
 
-// Close ends all connections and flows, waits for them and frees the port:
-// when it returns the port can be bound again. Closing twice is harmless.
+// Close ends all connections and flows, waits for them and closes the socket.
+// The port is free when the Bound that it came from is closed too. Closing twice
+// is harmless.
 func (l *Listener) Close() error {
 	l.closing.Do(func() {
 		l.server.stop()
-		l.err = l.forwarder.registry.release(l.mapping, l.socket)
+		l.err = l.socket.file.Close()
 		l.server.wait()
+		l.forwarder.budget.part(l.mapping.Owner, l.share)
 		l.forwarder.mu.Lock()
 		delete(l.forwarder.listeners, l)
 		l.forwarder.mu.Unlock()

@@ -33,10 +33,10 @@ type Options struct {
 	// container as a client's, and if any is given every Mapping must lead
 	// into one.
 	Subnets []netip.Prefix
-	// Registry knows the owners of published ports on all networks. Nil means
-	// one of the Forwarder's own.
-	Registry *Registry
-	Limits   Limits
+	// Budget is shared with the Forwarders of other networks. Nil means one of
+	// the Forwarder's own.
+	Budget *Budget
+	Limits Limits
 	// Logger gets events of listeners, never of packets. Nil means silence.
 	Logger *slog.Logger
 
@@ -44,31 +44,13 @@ type Options struct {
 	relay relay // nil means splice.Relay
 }
 
-// Mapping is one published port.
-type Mapping struct {
-	// Proto is "tcp" or "udp".
-	Proto string
-	// Host is the address to listen at, exactly. Port 0 lets the kernel
-	// choose. An IPv4-mapped IPv6 address means the IPv4 address.
-	Host netip.AddrPort
-	// Container is where it leads, preferably in Host's family.
-	Container netip.AddrPort
-	// Other, if it is valid, is the container's address of the other family.
-	// TCP connections go there when Container refuses them: a client that was
-	// accepted on [::] does not try 0.0.0.0 any more, though many services
-	// listen on IPv4 only.
-	Other netip.AddrPort
-	// Owner is the container's name, for the errors of others.
-	Owner string
-}
-
-// Forwarder owns the published ports of one network.
+// Forwarder serves the published ports of one network.
 type Forwarder struct {
 	gateway  Gateway
 	gateway4 netip.Addr // zero if the network has no IPv4
 	gateway6 netip.Addr
 	subnets  []netip.Prefix
-	registry *Registry
+	budget   *Budget
 	limits   Limits
 	log      *slog.Logger
 	clock    clock
@@ -84,11 +66,11 @@ type Forwarder struct {
 	sweep     sweeper
 }
 
-// New makes a Forwarder that publishes nothing yet.
+// New makes a Forwarder that serves nothing yet.
 func New(o Options) *Forwarder {
 	f := &Forwarder{
 		gateway:   o.Gateway,
-		registry:  o.Registry,
+		budget:    o.Budget,
 		limits:    o.Limits.withDefaults(),
 		log:       o.Logger,
 		clock:     o.clock,
@@ -96,8 +78,8 @@ func New(o Options) *Forwarder {
 		listeners: make(map[*Listener]struct{}),
 		replies:   make(map[replyKey]*flow),
 	}
-	if f.registry == nil {
-		f.registry = NewRegistry()
+	if f.budget == nil {
+		f.budget = NewBudget(0)
 	}
 	if f.log == nil {
 		f.log = slog.New(slog.NewTextHandler(io.Discard, &slog.HandlerOptions{Level: slog.LevelError + 1}))
@@ -124,7 +106,7 @@ func New(o Options) *Forwarder {
 	return f
 }
 
-// Listeners gives the published ports in no particular order.
+// Listeners gives the ports that are served, in no particular order.
 func (f *Forwarder) Listeners() []*Listener {
 	f.mu.RLock()
 	defer f.mu.RUnlock()
@@ -135,7 +117,7 @@ func (f *Forwarder) Listeners() []*Listener {
 	return all
 }
 
-// Close closes all Listeners and waits for them. Publish fails from then on.
+// Close closes all Listeners and waits for them. Serve fails from then on.
 func (f *Forwarder) Close() error {
 	f.mu.Lock()
 	f.closed = true

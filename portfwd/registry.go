@@ -1,48 +1,21 @@
 package portfwd
 
 import (
+	"errors"
 	"net/netip"
 	"sync"
-	"sync/atomic"
+
+	"github.com/footbridge-net/footbridge/internal/fdpass"
 )
 
-// Registry knows which container has which of the host's ports, on all
-// networks, so that an error can name it. It also counts the connections that
-// all of them have. The zero value is not usable; see NewRegistry.
+// Registry binds the host's ports and knows which container has which, on all
+// networks, so that an error can name it. The zero value is not usable; see
+// NewRegistry.
 type Registry struct {
-	connections atomic.Int64
-
-	// mu is held while a port is bound or closed: what one Publish has bound
+	// mu is held while a port is bound or closed: what one Bind has bound
 	// another finds here, never a port in between.
 	mu     sync.Mutex
-	owners map[claim]Mapping
-	shares map[string]*share // by Mapping.Owner, while they have a port
-}
-
-// share is what one container has of Registry.connections, over all its ports.
-type share struct {
-	connections atomic.Int64
-	ports       int
-}
-
-// enter counts a connection in, unless there are limit or its container has as
-// many as are left: those of a container that never ends one, or whose clients
-// don't, leave room for the others'.
-func (r *Registry) enter(s *share, limit int) bool {
-	used := r.connections.Add(1)
-	if used <= int64(limit) && s.connections.Add(1) <= max(int64(limit)-used, 1) {
-		return true
-	}
-	if used <= int64(limit) {
-		s.connections.Add(-1)
-	}
-	r.connections.Add(-1)
-	return false
-}
-
-func (r *Registry) leave(s *share) {
-	s.connections.Add(-1)
-	r.connections.Add(-1)
+	owners map[claim]*Bound
 }
 
 // claim is a port of the host. Two claims of the same family, protocol and port
@@ -53,8 +26,83 @@ type claim struct {
 }
 
 // NewRegistry makes an empty Registry.
-func NewRegistry() *Registry {
-	return &Registry{owners: make(map[claim]Mapping), shares: make(map[string]*share)}
+func NewRegistry() *Registry { return &Registry{owners: make(map[claim]*Bound)} }
+
+// Bound is one of the host's ports that is held for a container. Who serves it
+// gets the socket by [Bound.Handle].
+type Bound struct {
+	registry *Registry
+	mapping  Mapping // Host as bound
+	handle   *fdpass.Handle
+}
+
+// Mapping is what was bound, with the real port.
+func (b *Bound) Mapping() Mapping { return b.mapping }
+
+// Addr is the address that is bound, with the real port.
+func (b *Bound) Addr() netip.AddrPort { return b.mapping.Host }
+
+// Handle is the socket: bound, listening if it is TCP's, not blocking, and not
+// on the runtime's poller. It is the Bound's: to be passed on or duplicated.
+func (b *Bound) Handle() *fdpass.Handle { return b.handle }
+
+// Close closes the socket and gives the port up. The port is free when whoever
+// serves it has closed its socket too. Closing again is harmless.
+func (b *Bound) Close() error {
+	b.registry.mu.Lock()
+	defer b.registry.mu.Unlock()
+	if c := b.claim(); b.registry.owners[c] == b {
+		delete(b.registry.owners, c)
+	}
+	return b.handle.Close()
+}
+
+func (b *Bound) claim() claim { return claim{b.mapping.Proto, b.mapping.Host} }
+
+// Bind binds exactly m.Host. A port that cannot be had gives ErrInUse,
+// ErrPrivileged or ErrNotLocal with what to do about it in the text; a Mapping
+// without sense gives ErrMapping.
+func (r *Registry) Bind(m Mapping) (*Bound, error) {
+	m = m.plain()
+	if err := m.check(); err != nil {
+		return nil, err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	h, port, err := listen(m)
+	if err != nil {
+		return nil, r.explain(m, err)
+	}
+	m.Host = netip.AddrPortFrom(m.Host.Addr(), port)
+	return r.keep(m, h), nil
+}
+
+// Adopt takes over a socket that an earlier process has bound for m, whose Host
+// has the real port. A socket that is another's gives ErrSocket, a port that
+// is bound already ErrInUse; h is closed then. Nothing of the socket is
+// changed.
+func (r *Registry) Adopt(m Mapping, h *fdpass.Handle) (*Bound, error) {
+	m = m.plain()
+	err := m.check()
+	if err == nil {
+		err = verify(h.FD(), m)
+	}
+	if err != nil {
+		return nil, errors.Join(err, h.Close())
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if owner, ok := r.owner(m.Proto, m.Host); ok {
+		return nil, errors.Join(&bindError{m, ErrInUse, ErrInUse, inUseRemedy(m, owner, true)}, h.Close())
+	}
+	return r.keep(m, h), nil
+}
+
+// keep notes the owner of a socket. r.mu is held.
+func (r *Registry) keep(m Mapping, h *fdpass.Handle) *Bound {
+	b := &Bound{registry: r, mapping: m, handle: h}
+	r.owners[b.claim()] = b
+	return b
 }
 
 // Owner gives the published port that excludes host for proto ("tcp" or "udp"),
@@ -68,57 +116,23 @@ func (r *Registry) Owner(proto string, host netip.AddrPort) (Mapping, bool) {
 
 func (r *Registry) owner(proto string, host netip.AddrPort) (Mapping, bool) {
 	host = unmap(host)
-	if m, ok := r.owners[claim{proto, host}]; ok {
-		return m, true
+	if b := r.owners[claim{proto, host}]; b != nil {
+		return b.mapping, true
 	}
 	if !host.Addr().IsUnspecified() {
 		any4or6 := netip.IPv4Unspecified()
 		if host.Addr().Is6() {
 			any4or6 = netip.IPv6Unspecified()
 		}
-		m, ok := r.owners[claim{proto, netip.AddrPortFrom(any4or6, host.Port())}]
-		return m, ok
+		if b := r.owners[claim{proto, netip.AddrPortFrom(any4or6, host.Port())}]; b != nil {
+			return b.mapping, true
+		}
+		return Mapping{}, false
 	}
-	for c, m := range r.owners {
+	for c, b := range r.owners {
 		if c.proto == proto && c.host.Port() == host.Port() && c.host.Addr().Is4() == host.Addr().Is4() {
-			return m, true
+			return b.mapping, true
 		}
 	}
 	return Mapping{}, false
-}
-
-// bind calls listen and keeps its socket's address as m's.
-func (r *Registry) bind(m Mapping, listen func(Mapping) (*socket, error)) (*socket, *share, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	s, err := listen(m)
-	if err != nil {
-		return nil, nil, r.explain(m, err)
-	}
-	m.Host = s.addr
-	r.owners[claim{m.Proto, m.Host}] = m
-	h := r.shares[m.Owner]
-	if h == nil {
-		h = &share{}
-		r.shares[m.Owner] = h
-	}
-	h.ports++
-	return s, h, nil
-}
-
-// release closes the socket and forgets its owner.
-func (r *Registry) release(m Mapping, s *socket) error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	delete(r.owners, claim{m.Proto, m.Host})
-	if h := r.shares[m.Owner]; h != nil {
-		if h.ports--; h.ports == 0 {
-			delete(r.shares, m.Owner)
-		}
-	}
-	return s.file.Close()
-}
-
-func unmap(a netip.AddrPort) netip.AddrPort {
-	return netip.AddrPortFrom(a.Addr().Unmap(), a.Port())
 }

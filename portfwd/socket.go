@@ -1,6 +1,7 @@
 package portfwd
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -9,6 +10,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/footbridge-net/footbridge/internal/fdpass"
 )
 
 // socket is a bound host socket on the runtime's poller. The net package is not
@@ -18,15 +21,36 @@ type socket struct {
 	file *os.File
 	raw  syscall.RawConn
 	fd   int
-	addr netip.AddrPort // with the real port
+}
+
+// newSocket takes over h, the socket that was bound for m.
+func newSocket(m Mapping, h *fdpass.Handle) (*socket, error) {
+	if err := verify(h.FD(), m); err != nil {
+		return nil, errors.Join(err, h.Close())
+	}
+	s := &socket{fd: h.Take()}
+	s.file = os.NewFile(uintptr(s.fd), "published "+m.Host.String())
+	var err error
+	if s.raw, err = s.file.SyscallConn(); err != nil {
+		return nil, errors.Join(err, s.file.Close())
+	}
+	return s, nil
 }
 
 // backlog is Linux's default of net.core.somaxconn since 5.4; the kernel lowers
 // it to the sysctl's value.
 const backlog = unix.SOMAXCONN
 
+// listen binds a socket for m. It gives the real port.
+func listen(m Mapping) (*fdpass.Handle, uint16, error) {
+	if m.Proto == "udp" {
+		return listenUDP(m)
+	}
+	return listenTCP(m)
+}
+
 // listenTCP listens at exactly m.Host.
-func listenTCP(m Mapping) (*socket, error) {
+func listenTCP(m Mapping) (*fdpass.Handle, uint16, error) {
 	return bind(m.Host, unix.SOCK_STREAM, func(fd int) error {
 		return setAll(fd,
 			// As everywhere: without it a port stays taken for a minute by
@@ -48,7 +72,7 @@ func listenTCP(m Mapping) (*socket, error) {
 // listenUDP binds exactly m.Host, with the address that a client used given
 // beside each datagram. There is no SO_REUSEADDR: for UDP it would let another
 // program of the user take the port over.
-func listenUDP(m Mapping) (*socket, error) {
+func listenUDP(m Mapping) (*fdpass.Handle, uint16, error) {
 	return bind(m.Host, unix.SOCK_DGRAM, func(fd int) error {
 		pktinfo := option{unix.IPPROTO_IP, unix.IP_PKTINFO, 1}
 		if m.Host.Addr().Is6() {
@@ -65,53 +89,101 @@ func listenUDP(m Mapping) (*socket, error) {
 	})
 }
 
-func bind(host netip.AddrPort, kind int, prepare func(fd int) error) (*socket, error) {
-	domain := unix.AF_INET
-	if host.Addr().Is6() {
-		domain = unix.AF_INET6
-	}
-	fd, err := unix.Socket(domain, kind|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+func bind(host netip.AddrPort, kind int, prepare func(fd int) error) (*fdpass.Handle, uint16, error) {
+	fd, err := unix.Socket(domain(host.Addr()), kind|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
-		return nil, os.NewSyscallError("socket", err)
+		return nil, 0, os.NewSyscallError("socket", err)
 	}
-	s, err := bindFD(fd, host, kind, prepare)
+	h := fdpass.NewHandle(fd)
+	port, err := bindFD(fd, host, kind, prepare)
 	if err != nil {
-		unix.Close(fd)
-		return nil, err
+		return nil, 0, errors.Join(err, h.Close())
 	}
-	return s, nil
+	return h, port, nil
 }
 
-func bindFD(fd int, host netip.AddrPort, kind int, prepare func(fd int) error) (*socket, error) {
+func domain(a netip.Addr) int {
+	if a.Is6() {
+		return unix.AF_INET6
+	}
+	return unix.AF_INET
+}
+
+func bindFD(fd int, host netip.AddrPort, kind int, prepare func(fd int) error) (uint16, error) {
 	if host.Addr().Is6() {
 		if err := setAll(fd, option{unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, 1}); err != nil {
-			return nil, err
+			return 0, err
 		}
 	}
 	if err := prepare(fd); err != nil {
-		return nil, err
+		return 0, err
 	}
 	sa, err := sockaddr(host)
 	if err != nil {
-		return nil, err
+		return 0, err
 	}
 	if err := unix.Bind(fd, sa); err != nil {
-		return nil, os.NewSyscallError("bind", err)
+		return 0, os.NewSyscallError("bind", err)
 	}
 	// With SO_REUSEADDR two sockets can be bound to one port; only one listens.
 	if kind == unix.SOCK_STREAM {
 		if err := unix.Listen(fd, backlog); err != nil {
-			return nil, os.NewSyscallError("listen", err)
+			return 0, os.NewSyscallError("listen", err)
 		}
 	}
 	local, err := unix.Getsockname(fd)
 	if err != nil {
-		return nil, os.NewSyscallError("getsockname", err)
+		return 0, os.NewSyscallError("getsockname", err)
 	}
-	s := &socket{fd: fd, addr: netip.AddrPortFrom(host.Addr(), addrPort(local).Port())}
-	s.file = os.NewFile(uintptr(fd), "published "+s.addr.String())
-	s.raw, err = s.file.SyscallConn()
-	return s, err
+	return addrPort(local).Port(), nil
+}
+
+// verify says whether fd is the socket that listen makes for m, whose Host has
+// the real port. The zone of a link-local address is not looked at: its name
+// may be another interface's by now, and the socket stays where it was bound.
+func verify(fd int, m Mapping) error {
+	wrong := func(format string, args ...any) error {
+		return fmt.Errorf("%w: descriptor %d for %v/%s: %w", ErrSocket, fd, m.Host, m.Proto, fmt.Errorf(format, args...))
+	}
+	kind, proto, listening := unix.SOCK_STREAM, unix.IPPROTO_TCP, 1
+	if m.Proto == "udp" {
+		kind, proto, listening = unix.SOCK_DGRAM, unix.IPPROTO_UDP, 0
+	}
+	for _, o := range []struct {
+		name  string
+		which int
+		want  int
+	}{
+		{"SO_DOMAIN", unix.SO_DOMAIN, domain(m.Host.Addr())},
+		{"SO_TYPE", unix.SO_TYPE, kind},
+		{"SO_PROTOCOL", unix.SO_PROTOCOL, proto},
+		{"SO_ACCEPTCONN", unix.SO_ACCEPTCONN, listening},
+	} {
+		switch got, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, o.which); {
+		case err != nil:
+			return wrong("%s: %w", o.name, err)
+		case got != o.want:
+			return wrong("%s is %d, not %d", o.name, got, o.want)
+		}
+	}
+	if m.Host.Addr().Is6() {
+		// Without it the socket would take IPv4 clients that nobody meant.
+		if only, err := unix.GetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY); err != nil || only != 1 {
+			return wrong("IPV6_V6ONLY is %d, %v", only, err)
+		}
+	}
+	if flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0); err != nil || flags&unix.O_NONBLOCK == 0 {
+		return wrong("it blocks (flags %#x, %v)", flags, err)
+	}
+	sa, err := unix.Getsockname(fd)
+	if err != nil {
+		return wrong("%w", os.NewSyscallError("getsockname", err))
+	}
+	local := addrPort(sa)
+	if local.Port() != m.Host.Port() || local.Addr().WithZone("") != m.Host.Addr().WithZone("") {
+		return wrong("it is bound to %v", local)
+	}
+	return nil
 }
 
 type option struct{ level, name, value int }

@@ -15,7 +15,7 @@ type Stats struct {
 
 	AcceptErrors    uint64 // pauses for want of file descriptors or memory
 	DropHalfOpen    uint64 // reset over Limits.HalfOpen or HalfOpenTotal
-	DropConnections uint64 // reset over Limits.Connections
+	DropConnections uint64 // reset over what the Budget leaves
 
 	// UDP. Bytes are payload.
 	Flows        int // now

@@ -147,7 +147,7 @@ func (s *tcpServer) accepted(fd int, client netip.AddrPort) {
 		l.counters.dropHalfOpen.Add(1)
 		reset(fd)
 		return
-	case !f.registry.enter(l.share, f.limits.Connections):
+	case !f.budget.enter(l.share):
 		l.counters.halfOpen.Add(-1)
 		f.halfOpen.Add(-1)
 		l.counters.dropConnections.Add(1)
@@ -157,14 +157,14 @@ func (s *tcpServer) accepted(fd int, client netip.AddrPort) {
 	if !s.start(func() { s.serve(fd, client) }) {
 		l.counters.halfOpen.Add(-1)
 		f.halfOpen.Add(-1)
-		f.registry.leave(l.share)
+		f.budget.leave(l.share)
 		reset(fd)
 	}
 }
 
 func (s *tcpServer) serve(fd int, client netip.AddrPort) {
 	l, f := s.l, s.l.forwarder
-	defer f.registry.leave(l.share)
+	defer f.budget.leave(l.share)
 	ep, wq, err := s.dial(client, l.mapping.Container)
 	if other := l.mapping.Other; errors.Is(err, syscall.ECONNREFUSED) && other.IsValid() {
 		ep, wq, err = s.dial(client, other)

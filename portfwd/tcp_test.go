@@ -34,7 +34,7 @@ func TestContainerSeesTheClientsOwnAddress(t *testing.T) {
 			to := netip.AddrPortFrom(c.container, 80)
 			l := w.publish("tcp", c.bind, to)
 			defer l.Close()
-			conn := dial(t, c.client, at(c.host, l))
+			conn := dial(t, c.client, at(c.host, l.Addr()))
 			if got, want := askTCP(t, conn, "hello"), "from "+local(conn).String()+": hello"; got != want {
 				t.Errorf("got %q, want %q", got, want)
 			}
@@ -63,7 +63,7 @@ func TestClientsWithoutUsableAddressAreSeenAsTheGateway(t *testing.T) {
 			to := netip.AddrPortFrom(c.container, 80)
 			l := w.publish("tcp", c.bind, to)
 			defer l.Close()
-			got := askTCP(t, dial(t, c.client, at(c.host, l)), "x")
+			got := askTCP(t, dial(t, c.client, at(c.host, l.Addr())), "x")
 			if want := "from " + netip.AddrPortFrom(c.want, 0).String(); !strings.HasPrefix(got, want[:len(want)-1]) {
 				t.Errorf("the container saw %q, want %v", got, c.want)
 			}
@@ -84,9 +84,9 @@ func TestOnlyTheGivenAddressListens(t *testing.T) {
 		{"[::1]:0", "::1", []string{host6, "127.0.0.1"}},
 	} {
 		l := w.publish("tcp", c.bind, netip.AddrPortFrom(container4, 80))
-		dial(t, "", at(c.open, l))
+		dial(t, "", at(c.open, l.Addr()))
 		for _, a := range c.shut {
-			if _, err := tryDial("", at(a, l)); !errors.Is(err, syscall.ECONNREFUSED) {
+			if _, err := tryDial("", at(a, l.Addr())); !errors.Is(err, syscall.ECONNREFUSED) {
 				t.Errorf("published on %s: connecting to %s gave %v, want a refusal", l.Addr(), a, err)
 			}
 		}
@@ -242,8 +242,8 @@ func TestHalfOpenLimits(t *testing.T) {
 	}
 }
 
-func TestConnectionLimitIsOfTheRegistry(t *testing.T) {
-	o := Options{Limits: Limits{Connections: 1}, Registry: NewRegistry()}
+func TestConnectionLimitIsOfTheBudget(t *testing.T) {
+	o := Options{Budget: NewBudget(1)}
 	a, b := newWorld(t, o), newWorld(t, o)
 	to := netip.AddrPortFrom(container4, 80)
 	a.listen(to)
@@ -256,7 +256,7 @@ func TestConnectionLimitIsOfTheRegistry(t *testing.T) {
 	until(t, "the reset is counted", func() bool { return second.Stats().DropConnections == 1 })
 	held.SetLinger(0)
 	held.Close()
-	until(t, "the first is gone", func() bool { return o.Registry.connections.Load() == 0 })
+	until(t, "the first is gone", func() bool { return o.Budget.used.Load() == 0 })
 	if got := askTCP(t, dial(t, "", second.Addr()), "x"); !strings.HasSuffix(got, ": x") {
 		t.Errorf("got %q", got)
 	}
@@ -330,10 +330,7 @@ func TestErrorsNeverShowAnotherAddress(t *testing.T) {
 	} {
 		g := &failing{testGateway: &testGateway{}, errs: c.errs}
 		f := New(Options{Gateway: g, Subnets: subnets})
-		l, err := f.Publish(Mapping{Proto: "tcp", Host: netip.MustParseAddrPort(host4 + ":0"), Container: netip.AddrPortFrom(container4, 80)})
-		if err != nil {
-			t.Fatal(err)
-		}
+		l := publish(t, f, Mapping{Proto: "tcp", Host: netip.MustParseAddrPort(host4 + ":0"), Container: netip.AddrPortFrom(container4, 80)})
 		expectResetFrom(t, client4, l.Addr())
 		until(t, "the failure is counted", func() bool { return c.count(l.Stats()) == 1 })
 		f.Close()
@@ -351,13 +348,10 @@ func TestErrorsNeverShowAnotherAddress(t *testing.T) {
 func TestAServiceOfOneFamilyIsReachedByTheOther(t *testing.T) {
 	w := newWorld(t, Options{})
 	w.echo("tcp", netip.AddrPortFrom(container4, 80)) // and nothing on IPv6
-	l, err := w.forwarder.Publish(Mapping{
+	l := publish(t, w.forwarder, Mapping{
 		Proto: "tcp", Host: netip.MustParseAddrPort("[::1]:0"), Owner: "web",
 		Container: netip.AddrPortFrom(container6, 80), Other: netip.AddrPortFrom(container4, 80),
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
 	got := askTCP(t, dial(t, "::1", l.Addr()), "hello")
 	if !strings.HasPrefix(got, "from "+gw4.String()+":") || !strings.HasSuffix(got, ": hello") {
 		t.Errorf("got %q, want an answer to the gateway", got)
@@ -366,16 +360,12 @@ func TestAServiceOfOneFamilyIsReachedByTheOther(t *testing.T) {
 
 // A container that never ends a connection cannot use up those of all others.
 func TestOneContainerLeavesConnectionsToOthers(t *testing.T) {
-	o := Options{Limits: Limits{Connections: 6}, Registry: NewRegistry()}
+	o := Options{Budget: NewBudget(6)}
 	w := newWorld(t, o)
 	to := netip.AddrPortFrom(container4, 80)
 	w.echo("tcp", to)
 	publish := func(owner string) *Listener {
-		l, err := w.forwarder.Publish(Mapping{Proto: "tcp", Host: netip.MustParseAddrPort("127.0.0.1:0"), Container: to, Owner: owner})
-		if err != nil {
-			t.Fatal(err)
-		}
-		return l
+		return publish(t, w.forwarder, Mapping{Proto: "tcp", Host: netip.MustParseAddrPort("127.0.0.1:0"), Container: to, Owner: owner})
 	}
 	greedy, also, other := publish("greedy"), publish("greedy"), publish("other")
 	for i, l := range []*Listener{greedy, also, greedy} {

@@ -111,11 +111,11 @@ func TestUDPContainerSeesClientsAndAnswersThem(t *testing.T) {
 			client string
 			to     netip.AddrPort
 		}{
-			{client4 + ":4000", at(host4, l4)},
-			{other4 + ":4000", at(host4, l4)},
-			{client4 + ":4001", at(host4, l4)},
-			{"[" + client6 + "]:4000", at(host6, l6)},
-			{host4 + ":4000", at(host4, l4)},
+			{client4 + ":4000", at(host4, l4.Addr())},
+			{other4 + ":4000", at(host4, l4.Addr())},
+			{client4 + ":4001", at(host4, l4.Addr())},
+			{"[" + client6 + "]:4000", at(host6, l6.Addr())},
+			{host4 + ":4000", at(host4, l4.Addr())},
 		} {
 			conn := udpClient(t, c.client)
 			if got, want := askUDP(t, conn, c.to, "hi"), "from "+c.client+": hi"; got != want {
@@ -155,7 +155,7 @@ func TestUDPClientsWithoutUsableAddressAreSeenAsTheGateway(t *testing.T) {
 			defer l.Close()
 			seen := map[string]bool{}
 			for range 2 {
-				got := askUDP(t, udpClient(t, c.client), at(c.host, l), "hi")
+				got := askUDP(t, udpClient(t, c.client), at(c.host, l.Addr()), "hi")
 				from, _, _ := strings.Cut(strings.TrimPrefix(got, "from "), ": ")
 				shown := netip.MustParseAddrPort(from)
 				if shown.Addr() != c.want || shown.Port() < firstShown || shown.Port() > lastShown {
@@ -177,7 +177,7 @@ func TestUDPAnswersComeFromTheAddressThatWasAsked(t *testing.T) {
 	client := udpClient(t, client4)
 	shown := map[string]bool{}
 	for _, host := range []string{host4, other4, "127.0.0.1", "127.0.0.2", host4} {
-		got := askUDP(t, client, at(host, l), "x") // checks where it comes from
+		got := askUDP(t, client, at(host, l.Addr()), "x") // checks where it comes from
 		if !strings.HasPrefix(got, "from "+client4+":") {
 			t.Errorf("by %s the container saw %q, want %s", host, got, client4)
 		}
@@ -483,8 +483,8 @@ func TestUDPBroadcastAndMulticastStayOutside(t *testing.T) {
 		to     netip.AddrPort
 		l      *Listener
 	}{
-		{"127.0.0.1", at("127.255.255.255", l4), l4},
-		{"fe80::8%host0", at("ff02::1%host0", l6), l6},
+		{"127.0.0.1", at("127.255.255.255", l4.Addr()), l4},
+		{"fe80::8%host0", at("ff02::1%host0", l6.Addr()), l6},
 	} {
 		client := udpClient(t, c.client) // Go sets SO_BROADCAST
 		if _, err := client.WriteToUDPAddrPort([]byte("x"), c.to); err != nil {

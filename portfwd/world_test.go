@@ -228,9 +228,19 @@ func (w *world) echo(proto string, at netip.AddrPort) io.Closer {
 
 func (w *world) publish(proto, host string, to netip.AddrPort) *Listener {
 	w.t.Helper()
-	l, err := w.forwarder.Publish(Mapping{Proto: proto, Host: netip.MustParseAddrPort(host), Container: to, Owner: "web"})
+	return publish(w.t, w.forwarder, Mapping{Proto: proto, Host: netip.MustParseAddrPort(host), Container: to, Owner: "web"})
+}
+
+// publish binds a port and has it served, with no more than that socket left.
+func publish(t testing.TB, f *Forwarder, m Mapping) *Listener {
+	t.Helper()
+	b, err := NewRegistry().Bind(m)
 	if err != nil {
-		w.t.Fatal(err)
+		t.Fatal(err)
+	}
+	l, err := f.Serve(b.Mapping(), b.Handle())
+	if err != nil {
+		t.Fatal(err)
 	}
 	return l
 }
@@ -324,8 +334,8 @@ func local(c interface{ LocalAddr() net.Addr }) netip.AddrPort {
 	return unmap(netip.MustParseAddrPort(c.LocalAddr().String()))
 }
 
-func at(a string, l *Listener) netip.AddrPort {
-	return netip.AddrPortFrom(netip.MustParseAddr(a), l.Addr().Port())
+func at(a string, l netip.AddrPort) netip.AddrPort {
+	return netip.AddrPortFrom(netip.MustParseAddr(a), l.Port())
 }
 
 // until waits for something that only counters show.

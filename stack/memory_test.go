@@ -29,6 +29,7 @@ func newMemory(t testing.TB) *memory {
 }
 
 func (m *memory) Queues() []Queue { return []Queue{m} }
+func (m *memory) Waited() bool    { return true }
 func (m *memory) Close() error    { close(m.done); return nil }
 
 func (m *memory) ReadFrame(hdr *[vnet.Len]byte, b []byte) (int, error) {

@@ -44,6 +44,7 @@ type Network struct {
 	opts    Options
 	log     *slog.Logger
 	gateway *Gateway
+	turns   *turns
 
 	table atomic.Pointer[table]
 
@@ -76,11 +77,14 @@ func New(o Options) (*Network, error) {
 	}
 	n.log = n.log.With("network", o.Name)
 	n.table.Store(&table{})
-	g, err := newGateway(n)
-	if err != nil {
+	var err error
+	if n.turns, err = newTurns(); err != nil {
 		return nil, err
 	}
-	n.gateway = g
+	if n.gateway, err = newGateway(n); err != nil {
+		n.turns.close()
+		return nil, err
+	}
 	return n, nil
 }
 
@@ -170,5 +174,6 @@ func (n *Network) Close() error {
 		p.Close()
 	}
 	n.gateway.close()
+	n.turns.close()
 	return nil
 }

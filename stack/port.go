@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"os"
 	"sync"
+	"time"
 
 	"gvisor.dev/gvisor/pkg/buffer"
 
@@ -26,6 +27,9 @@ type Queue interface {
 	// another error, after which it is not called again, when the device is
 	// closed (os.ErrClosed, io.EOF) or gone.
 	ReadFrame(hdr *[vnet.Len]byte, b []byte) (int, error)
+	// Waited reports whether the last ReadFrame found no frame at first, so
+	// that its caller slept and others had their turn.
+	Waited() bool
 	// WriteFrame writes one frame: its virtio header and its pieces, in
 	// order. It never waits; it may be called from many goroutines.
 	WriteFrame(parts [][]byte) error
@@ -123,6 +127,7 @@ func (p *Port) read(queue int, q Queue) {
 	var hdr [vnet.Len]byte
 	in := incoming{port: p, queue: queue, hdr: &hdr}
 	var buf []byte
+	turn := time.Now()
 	for {
 		if in.view == nil {
 			in.view = buffer.NewViewSize(maxFrame)
@@ -139,6 +144,13 @@ func (p *Port) read(queue int, q Queue) {
 			}
 			in.view.Release()
 			return
+		}
+		switch {
+		case q.Waited():
+			turn = time.Now()
+		case time.Since(turn) > turnLength:
+			p.net.turns.yield()
+			turn = time.Now()
 		}
 		p.stats.rxFrames.Add(1)
 		p.stats.rxBytes.Add(uint64(n))

@@ -5,12 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"time"
 
-	"golang.org/x/sys/unix"
-
+	"github.com/footbridge-net/footbridge/internal/fdpass"
 	"github.com/footbridge-net/footbridge/tap/internal/nsexec"
 )
 
@@ -24,7 +22,7 @@ const helperTimeout = 20 * time.Second
 //
 // Errors: ErrOptions, ErrNameTaken, ErrBusy, ErrNoTun, ErrReply, and errnos of the
 // kernel's. A device that this call made is gone again after an error.
-func Attach(ctx context.Context, ns Namespaces, o LinkOptions) (*Device, error) {
+func Attach(ctx context.Context, ns Namespaces, o LinkOptions) (*Interface, error) {
 	o, err := o.complete()
 	if err != nil {
 		return nil, err
@@ -32,19 +30,21 @@ func Attach(ctx context.Context, ns Namespaces, o LinkOptions) (*Device, error) 
 	return attach(ctx, ns, o, nil)
 }
 
-func attach(ctx context.Context, ns Namespaces, o LinkOptions, methods []nsexec.Method) (*Device, error) {
+func attach(ctx context.Context, ns Namespaces, o LinkOptions, methods []nsexec.Method) (*Interface, error) {
 	req := request{Op: opAttach, Link: o}
-	r, fds, method, err := ask(ctx, ns, req, methods)
+	r, queues, method, err := ask(ctx, ns, req, methods)
 	if err != nil {
 		return nil, err
 	}
-	for i, fd := range fds {
-		if err := checkQueue(fd, o.Name); err != nil {
-			closeAll(fds)
-			return nil, fmt.Errorf("tap: attach %s: %w: descriptor %d is %w", o.Name, ErrReply, i, err)
-		}
+	i := &Interface{
+		Name: o.Name, Index: r.Index, MAC: r.MAC, Features: r.Features,
+		Created: r.Created, Method: string(method), Warnings: r.Warnings, Queues: queues,
 	}
-	return newDevice(req, r, string(method), fds)
+	if err := i.Check(); err != nil {
+		_ = i.Close()
+		return nil, fmt.Errorf("tap: attach %s: %w: %w", o.Name, ErrReply, err)
+	}
+	return i, nil
 }
 
 // Detach removes the TAP device of that name. That there is none is no error;
@@ -66,7 +66,7 @@ func Loopback(ctx context.Context, ns Namespaces) error {
 
 // ask starts a helper in the namespaces and has one request answered. The
 // descriptors are the caller's to close.
-func ask(ctx context.Context, ns Namespaces, req request, methods []nsexec.Method) (r reply, fds []int, method nsexec.Method, err error) {
+func ask(ctx context.Context, ns Namespaces, req request, methods []nsexec.Method) (r reply, queues []*fdpass.Handle, method nsexec.Method, err error) {
 	defer func() {
 		if err != nil && req.Link.Name != "" {
 			err = fmt.Errorf("tap: %s %s: %w", req.Op, req.Link.Name, err)
@@ -82,17 +82,18 @@ func ask(ctx context.Context, ns Namespaces, req request, methods []nsexec.Metho
 	if err != nil {
 		return reply{}, nil, "", err
 	}
-	ours, theirs, err := socketPair()
+	ours, inherited, err := fdpass.Pair()
 	if err != nil {
 		return reply{}, nil, "", err
 	}
 	defer ours.Close()
+	theirs := os.NewFile(uintptr(inherited.Take()), "helper's socket")
 	defer theirs.Close()
 
 	ctx, cancel := context.WithTimeout(ctx, helperTimeout)
 	defer cancel()
 	// The request waits in the socket for the helper.
-	if _, err := ours.Write(message); err != nil {
+	if err := ours.Send(message); err != nil {
 		return reply{}, nil, "", fmt.Errorf("send the request: %w", err)
 	}
 	p, err := nsexec.Start(ctx, nsexec.Spec{
@@ -109,100 +110,26 @@ func ask(ctx context.Context, ns Namespaces, req request, methods []nsexec.Metho
 	}()
 	theirs.Close() // so that the helper's end is the end of file
 
-	stop := context.AfterFunc(ctx, func() { _ = ours.SetReadDeadline(time.Unix(1, 0)) })
+	stop := context.AfterFunc(ctx, func() { _ = ours.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
-	answer, fds, err := receive(ours)
+	answer := make([]byte, fdpass.MaxMessage)
+	n, queues, err := ours.Receive(answer)
 	if err != nil {
 		switch {
 		case ctx.Err() != nil:
 			err = fmt.Errorf("wait for the helper: %w", context.Cause(ctx))
-		case errors.Is(err, errNoAnswer):
+		case errors.Is(err, io.EOF):
 			// It says on stderr, or by its status, why.
-			err = errors.Join(fmt.Errorf("%w: %w", ErrReply, err), p.Wait(), p.Skipped)
+			err = errors.Join(fmt.Errorf("%w: no answer", ErrReply), p.Wait(), p.Skipped)
+		case errors.Is(err, fdpass.ErrMessage):
+			err = fmt.Errorf("%w: %w", ErrReply, err)
 		}
 		return reply{}, nil, "", err
 	}
-	r, err = decodeReply(answer, req, len(fds))
+	r, err = decodeReply(answer[:n], req, len(queues))
 	if err != nil {
-		closeAll(fds)
+		fdpass.CloseAll(queues)
 		return reply{}, nil, "", err
 	}
-	return r, fds, p.Method, nil
-}
-
-// socketPair makes a connected pair of SOCK_SEQPACKET sockets, the first of them
-// on the poller.
-func socketPair() (*net.UnixConn, *os.File, error) {
-	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return nil, nil, fmt.Errorf("socketpair: %w", err)
-	}
-	theirs := os.NewFile(uintptr(pair[1]), "helper's socket")
-	file := os.NewFile(uintptr(pair[0]), "socket to the helper")
-	defer file.Close()
-	conn, err := net.FileConn(file)
-	if err != nil {
-		theirs.Close()
-		return nil, nil, fmt.Errorf("socketpair: %w", err)
-	}
-	ours, ok := conn.(*net.UnixConn)
-	if !ok {
-		conn.Close()
-		theirs.Close()
-		return nil, nil, fmt.Errorf("socketpair: got a %T", conn)
-	}
-	return ours, theirs, nil
-}
-
-// errNoAnswer: the helper ended without a word.
-var errNoAnswer = errors.New("no answer")
-
-// receive takes one message and its descriptors, which are close-on-exec.
-func receive(c *net.UnixConn) ([]byte, []int, error) {
-	b := make([]byte, messageLimit+1)
-	oob := make([]byte, unix.CmsgSpace(4*maxQueues))
-	n, oobn, flags, _, err := c.ReadMsgUnix(b, oob)
-	switch {
-	case errors.Is(err, io.EOF), errors.Is(err, unix.ECONNRESET): // reset: the request was not read either
-		return nil, nil, errNoAnswer
-	case err != nil:
-		return nil, nil, fmt.Errorf("receive: %w", err)
-	case n == 0 && oobn == 0:
-		return nil, nil, errNoAnswer
-	}
-	fds, err := descriptors(oob[:oobn])
-	if err == nil && flags&(unix.MSG_TRUNC|unix.MSG_CTRUNC) != 0 {
-		err = errors.New("longer than allowed")
-	}
-	if err != nil {
-		closeAll(fds)
-		return nil, nil, fmt.Errorf("%w: %w", ErrReply, err)
-	}
-	return b[:n], fds, nil
-}
-
-// descriptors takes all descriptors out of control messages, also when it fails.
-func descriptors(oob []byte) ([]int, error) {
-	if len(oob) == 0 {
-		return nil, nil
-	}
-	messages, err := unix.ParseSocketControlMessage(oob)
-	if err != nil {
-		return nil, err
-	}
-	var all []int
-	for i := range messages {
-		fds, err := unix.ParseUnixRights(&messages[i])
-		if err != nil {
-			return all, err
-		}
-		all = append(all, fds...)
-	}
-	return all, nil
-}
-
-func closeAll(fds []int) {
-	for _, fd := range fds {
-		unix.Close(fd)
-	}
+	return r, queues, p.Method, nil
 }

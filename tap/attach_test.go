@@ -25,11 +25,11 @@ func TestAttachMakesTheInterfaceThatIsAsked(t *testing.T) {
 	d := mustAttach(t, ns, o)
 
 	v := viewLink(t, w, "eth0")
-	if v.Address != "02:42:0a:09:00:02" || d.MAC() != testMAC {
-		t.Errorf("MAC %s and %x, want %x", v.Address, d.MAC(), testMAC)
+	if v.Address != "02:42:0a:09:00:02" || d.MAC != testMAC {
+		t.Errorf("MAC %s and %x, want %x", v.Address, d.MAC, testMAC)
 	}
-	if v.MTU != 1400 || v.Qlen != 512 || v.Ifindex != d.Index() {
-		t.Errorf("MTU %d, queue length %d, index %d; want 1400, 512, %d", v.MTU, v.Qlen, v.Ifindex, d.Index())
+	if v.MTU != 1400 || v.Qlen != 512 || v.Ifindex != d.Index {
+		t.Errorf("MTU %d, queue length %d, index %d; want 1400, 512, %d", v.MTU, v.Qlen, v.Ifindex, d.Index)
 	}
 	if !slices.Contains(v.Flags, "UP") || !slices.Contains(v.Flags, "LOWER_UP") || v.State != "UP" {
 		t.Errorf("flags %q, state %s; want up with carrier", v.Flags, v.State)
@@ -63,10 +63,10 @@ func TestAttachMakesTheInterfaceThatIsAsked(t *testing.T) {
 	if lo := viewLink(t, w, "lo"); !slices.Contains(lo.Flags, "UP") {
 		t.Errorf("lo has flags %q, want UP", lo.Flags)
 	}
-	if !d.Created() || len(d.Queues()) != 2 || d.Name() != "eth0" {
-		t.Errorf("created %v, %d queues, name %q", d.Created(), len(d.Queues()), d.Name())
+	if !d.Created || len(d.Queues()) != 2 || d.Name != "eth0" {
+		t.Errorf("created %v, %d queues, name %q", d.Created, len(d.Queues()), d.Name)
 	}
-	f := d.Features()
+	f := d.Features
 	if !f.VirtioHeader || !f.MultiQueue || !f.Checksum || !f.TSO || f.USO != kernelAtLeast(t, 6, 2) {
 		t.Errorf("features %+v; USO is in Linux 6.2", f)
 	}
@@ -91,8 +91,8 @@ func TestAttachByNsenter(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer d.Close()
-	if d.Method() != "nsenter" || len(viewLink(t, w, "eth0").addresses()) != 2 {
-		t.Errorf("method %s, interface %+v", d.Method(), viewLink(t, w, "eth0"))
+	if d.Method != "nsenter" || len(viewLink(t, w, "eth0").addresses()) != 2 {
+		t.Errorf("method %s, interface %+v", d.Method, viewLink(t, w, "eth0"))
 	}
 }
 
@@ -123,7 +123,7 @@ func TestNoIPv6WhereItIsDisabled(t *testing.T) {
 func TestADeviceOutlivesItsHolder(t *testing.T) {
 	w, ns := newWorld(t, 0)
 	d := mustAttach(t, ns, testLink())
-	index := d.Index()
+	index := d.Index
 	if err := d.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -133,8 +133,8 @@ func TestADeviceOutlivesItsHolder(t *testing.T) {
 	}
 
 	d = mustAttach(t, ns, testLink())
-	if d.Created() || d.Index() != index {
-		t.Errorf("created %v, index %d; want the device with index %d again", d.Created(), d.Index(), index)
+	if d.Created || d.Index != index {
+		t.Errorf("created %v, index %d; want the device with index %d again", d.Created, d.Index, index)
 	}
 	v = viewLink(t, w, "eth0")
 	if !slices.Contains(v.Flags, "LOWER_UP") || len(v.addresses()) != 2 {

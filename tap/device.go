@@ -4,32 +4,25 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+
+	"github.com/footbridge-net/footbridge/internal/fdpass"
 )
 
-// A Device is an attached TAP: its queues, held by this process.
+// A Device is an attached TAP whose frames this process reads and writes.
 type Device struct {
-	name     string
-	index    int
-	mac      [6]byte
-	features Features
-	created  bool
-	method   string
-	warnings []string
-	queues   []*Queue
-	close    func() error
+	queues []*Queue
+	close  func() error
 }
 
-// newDevice takes over fds, which it closes on error.
-func newDevice(req request, r reply, method string, fds []int) (*Device, error) {
-	d := &Device{
-		name: req.Link.Name, index: r.Index, mac: r.MAC, features: r.Features,
-		created: r.Created, method: method, warnings: r.Warnings,
-	}
+// NewDevice reads and writes by the queues of the interface called name. It takes
+// the handles over, also when it fails.
+func NewDevice(name string, queues []*fdpass.Handle) (*Device, error) {
+	d := &Device{}
 	d.close = sync.OnceValue(d.closeQueues)
-	for i, fd := range fds {
-		q, err := newQueue(fd, fmt.Sprintf("%s queue %d", d.name, i))
+	for i, h := range queues {
+		q, err := newQueue(h.Take(), fmt.Sprintf("%s queue %d", name, i))
 		if err != nil {
-			closeAll(fds[i+1:])
+			fdpass.CloseAll(queues)
 			_ = d.closeQueues()
 			return nil, err
 		}
@@ -38,34 +31,14 @@ func newDevice(req request, r reply, method string, fds []int) (*Device, error) 
 	return d, nil
 }
 
-// Name is the interface's name in its namespace.
-func (d *Device) Name() string { return d.name }
-
-// Index is the interface's index in its namespace.
-func (d *Device) Index() int { return d.index }
-
-// MAC is the interface's address.
-func (d *Device) MAC() [6]byte { return d.mac }
-
-// Features are what the kernel hands over and takes on this device.
-func (d *Device) Features() Features { return d.features }
-
-// Created reports whether Attach made the device; otherwise it was there.
-func (d *Device) Created() bool { return d.created }
-
-// Method is the way by which the helper entered: "native" or "nsenter".
-func (d *Device) Method() string { return d.method }
-
-// Warnings are settings that could not be made and do no harm to others.
-func (d *Device) Warnings() []string { return d.warnings }
-
 // Queues returns the device's queues. The kernel spreads flows over them; a flow's
 // frames stay on one, the one on which its answers were written last.
 func (d *Device) Queues() []*Queue { return d.queues }
 
 // Close closes the queues, and returns when their descriptors are closed. Readers
 // and later callers get os.ErrClosed. The interface stays in its namespace, without
-// carrier; see Detach. Closing again returns what the first time returned.
+// carrier when nobody else holds a queue; see Detach. Closing again returns what the
+// first time returned.
 func (d *Device) Close() error { return d.close() }
 
 func (d *Device) closeQueues() error {

@@ -7,7 +7,10 @@
 //	   |                                            re-attach N queues, vnet header
 //	   |                                            sysctls, MAC, MTU, addresses,
 //	   v                                            up, neighbours, routes, lo
-//	Device <-- reply (JSON) + N descriptors -----   exit
+//	Interface <-- reply (JSON) + N descriptors --   exit
+//	   |  held; perhaps passed to another process
+//	   v
+//	Device
 //	   |
 //	   +- Queue 0   ReadFrame:  readv  [virtio header | Ethernet frame <= 64 KiB]
 //	   +- Queue n   WriteFrame: writev [virtio header | pieces of the frame]
@@ -29,14 +32,14 @@
 // pid namespace does not see it; one that was given the host's is as powerful as the
 // user.
 //
-// **Lifetime**: the device is persistent. It outlives the Device, the daemon and a
-// crash of either; without a reader it has no carrier and traffic stops. Attach on a
+// **Lifetime**: the device is persistent. It outlives Interface and Device, and the
+// processes that have them; without a reader it has no carrier and traffic stops. Attach on a
 // namespace that has the device already attaches again. Detach removes it, as may
-// the container's root, which readers see as ErrGone. Device.Close closes the queues
-// and unblocks their readers.
+// the container's root, which readers see as ErrGone. Close of an Interface
+// and of a Device each close their own descriptors; the latter unblocks the readers.
 //
 // An open queue keeps its network namespace alive, even when the last process in
-// there has ended (drivers/net/tun.c: the file's socket holds it). So a Device does
+// there has ended (drivers/net/tun.c: the file's socket holds it). So a queue does
 // not tell of its container's end: whoever watches the container closes it, and the
 // namespace goes, with the persistent device.
 //

@@ -98,7 +98,9 @@ func performAttach(h *netlink.Handle, o LinkOptions) (r reply, fds []int, err er
 		if err == nil {
 			return
 		}
-		closeAll(fds)
+		for _, fd := range fds {
+			unix.Close(fd)
+		}
 		if created {
 			err = errors.Join(err, h.LinkDel(link))
 		}

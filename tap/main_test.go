@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/footbridge-net/footbridge/tap/internal/nstest"
+	"github.com/footbridge-net/footbridge/internal/nstest"
 )
 
 func TestMain(m *testing.M) { nstest.Main(m, Dispatch) }

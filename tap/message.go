@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"strings"
 	"syscall"
+
+	"github.com/footbridge-net/footbridge/internal/fdpass"
 )
 
 // What a helper can be asked to do.
@@ -18,7 +20,7 @@ const (
 
 // messageLimit bounds requests and replies, in bytes. 256 of everything that
 // LinkOptions may list fit into a request.
-const messageLimit = 96 << 10
+const messageLimit = fdpass.MaxMessage
 
 // textLimit bounds the texts of a reply, in bytes.
 const textLimit = 2 << 10

@@ -12,6 +12,8 @@ import (
 	"unicode/utf8"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/footbridge-net/footbridge/internal/fdpass"
 )
 
 func TestARequestComesAsItWasSent(t *testing.T) {
@@ -53,13 +55,13 @@ func TestTheLongestRequestFits(t *testing.T) {
 		t.Error(err)
 	}
 	// It goes through the socket in one piece.
-	ours, theirs, err := socketPair()
+	ours, theirs, err := fdpass.Pair()
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer ours.Close()
 	defer theirs.Close()
-	if _, err := ours.Write(b); err != nil {
+	if err := ours.Send(b); err != nil {
 		t.Error(err)
 	}
 	o.Sysctls["net.x.y"] = strings.Repeat("9", messageLimit)
@@ -138,57 +140,6 @@ func TestTextsOfTheHelperAreHarmless(t *testing.T) {
 	}
 	if n := len(clean(strings.Repeat("ü", textLimit))); n > textLimit {
 		t.Errorf("%d bytes are left of a long text", n)
-	}
-}
-
-// TestReceiveTakesNoMoreThanItShould plays a helper that sends nonsense.
-func TestReceiveTakesNoMoreThanItShould(t *testing.T) {
-	before := openFDs(t)
-	for _, test := range []struct {
-		what        string
-		message     []byte
-		descriptors int
-		bad         error
-	}{
-		{"two descriptors", []byte("{}"), 2, nil},
-		{"as many as there may be", []byte("{}"), maxQueues, nil},
-		{"too many descriptors", []byte("{}"), 250, ErrReply},
-		{"a message that is too long", make([]byte, messageLimit+2), 3, ErrReply},
-	} {
-		ours, theirs, err := socketPair()
-		if err != nil {
-			t.Fatal(err)
-		}
-		null, err := os.Open(os.DevNull)
-		if err != nil {
-			t.Fatal(err)
-		}
-		fds := make([]int, test.descriptors)
-		for i := range fds {
-			fds[i] = int(null.Fd())
-		}
-		if err := unix.Sendmsg(int(theirs.Fd()), test.message, unix.UnixRights(fds...), nil, 0); err != nil {
-			t.Fatal(err)
-		}
-		b, got, err := receive(ours)
-		if !errors.Is(err, test.bad) || (test.bad == nil && (len(got) != test.descriptors || string(b) != string(test.message))) {
-			t.Errorf("%s: %d descriptors, %v; want %v", test.what, len(got), err, test.bad)
-		}
-		for _, fd := range got {
-			if flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err != nil || flags&unix.FD_CLOEXEC == 0 {
-				t.Errorf("%s: descriptor %d is not close-on-exec", test.what, fd)
-			}
-		}
-		closeAll(got)
-		theirs.Close()
-		if _, _, err := receive(ours); !errors.Is(err, errNoAnswer) {
-			t.Errorf("%s: after the end: %v", test.what, err)
-		}
-		ours.Close()
-		null.Close()
-	}
-	if after := openFDs(t); after > before {
-		t.Errorf("%d descriptors more than before", after-before)
 	}
 }
 

@@ -76,7 +76,7 @@ func tryMethod(ctx context.Context, ns Namespaces, method nsexec.Method) MethodR
 		m.Err = err
 		return m
 	}
-	m.Features, m.Warnings = d.Features(), d.Warnings()
+	m.Features, m.Warnings = d.Features, d.Warnings
 	m.Err = d.Close()
 	return m
 }

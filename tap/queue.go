@@ -23,6 +23,7 @@ type Queue struct {
 	readable func(fd uintptr) bool
 	n        int
 	errno    syscall.Errno
+	waited   bool
 
 	// The writers'. A write never blocks, so they call the kernel directly and
 	// hold users shared meanwhile; close takes it for itself.
@@ -62,6 +63,7 @@ func (q *Queue) readv(fd uintptr) bool {
 			q.n, q.errno = int(n), 0
 			return true
 		case unix.EAGAIN:
+			q.waited = true
 			return false
 		case unix.EINTR:
 			continue
@@ -87,6 +89,7 @@ func (q *Queue) ReadFrame(hdr *[HeaderSize]byte, b []byte) (int, error) {
 	q.iov[0].SetLen(HeaderSize)
 	q.iov[1].Base = &b[0]
 	q.iov[1].SetLen(len(b))
+	q.waited = false
 	if err := q.conn.Read(q.readable); err != nil {
 		q.iov = [2]unix.Iovec{}
 		return 0, q.whyUnreadable()
@@ -108,6 +111,10 @@ func (q *Queue) ReadFrame(hdr *[HeaderSize]byte, b []byte) (int, error) {
 	}
 	return n, nil
 }
+
+// Waited reports whether the last ReadFrame found no frame at first and slept. It is
+// for the reader.
+func (q *Queue) Waited() bool { return q.waited }
 
 // whyUnreadable explains that the poller does not wait for the queue: it is closed, or
 // epoll reports nothing but an error, which is how a queue without device looks.

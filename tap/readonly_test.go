@@ -10,7 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/footbridge-net/footbridge/tap/internal/nstest"
+	"github.com/footbridge-net/footbridge/internal/nstest"
 )
 
 func init() { nstest.Register("attach-readonly", attachReadonly) }
@@ -46,7 +46,7 @@ func attachReadonly([]string) (string, error) {
 	if _, err := Attach(ctx, ns, o); !errors.Is(err, unix.EROFS) {
 		return "", fmt.Errorf("a sysctl that was asked for: %v, want EROFS", err)
 	}
-	return strings.Join(d.Warnings(), "\n"), nil
+	return strings.Join(d.Warnings, "\n"), nil
 }
 
 func TestAReadOnlyProcSysIsAWarning(t *testing.T) {

@@ -15,7 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/footbridge-net/footbridge/tap/internal/nstest"
+	"github.com/footbridge-net/footbridge/internal/nstest"
 )
 
 // What processes in a world are asked to do.
@@ -179,17 +179,36 @@ func testLink() LinkOptions {
 	}
 }
 
-func mustAttach(t testing.TB, ns Namespaces, o LinkOptions) *Device {
+// attached is an interface and the device that its queues became.
+type attached struct {
+	*Interface
+	*Device
+}
+
+func (a attached) Close() error { return a.Device.Close() }
+
+func (a attached) Queues() []*Queue { return a.Device.Queues() }
+
+func mustAttach(t testing.TB, ns Namespaces, o LinkOptions) attached {
 	t.Helper()
-	d, err := Attach(testContext(t), ns, o)
+	i, err := Attach(testContext(t), ns, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(i.Warnings) > 0 {
+		t.Errorf("warnings: %q", i.Warnings)
+	}
+	return use(t, i)
+}
+
+func use(t testing.TB, i *Interface) attached {
+	t.Helper()
+	d, err := NewDevice(i.Name, i.Queues)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { d.Close() })
-	if len(d.Warnings()) > 0 {
-		t.Errorf("warnings: %q", d.Warnings())
-	}
-	return d
+	return attached{i, d}
 }
 
 // kernelAtLeast compares the running kernel's version.

@@ -6,6 +6,7 @@ import (
 	"os"
 
 	"github.com/footbridge-net/footbridge/engine/shim"
+	"github.com/footbridge-net/footbridge/engine/worker"
 	"github.com/footbridge-net/footbridge/tap"
 )
 
@@ -14,6 +15,7 @@ func main() {
 	// started in namespaces where nothing of what follows would work.
 	tap.Dispatch()
 	shim.Dispatch()
+	worker.Dispatch()
 
 	os.Exit(newCLI().main(context.Background(), os.Args[1:]))
 }

@@ -156,6 +156,25 @@ func (p *Pool) Next() (netip.Addr, error) {
 	return a, nil
 }
 
+// NextOutside is Next that leaves out what lies in one of avoid.
+func (p *Pool) NextOutside(avoid []netip.Prefix) (netip.Addr, error) {
+	if !slices.ContainsFunc(avoid, p.rng.Overlaps) {
+		return p.Next()
+	}
+	for a := p.first; a.IsValid() && p.rng.Contains(a); {
+		if i := slices.IndexFunc(avoid, func(q netip.Prefix) bool { return q.Contains(a) }); i >= 0 {
+			a = Last(avoid[i]).Next() // a prefix may hold more addresses than there is time
+			continue
+		}
+		if p.check(a) == nil {
+			p.used[a] = struct{}{}
+			return a, nil
+		}
+		a = a.Next()
+	}
+	return netip.Addr{}, fmt.Errorf("%w in %v", ErrExhausted, p.rng)
+}
+
 // peek finds the lowest free address of the range and remembers how far it
 // looked, so that filling a pool costs one step an address.
 func (p *Pool) peek() (netip.Addr, error) {

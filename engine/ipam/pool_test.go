@@ -195,3 +195,23 @@ func TestHugePoolIsCheap(t *testing.T) {
 		t.Errorf("Free = %d, want %d", got, want)
 	}
 }
+
+func TestNextOutside(t *testing.T) {
+	p, err := NewPool(Config{Subnet: netip.MustParsePrefix("fd00::/64")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	avoid := []netip.Prefix{netip.MustParsePrefix("fd00::2/127"), netip.MustParsePrefix("fd00::8000:0:0:0/65"), netip.MustParsePrefix("fd00::4/128")}
+	for _, want := range []string{"fd00::5", "fd00::6"} {
+		if a, err := p.NextOutside(avoid); err != nil || a.String() != want {
+			t.Errorf("%v, %v, want %s", a, err, want)
+		}
+	}
+	// What was avoided is still free.
+	if a, err := p.Next(); err != nil || a.String() != "fd00::2" {
+		t.Errorf("%v, %v, want fd00::2", a, err)
+	}
+	if _, err := p.NextOutside([]netip.Prefix{netip.MustParsePrefix("fd00::/64")}); !errors.Is(err, ErrExhausted) {
+		t.Errorf("everything is avoided: %v", err)
+	}
+}

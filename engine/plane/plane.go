@@ -1,7 +1,6 @@
 package plane
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -9,6 +8,7 @@ import (
 
 	"github.com/footbridge-net/footbridge/dns"
 	"github.com/footbridge-net/footbridge/forwarder"
+	"github.com/footbridge-net/footbridge/internal/fdpass"
 	"github.com/footbridge-net/footbridge/internal/packet"
 	"github.com/footbridge-net/footbridge/portfwd"
 	"github.com/footbridge-net/footbridge/stack"
@@ -33,9 +33,9 @@ type Options struct {
 	// Allow says which addresses containers may reach outside. It is called
 	// for every flow and must not block.
 	Allow func(netip.Addr) bool
-	// Registry knows who has which host port, on all networks.
-	Registry *portfwd.Registry
-	Logger   *slog.Logger
+	// Budget is shared by the published ports of all networks.
+	Budget *portfwd.Budget
+	Logger *slog.Logger
 }
 
 // Plane is one network's data plane.
@@ -75,7 +75,7 @@ func (p *Plane) connectOutside() {
 	g := p.net.Gateway()
 	p.out = forwarder.New(forwarder.Options{Gateway: g, Allow: p.opts.Allow, Logger: p.opts.Logger})
 	p.in = portfwd.New(portfwd.Options{
-		Gateway: g, Subnets: p.subnets(), Registry: p.opts.Registry, Logger: p.opts.Logger,
+		Gateway: g, Subnets: p.subnets(), Budget: p.opts.Budget, Logger: p.opts.Logger,
 	})
 	g.SetHandlers(stack.Handlers{
 		TCP: p.out.HandleTCP,
@@ -155,18 +155,13 @@ func segments(d packet.Datagram) func(yield func([]byte) bool) {
 	}
 }
 
-// Publish publishes all of ms or none: with the host ports that they have, or
-// with the first port from first to last that is free for all of them when first
-// is not 0. A host port 0 is one free port for all. The listeners come in ms's
-// order.
-func (p *Plane) Publish(ms []portfwd.Mapping, first, last uint16) ([]*portfwd.Listener, error) {
-	switch {
-	case p.in == nil:
-		return nil, fmt.Errorf("network %s is internal: nothing can be published on it", p.opts.Name)
-	case first != 0:
-		return p.in.PublishRange(ms, first, last)
+// Serve leads what comes to the socket h, which is bound to m.Host, to the
+// container. It takes the handle over, also when it fails.
+func (p *Plane) Serve(m portfwd.Mapping, h *fdpass.Handle) (*portfwd.Listener, error) {
+	if p.in == nil {
+		return nil, errors.Join(fmt.Errorf("network %s is internal: nothing can be published on it", p.opts.Name), h.Close())
 	}
-	return p.in.PublishAll(ms)
+	return p.in.Serve(m, h)
 }
 
 // Close ends everything and waits for it.
@@ -191,43 +186,18 @@ type Link struct {
 	MAC       [6]byte
 	// Addresses with their subnets' prefix lengths.
 	Addresses []netip.Prefix
-	// Default4 and Default6 put the container's default routes of the family
-	// on this link. Internal networks never get them.
-	Default4, Default6 bool
-	Sysctls            map[string]string
 }
 
 // Port is an endpoint on the network.
 type Port struct {
 	plane *Plane
 	port  *stack.Port
-	name  string
 	addrs []netip.Addr
 }
 
-// Attach makes the link's interface in ns, or takes it over if it is there,
-// and puts it on the network.
-func (p *Plane) Attach(ctx context.Context, ns tap.Namespaces, l Link) (*Port, error) {
-	g6 := p.opts.Gateway6.IsValid()
-	o := tap.LinkOptions{
-		Name: l.Interface, MAC: l.MAC, MTU: p.opts.MTU, Addresses: l.Addresses,
-		DisableIPv6: !g6, Sysctls: l.Sysctls,
-	}
-	if !p.opts.Internal {
-		if l.Default4 {
-			o.Gateway4 = p.opts.Gateway4.Addr()
-		}
-		if l.Default6 {
-			o.Gateway6 = p.opts.Gateway6.Addr()
-		}
-	}
-	device, err := tap.Attach(ctx, ns, o)
-	if err != nil {
-		return nil, err
-	}
-	for _, w := range device.Warnings() {
-		p.log.Warn("interface set up with a flaw", "network", p.opts.Name, "container", l.Container, "warning", w)
-	}
+// AddPort puts an endpoint on the network, by its TAP's device, which it takes over,
+// also when it fails.
+func (p *Plane) AddPort(l Link, device *tap.Device) (*Port, error) {
 	var addrs []netip.Addr
 	for _, a := range l.Addresses {
 		addrs = append(addrs, a.Addr())
@@ -238,11 +208,11 @@ func (p *Plane) Attach(ctx context.Context, ns tap.Namespaces, l Link) (*Port, e
 	if err != nil { // AddPort has closed the device
 		return nil, fmt.Errorf("network %s: %w", p.opts.Name, err)
 	}
-	return &Port{plane: p, port: port, name: l.Container, addrs: addrs}, nil
+	return &Port{plane: p, port: port, addrs: addrs}, nil
 }
 
 // Close takes the endpoint off the network and ends its flows to the outside.
-// The interface stays in its namespace; see tap.Detach.
+// The interface stays in its namespace.
 func (p *Port) Close() error {
 	err := p.port.Close()
 	if p.plane.out != nil {

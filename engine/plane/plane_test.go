@@ -15,7 +15,10 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/footbridge-net/footbridge/dns"
+	"github.com/footbridge-net/footbridge/internal/fdpass"
 	"github.com/footbridge-net/footbridge/portfwd"
 	"github.com/footbridge-net/footbridge/tap"
 )
@@ -149,10 +152,28 @@ func (g *guest) ask(format string, args ...any) string {
 	return strings.TrimSpace(line)
 }
 
+// attach makes link in the guest and puts it on p.
+func (g *guest) attach(p *Plane) (*Port, error) {
+	g.t.Helper()
+	o := tap.LinkOptions{Name: link.Interface, MAC: link.MAC, MTU: p.opts.MTU, Addresses: link.Addresses, DisableIPv6: true}
+	if !p.opts.Internal {
+		o.Gateway4 = p.opts.Gateway4.Addr()
+	}
+	i, err := tap.Attach(g.t.Context(), g.ns, o)
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	device, err := tap.NewDevice(i.Name, i.Queues)
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	return p.AddPort(link, device)
+}
+
 func newPlane(t *testing.T, o Options) *Plane {
 	t.Helper()
 	o.Name, o.MTU, o.Gateway4 = "net", 1500, netip.MustParsePrefix("10.99.0.1/24")
-	o.Registry = portfwd.NewRegistry()
+	o.Budget = portfwd.NewBudget(0)
 	if o.Allow == nil {
 		o.Allow = func(netip.Addr) bool { return false }
 	}
@@ -170,7 +191,7 @@ func newPlane(t *testing.T, o Options) *Plane {
 
 var link = Link{
 	Container: "c", Interface: "eth0", MAC: [6]byte{2, 0x42, 10, 99, 0, 2},
-	Addresses: []netip.Prefix{netip.MustParsePrefix("10.99.0.2/24")}, Default4: true,
+	Addresses: []netip.Prefix{netip.MustParsePrefix("10.99.0.2/24")},
 }
 
 // A container on the plane asks for names over both transports, is reached over
@@ -180,7 +201,7 @@ func TestPlaneCarriesAContainer(t *testing.T) {
 	names.Add("x", []string{"db"}, []netip.Addr{netip.MustParseAddr("10.99.0.9")})
 	p := newPlane(t, Options{Zone: names})
 	g := newGuest(t)
-	port, err := p.Attach(t.Context(), g.ns, link)
+	port, err := g.attach(p)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -196,13 +217,21 @@ func TestPlaneCarriesAContainer(t *testing.T) {
 		t.Fatal(got)
 	}
 	for _, proto := range []string{"tcp", "udp"} {
-		ls, err := p.Publish([]portfwd.Mapping{{
+		bound, err := portfwd.NewRegistry().Bind(portfwd.Mapping{
 			Proto: proto, Owner: "c", Host: netip.MustParseAddrPort("127.0.0.1:0"), Container: netip.MustParseAddrPort("10.99.0.2:7000"),
-		}}, 0, 0)
+		})
 		if err != nil {
 			t.Fatal(err)
 		}
-		c, err := net.Dial(proto, ls[0].Addr().String())
+		h, err := bound.Handle().Dup()
+		if err != nil {
+			t.Fatal(err)
+		}
+		l, err := p.Serve(bound.Mapping(), h)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := net.Dial(proto, l.Addr().String())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -215,7 +244,7 @@ func TestPlaneCarriesAContainer(t *testing.T) {
 			t.Errorf("%s echo: %q, %v", proto, b, err)
 		}
 		c.Close()
-		if err := ls[0].Close(); err != nil {
+		if err := errors.Join(l.Close(), bound.Close()); err != nil {
 			t.Error(err)
 		}
 	}
@@ -226,7 +255,7 @@ func TestPlaneCarriesAContainer(t *testing.T) {
 	if err := port.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if port, err = p.Attach(t.Context(), g.ns, link); err != nil {
+	if port, err = g.attach(p); err != nil {
 		t.Fatal(err)
 	}
 	if got := g.ask("lookup udp 10.99.0.1:53 db"); got != "[10.99.0.9]" {
@@ -240,7 +269,7 @@ func TestPlaneCarriesAContainer(t *testing.T) {
 func TestInternalPlane(t *testing.T) {
 	p := newPlane(t, Options{Internal: true, Allow: func(netip.Addr) bool { return true }})
 	g := newGuest(t)
-	if _, err := p.Attach(t.Context(), g.ns, link); err != nil {
+	if _, err := g.attach(p); err != nil {
 		t.Fatal(err)
 	}
 	if got := g.ask("dial 192.0.2.1:80 5s"); !strings.Contains(got, "network is unreachable") {
@@ -249,7 +278,16 @@ func TestInternalPlane(t *testing.T) {
 	if got := g.ask("lookup udp 10.99.0.1:53 example.com"); !strings.Contains(got, "no such host") {
 		t.Errorf("a name of the outside: %s", got)
 	}
-	_, err := p.Publish([]portfwd.Mapping{{Proto: "tcp", Host: netip.MustParseAddrPort("127.0.0.1:0"), Container: netip.MustParseAddrPort("10.99.0.2:80")}}, 0, 0)
+	var pipe [2]int
+	if err := unix.Pipe2(pipe[:], unix.O_CLOEXEC); err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(pipe[0])
+	h := fdpass.NewHandle(pipe[1])
+	_, err := p.Serve(portfwd.Mapping{Proto: "tcp", Host: netip.MustParseAddrPort("127.0.0.1:80"), Container: netip.MustParseAddrPort("10.99.0.2:80")}, h)
+	if h.FD() >= 0 {
+		t.Error("the handle was not taken over")
+	}
 	if err == nil || !strings.Contains(err.Error(), "internal") {
 		t.Errorf("publish: %v", err)
 	}
@@ -258,10 +296,10 @@ func TestInternalPlane(t *testing.T) {
 func TestDuplicateEndpointIsRefused(t *testing.T) {
 	p := newPlane(t, Options{})
 	a, b := newGuest(t), newGuest(t)
-	if _, err := p.Attach(t.Context(), a.ns, link); err != nil {
+	if _, err := a.attach(p); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := p.Attach(t.Context(), b.ns, link); err == nil {
+	if _, err := b.attach(p); err == nil {
 		t.Error("two containers have one address")
 	}
 }

@@ -21,11 +21,13 @@ type Shim struct {
 	dir   string
 	pid   int
 	pidfd *os.File
-	watch *net.UnixConn // the wait request; held after the end, so that the shim stays for Ack
 	done  chan struct{} // closed after exit is set
 	left  chan struct{} // closed by Close
 	once  sync.Once
 	exit  Exit
+
+	mu    sync.Mutex
+	watch *net.UnixConn // the wait request; held after the end, so that the shim stays for Ack
 }
 
 // Connect finds the shim of the container in dir, for example after the engine was restarted.
@@ -35,33 +37,80 @@ func Connect(ctx context.Context, dir string) (*Shim, error) {
 	if err != nil {
 		return nil, err
 	}
-	watch, err := send(ctx, dir, request{Op: opWait})
-	if err != nil {
+	s := &Shim{dir: dir, pid: st.PID, pidfd: pidfd, done: make(chan struct{}), left: make(chan struct{})}
+	if err := s.register(ctx); err != nil {
 		pidfd.Close()
 		return nil, err
 	}
-	s := &Shim{dir: dir, pid: st.PID, pidfd: pidfd, watch: watch, done: make(chan struct{}), left: make(chan struct{})}
 	go s.await()
 	return s, nil
 }
 
+// register makes the wait request. It is closed by Close.
+func (s *Shim) register(ctx context.Context) error {
+	watch, err := send(ctx, s.dir, request{Op: opWait})
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	select {
+	case <-s.left:
+		watch.Close()
+		return net.ErrClosed
+	default:
+	}
+	if s.watch != nil {
+		s.watch.Close()
+	}
+	s.watch = watch
+	return nil
+}
+
+// registerInterval is how often a lost wait request is made anew. It is lost with the shim, or, far less often, because
+// the shim had too many connections or this process too many files.
+const registerInterval = 100 * time.Millisecond
+
 // await learns how the container ended, from the shim or from what the loss of the shim means.
 func (s *Shim) await() {
-	var a answer
-	err := readMessage(s.watch, maxRequest, &a)
+	for {
+		since := time.Now()
+		var a answer
+		err := readMessage(s.watch, maxRequest, &a)
+		if err == nil && a.Exit != nil {
+			s.exit = *a.Exit
+			close(s.done)
+			return
+		}
+		for again := true; again; since = time.Now() {
+			if time.Since(since) < registerInterval { // a shim that answers nobody is not asked without a pause
+				select {
+				case <-s.left:
+					return
+				case <-time.After(registerInterval):
+				}
+			}
+			err := s.register(context.Background())
+			if errors.Is(err, ErrGone) {
+				s.lost()
+				return
+			}
+			again = err != nil
+		}
+	}
+}
+
+// lost settles how a container ended whose shim says nothing any more.
+func (s *Shim) lost() {
 	select {
 	case <-s.left:
 		return
 	default:
 	}
-	switch {
-	case err == nil && a.Exit != nil:
-		s.exit = *a.Exit
-	default:
-		if s.exit, err = ReadExit(s.dir); err != nil {
-			s.exit = Exit{Code: 128 + int(unix.SIGKILL), FinishedAt: time.Now().UTC(),
-				Error: "the process that held the container was killed, and the container with it"}
-		}
+	var err error
+	if s.exit, err = ReadExit(s.dir); err != nil {
+		s.exit = Exit{Code: 128 + int(unix.SIGKILL), FinishedAt: time.Now().UTC(),
+			Error: "the process that held the container was killed, and the container with it"}
 	}
 	close(s.done)
 }
@@ -162,8 +211,10 @@ func (s *Shim) Ack(ctx context.Context) error {
 // Close gives up the handle. A running container runs on.
 func (s *Shim) Close() error {
 	s.once.Do(func() {
+		s.mu.Lock()
 		close(s.left)
 		s.watch.Close()
+		s.mu.Unlock()
 		s.pidfd.Close()
 	})
 	return nil
@@ -220,7 +271,31 @@ func dial(ctx context.Context, dir string) (*net.UnixConn, error) {
 		}
 		return nil, fmt.Errorf("connect to the container's shim: %w", err)
 	}
-	return c.(*net.UnixConn), nil
+	u := c.(*net.UnixConn)
+	// The folder is ours alone, but a privileged container could have put a socket of its own there.
+	if !peerAllowed(u) {
+		defer u.Close()
+		if hungUp(u) { // it ended in this moment, and nothing can be learned of it
+			return nil, fmt.Errorf("%w: nobody answers in %s", ErrGone, dir)
+		}
+		return nil, fmt.Errorf("%w: who listens at %s is not a process of this user on the host", ErrStranger, filepath.Join(dir, socketName))
+	}
+	return u, nil
+}
+
+// hungUp reports whether the other end of c is closed.
+func hungUp(c *net.UnixConn) bool {
+	sc, err := c.SyscallConn()
+	if err != nil {
+		return true
+	}
+	over := false
+	err = sc.Control(func(fd uintptr) {
+		p := []unix.PollFd{{Fd: int32(fd)}} // POLLHUP is always told
+		n, err := unix.Poll(p, 0)
+		over = err == nil && n > 0
+	})
+	return over || err != nil
 }
 
 // send makes a request and leaves the answer to be read.

@@ -13,41 +13,48 @@ import (
 // endInterval is how often End looks at ctx while it waits for the shim's death, which takes milliseconds.
 const endInterval = 50 * time.Millisecond
 
-// End ends the container in dir without a word from its shim: for one that does not answer, so that
-// nobody could stop its container any more. The shim is killed, and pid 1 ends with it. That there is no
-// shim is no error.
-func End(ctx context.Context, dir string) error {
-	// A connection needs nobody to accept it.
-	c, err := dial(ctx, dir)
-	if errors.Is(err, ErrGone) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	defer c.Close()
-	fd, err := listenerPidfd(c)
+// End ends the container without a word from its shim: for one that does not answer, so that nobody could
+// stop its container any more. The shim is killed, and pid 1 ends with it. That there is no shim is no error.
+func (t Trace) End(ctx context.Context) error {
+	fd, err := t.find(ctx)
 	if errors.Is(err, unix.ESRCH) {
 		return nil
 	}
 	if err != nil {
-		return fmt.Errorf("find the shim in %s: %w", dir, err)
+		return fmt.Errorf("find the shim in %s: %w", t.Dir, err)
 	}
 	defer unix.Close(fd)
 	if err := unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0); err != nil && !errors.Is(err, unix.ESRCH) {
-		return fmt.Errorf("kill the shim in %s: %w", dir, err)
+		return fmt.Errorf("kill the shim in %s: %w", t.Dir, err)
 	}
 	for {
 		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, int(endInterval.Milliseconds()))
 		switch {
 		case err != nil && !errors.Is(err, unix.EINTR):
-			return fmt.Errorf("wait for the end of the shim in %s: %w", dir, err)
+			return fmt.Errorf("wait for the end of the shim in %s: %w", t.Dir, err)
 		case n > 0:
 			return nil
 		case ctx.Err() != nil:
-			return fmt.Errorf("wait for the end of the shim in %s: %w", dir, ctx.Err())
+			return fmt.Errorf("wait for the end of the shim in %s: %w", t.Dir, ctx.Err())
 		}
 	}
+}
+
+// find returns a descriptor of the shim: of the process that listens on the socket, or else of the one that pid 1
+// belongs to. ESRCH when there is neither.
+func (t Trace) find(ctx context.Context) (int, error) {
+	c, err := dial(ctx, t.Dir) // a connection needs nobody to accept it
+	if errors.Is(err, ErrGone) {
+		return t.shimPidfd()
+	}
+	if err != nil {
+		if fd, perr := t.shimPidfd(); perr == nil {
+			return fd, nil
+		}
+		return -1, err
+	}
+	defer c.Close()
+	return listenerPidfd(c)
 }
 
 // listenerPidfd returns a descriptor of the process that listens at the other end of c, ESRCH when it has

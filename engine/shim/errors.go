@@ -12,6 +12,8 @@ import (
 var (
 	// ErrGone says that there is no shim: it never was, ended, or was killed.
 	ErrGone = errors.New("container process is gone")
+	// ErrStranger says that the shim's socket is another's: no shim of this user listens there.
+	ErrStranger = errors.New("the container's socket is not its shim's")
 	// ErrNotFound says that the command, its interpreter or the working directory does not exist (exit code 127).
 	ErrNotFound = errors.New("not found")
 	// ErrPermission says that the command exists but must not or cannot be executed (exit code 126).

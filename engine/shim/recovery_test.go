@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -146,5 +147,42 @@ func TestShimAskedToEnd(t *testing.T) {
 	c.finish()
 	if exit, err := ReadExit(c.s.Dir()); err != nil || exit.Code != 137 {
 		t.Errorf("exit.json: %+v, %v", exit, err)
+	}
+}
+
+// That a connection to the shim is lost is no news of the container: the wait for its end goes on by another.
+func TestWaitOutlivesItsConnection(t *testing.T) {
+	spec := newSpec(t, sh(`echo up; read x; exit 9`)...)
+	spec.OpenStdin = true
+	c := start(t, spec)
+	c.until("up")
+	for range 3 {
+		c.s.mu.Lock()
+		watch := c.s.watch
+		c.s.mu.Unlock()
+		// As the shim does with one connection too many.
+		if err := watch.CloseRead(); err != nil {
+			t.Fatal(err)
+		}
+		for deadline := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
+			c.s.mu.Lock()
+			again := c.s.watch != watch
+			c.s.mu.Unlock()
+			if again {
+				break
+			}
+			select {
+			case <-c.s.Done():
+				t.Fatalf("taken for ended: %+v", c.s.exit)
+			default:
+			}
+			if time.Now().After(deadline) {
+				t.Fatal("nobody waits for the end any more")
+			}
+		}
+	}
+	c.send("\n")
+	if exit, _, _ := c.finish(); exit.Code != 9 {
+		t.Errorf("exit %+v", exit)
 	}
 }

@@ -61,6 +61,7 @@ func (s *Store) Save(changes ...Change) error {
 	if err != nil {
 		return fmt.Errorf("save state in %s: %w%s", s.db.Path(), err, remedy(err))
 	}
+	s.copy.later()
 	return nil
 }
 
@@ -101,5 +102,9 @@ func Load[T any](s *Store, b Bucket) (map[string]T, error) {
 	return out, nil
 }
 
-// Close gives the file back. Saves under way end first.
-func (s *Store) Close() error { return s.db.Close() }
+// Close gives the file back. Saves under way end first, and the copy is made if it
+// is not of the last one.
+func (s *Store) Close() error {
+	s.copy.stop()
+	return s.db.Close()
+}

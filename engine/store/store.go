@@ -45,24 +45,30 @@ var errDamaged = errors.New("state file is damaged")
 
 // Options of Open.
 type Options struct {
-	Timeout time.Duration    // how long to wait for another process's lock; 0 = 2 s
-	Now     func() time.Time // for the name of a file that is set aside; nil = time.Now
+	Timeout   time.Duration    // how long to wait for another process's lock; 0 = 2 s
+	CopyAfter time.Duration    // how long after a change the copy is made; 0 = 5 s
+	Now       func() time.Time // for the name of a file that is set aside; nil = time.Now
 }
 
 // Store is an open state file.
 type Store struct {
-	db *bbolt.DB
+	db   *bbolt.DB
+	copy copier
 }
 
 // Damage says that Open found an unreadable file and set it aside.
 type Damage struct {
 	Path  string // where the old file is now
 	Cause error
+	// Restored is when the copy was made that has taken its place; zero when there
+	// was none that could be used, and an empty file has.
+	Restored time.Time
 }
 
 // Open opens the state file at path and creates it if there is none. A damaged
-// file is renamed and replaced by an empty one; the returned Damage then says
-// where it went. The error wraps ErrBusy, ErrNewer or the error of the system.
+// file is renamed and replaced by the last good copy, or else by an empty one; the
+// returned Damage then says where it went. The error wraps ErrBusy, ErrNewer or
+// the error of the system.
 func Open(path string, o Options) (*Store, *Damage, error) {
 	if o.Timeout == 0 {
 		o.Timeout = 2 * time.Second
@@ -70,19 +76,51 @@ func Open(path string, o Options) (*Store, *Damage, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
+	if o.CopyAfter == 0 {
+		o.CopyAfter = 5 * time.Second
+	}
+	if _, err := os.Lstat(path); errors.Is(err, os.ErrNotExist) {
+		if err := create(path+newSuffix, o.Timeout); err != nil {
+			return nil, nil, err
+		}
+		if err := publish(path+newSuffix, path); err != nil {
+			return nil, nil, fmt.Errorf("create state file: %w", err)
+		}
+	}
 	s, err := open(path, o.Timeout)
-	if err == nil || !errors.Is(err, errDamaged) {
-		return s, nil, err
+	var d *Damage
+	if errors.Is(err, errDamaged) {
+		d = &Damage{Cause: err}
+		if err := d.replace(path, o); err != nil {
+			return nil, nil, fmt.Errorf("%w, and it could not be set aside: %w", d.Cause, err)
+		}
+		s, err = open(path, o.Timeout)
 	}
-	d := &Damage{Cause: err}
-	if d.Path, err = setAside(path, o.Now()); err != nil {
-		return nil, nil, fmt.Errorf("%w, and it could not be set aside: %w", d.Cause, err)
+	if err != nil {
+		return nil, d, err
 	}
-	s, err = open(path, o.Timeout)
-	return s, d, err
+	s.copy.start(s, o.CopyAfter)
+	return s, d, nil
 }
 
-// setAside renames the file to a name that nothing has.
+// replace sets the file at path aside and puts the last good copy, or an empty
+// file, in its place. Whenever it is cut off, there is a file at path.
+func (d *Damage) replace(path string, o Options) error {
+	fresh := path + newSuffix
+	var err error
+	if d.Restored, err = restore(path+copySuffix, fresh, o.Timeout); err != nil {
+		if err := create(fresh, o.Timeout); err != nil {
+			return err
+		}
+	}
+	if d.Path, err = setAside(path, o.Now()); err != nil {
+		return errors.Join(err, os.Remove(fresh))
+	}
+	return publish(fresh, path)
+}
+
+// setAside gives the file one more name, which nothing has, or another one where
+// the file system knows no hard links.
 func setAside(path string, now time.Time) (string, error) {
 	base := path + ".damaged-" + now.UTC().Format("20060102T150405Z")
 	for i := range 1000 {
@@ -90,17 +128,39 @@ func setAside(path string, now time.Time) (string, error) {
 		if i > 0 {
 			name = fmt.Sprintf("%s-%d", base, i)
 		}
-		// link+unlink and not rename: a rename would silently replace an
-		// earlier damaged file of the same second.
+		// Not a rename: that would silently replace an earlier damaged file of
+		// the same second.
 		err := os.Link(path, name)
 		switch {
 		case err == nil:
-			return name, os.Remove(path)
+			return name, nil
 		case !errors.Is(err, os.ErrExist):
-			return name, os.Rename(path, name) // a file system without hard links
+			return name, os.Rename(path, name)
 		}
 	}
 	return "", fmt.Errorf("%s: %w", base, os.ErrExist)
+}
+
+// create makes an empty state file that is wholly on disk.
+func create(path string, timeout time.Duration) error {
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("create state file: %w", err)
+	}
+	s, err := open(path, timeout)
+	if err == nil {
+		err = s.db.Close()
+	}
+	if err != nil {
+		return errors.Join(err, removeIfThere(path))
+	}
+	return nil
+}
+
+func removeIfThere(path string) error {
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return nil
 }
 
 func open(path string, timeout time.Duration) (_ *Store, err error) {
@@ -117,7 +177,7 @@ func open(path string, timeout time.Duration) (_ *Store, err error) {
 			_ = file.Close() // gives the lock back where bbolt panicked half-way
 		}
 	}()
-	// A new file is never seen empty: Open's caller keeps others away meanwhile.
+	// A new file is never seen empty: it is made under another name.
 	if st, err := os.Lstat(path); err == nil && st.Mode().IsRegular() && st.Size() == 0 {
 		return nil, fmt.Errorf("%s: %w: it is empty", path, errDamaged)
 	}

@@ -115,3 +115,35 @@ func TestHandleOfAConn(t *testing.T) {
 		t.Errorf("%q, %v", buf[:n], err)
 	}
 }
+
+// What is refused leaves no descriptors behind.
+func TestNothingLeaks(t *testing.T) {
+	a, b := pair(t)
+	h := NewHandle(0)
+	defer h.Take()
+	before := openFDs(t)
+	for range 3 {
+		many := make([]*Handle, MaxHandles)
+		for i := range many {
+			many[i] = h
+		}
+		if err := a.Send([]byte("longer"), many...); err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := b.Receive(make([]byte, 3)); !errors.Is(err, ErrMessage) {
+			t.Errorf("cut: %v", err)
+		}
+	}
+	if after := openFDs(t); after != before {
+		t.Errorf("%d descriptors, %d before", after, before)
+	}
+}
+
+func openFDs(t *testing.T) int {
+	t.Helper()
+	names, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(names)
+}

@@ -12,6 +12,7 @@ const (
 	ICMPUnreachable    = 3
 	ICMPRedirect       = 5
 	ICMPEchoRequest    = 8
+	ICMPRouterAdvert   = 9 // RFC 1256
 	ICMPTimeExceeded   = 11
 	ICMPv6Unreachable  = 1
 	ICMPv6TooBig       = 2
@@ -19,15 +20,16 @@ const (
 	ICMPv6EchoRequest  = 128
 	ICMPv6EchoReply    = 129
 
-	ICMPCodeNet       = 0 // network unreachable
-	ICMPCodeHost      = 1
-	ICMPCodePort      = 3
-	ICMPCodeFragment  = 4  // fragmentation needed
-	ICMPCodeProhibit  = 13 // communication administratively prohibited
-	ICMPv6CodeNoRoute = 0
-	ICMPv6CodeProhib  = 1
-	ICMPv6CodeAddr    = 3
-	ICMPv6CodePort    = 4
+	ICMPCodeNet        = 0 // network unreachable
+	ICMPCodeHost       = 1
+	ICMPCodePort       = 3
+	ICMPCodeFragment   = 4  // fragmentation needed
+	ICMPCodeProhibit   = 13 // communication administratively prohibited
+	ICMPv6CodeNoRoute  = 0
+	ICMPv6CodeProhib   = 1
+	ICMPv6CodeAddr     = 3
+	ICMPv6CodePort     = 4
+	ICMPCodeReassembly = 1 // time exceeded, of both versions: fragments did not come
 )
 
 // ICMPLen is the size of an ICMP header in bytes.
@@ -74,6 +76,14 @@ func TimeExceeded(v4 bool) ICMPError {
 	return errorFor(v4, ICMPTimeExceeded, 0, ICMPv6TimeExceeded, 0)
 }
 
+// ReassemblyTimeout is the error for a packet of which fragments did not come in
+// time.
+func ReassemblyTimeout(v4 bool) ICMPError {
+	e := TimeExceeded(v4)
+	e.Code = ICMPCodeReassembly
+	return e
+}
+
 // TooBig is the error for a packet larger than the path's MTU in bytes.
 func TooBig(v4 bool, mtu uint32) ICMPError {
 	e := errorFor(v4, ICMPUnreachable, ICMPCodeFragment, ICMPv6TooBig, 0)
@@ -98,6 +108,34 @@ func MayAnswer(b []byte, ip *IP) bool {
 		return len(t) > 0 && t[0] >= firstInformational && t[0] != NDRedirect
 	}
 	return true
+}
+
+// QuotedBy gives the addresses of the packet that an ICMP error is about, t being the
+// ICMP message of the packet that ip describes. isError is false for other
+// messages; of an error that quotes no IP header of its own version the addresses
+// are invalid.
+func QuotedBy(t []byte, ip *IP) (src, dst netip.Addr, isError bool) {
+	if len(t) == 0 || !ip.IsFirst() {
+		return src, dst, false
+	}
+	v4 := ip.Src.Is4()
+	switch {
+	case v4 && ip.Proto == ProtoICMP:
+		isError = t[0] != ICMPRedirect && !isQuery4(t[0])
+	case !v4 && ip.Proto == ProtoICMPv6:
+		isError = t[0] < firstInformational
+	}
+	if !isError || len(t) < ICMPLen {
+		return src, dst, isError
+	}
+	q := t[ICMPLen:]
+	switch {
+	case v4 && len(q) >= IPv4Len && q[0]>>4 == 4:
+		src, dst = netip.AddrFrom4([4]byte(q[12:16])), netip.AddrFrom4([4]byte(q[16:20]))
+	case !v4 && len(q) >= IPv6Len && q[0]>>4 == 6:
+		src, dst = netip.AddrFrom16([16]byte(q[8:24])), netip.AddrFrom16([16]byte(q[24:40]))
+	}
+	return src, dst, true
 }
 
 // firstInformational is the first type of ICMPv6 that is not an error

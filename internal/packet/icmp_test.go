@@ -181,3 +181,42 @@ func TestTheLargestEchoRepliesFit(t *testing.T) {
 		}
 	}
 }
+
+// A later fragment is no message; who an error is about stands in its quote.
+func TestWhatAnErrorIsAboutIsRead(t *testing.T) {
+	v4 := IP{Src: addr("172.18.0.2"), Dst: addr("172.18.0.3"), Proto: ProtoICMP}
+	v6 := IP{Src: addr("fd00:1::2"), Dst: addr("fd00:1::3"), Proto: ProtoICMPv6}
+	quote4 := `45 00 001c 0000 4000 40 11 0000 ac120003 ac120002`
+	quote6 := `6000 0000 0008 11 40 fd000001000000000000000000000003 fd000001000000000000000000000002`
+	with := func(ip IP, change func(*IP)) IP { change(&ip); return ip }
+	for _, c := range []struct {
+		name, message string
+		ip            IP
+		src, dst      string
+		isError       bool
+	}{
+		{"unreachable", `03 03 0000 00000000` + quote4, v4, "172.18.0.3", "172.18.0.2", true},
+		{"parameter problem", `0c 00 0000 00000000` + quote4, v4, "172.18.0.3", "172.18.0.2", true},
+		{"too big", `02 00 0000 00000500` + quote6, v6, "fd00:1::3", "fd00:1::2", true},
+		{"half a quote", `03 03 0000 00000000 45 00`, v4, "", "", true},
+		{"no quote", `03 03 0000`, v4, "", "", true},
+		{"a quote of the other version", `01 03 0000 00000000` + quote4 + quote4, v6, "", "", true},
+		{"an echo request", `08 00 0000 00010001` + quote4, v4, "", "", false},
+		{"an IPv6 echo request", `80 00 0000 00010001` + quote6, v6, "", "", false},
+		{"a datagram", `03 03 0000 00000000` + quote4, with(v4, func(p *IP) { p.Proto = ProtoUDP }), "", "", false},
+		{"the other version's", `03 03 0000 00000000` + quote4, with(v4, func(p *IP) { p.Proto = ProtoICMPv6 }), "", "", false},
+		{"a later fragment", `03 03 0000 00000000` + quote4, with(v4, func(p *IP) { p.Fragment, p.Offset = true, 8 }), "", "", false},
+		{"nothing", ``, v4, "", "", false},
+	} {
+		src, dst, isError := QuotedBy(wire(t, c.message), &c.ip)
+		want := func(s string) netip.Addr {
+			if s == "" {
+				return netip.Addr{}
+			}
+			return addr(s)
+		}
+		if isError != c.isError || src != want(c.src) || dst != want(c.dst) {
+			t.Errorf("%s: %s -> %s, %t", c.name, src, dst, isError)
+		}
+	}
+}

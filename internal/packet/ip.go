@@ -48,7 +48,21 @@ type IP struct {
 	Offset    int   // of the fragment, in bytes
 	HeaderLen int   // bytes from the IP header to the transport header
 	Len       int   // bytes of the whole packet, as its header says
+	// SourceRoute reports that the sender wants the receiver to send the packet
+	// on: a source route among IPv4's options (RFC 791 3.1), or an IPv6 routing
+	// header that has segments left or is of the abandoned type 0 (RFC 5095).
+	SourceRoute bool
+	// ID is what fragments of one packet have in common; of IPv6 only where
+	// there is a fragment header.
+	ID uint32
+	// FragmentAt is where IPv6's fragment header begins, and NextAt where the
+	// byte is that says so; 0 where there is none. An atomic fragment
+	// (RFC 6946) has the header and is no fragment.
+	FragmentAt, NextAt int
 }
+
+// FragmentHeaderLen is the size of IPv6's fragment header (RFC 8200 4.5), in bytes.
+const FragmentHeaderLen = 8
 
 // IsFirst reports whether the transport header is in this packet.
 func (p *IP) IsFirst() bool { return !p.Fragment || p.Offset == 0 }
@@ -81,6 +95,7 @@ func parseIPv4(b []byte) (IP, error) {
 		TOS:       b[1],
 		HeaderLen: int(b[0]&0xf) * 4,
 		Len:       int(binary.BigEndian.Uint16(b[2:4])),
+		ID:        uint32(binary.BigEndian.Uint16(b[4:6])),
 	}
 	frag := binary.BigEndian.Uint16(b[6:8])
 	p.More = frag&0x2000 != 0
@@ -89,7 +104,33 @@ func parseIPv4(b []byte) (IP, error) {
 	if p.HeaderLen < IPv4Len || p.Len < p.HeaderLen || p.Len > len(b) || p.Offset+p.Len > maxIP {
 		return IP{}, ErrMalformed
 	}
+	var ok bool
+	if p.SourceRoute, ok = optionsRoute(b[IPv4Len:p.HeaderLen]); !ok {
+		return IP{}, ErrMalformed
+	}
 	return p, nil
+}
+
+// optionsRoute walks through IPv4's options (RFC 791 3.1) and reports whether one
+// is a source route; ok is false if they cannot be read.
+func optionsRoute(o []byte) (route, ok bool) {
+	const end, nop, loose, strict = 0, 1, 131, 137
+	for len(o) > 0 {
+		switch o[0] {
+		case end:
+			return route, true
+		case nop:
+			o = o[1:]
+			continue
+		case loose, strict:
+			route = true
+		}
+		if len(o) < 2 || o[1] < 2 || int(o[1]) > len(o) {
+			return false, false
+		}
+		o = o[o[1]:]
+	}
+	return route, true
 }
 
 func parseIPv6(b []byte) (IP, error) {
@@ -109,7 +150,7 @@ func parseIPv6(b []byte) (IP, error) {
 		return IP{}, ErrMalformed
 	}
 	b = b[:p.Len]
-	fragment := false
+	next := 6 // where the byte is that names what comes next
 	for n := 0; ; n++ {
 		switch p.Proto {
 		case ProtoHopByHop, ProtoRouting, ProtoDestOpts, ProtoFragment:
@@ -125,22 +166,28 @@ func parseIPv6(b []byte) (IP, error) {
 			if n > 0 { // it stands first or not at all (RFC 8200, 4.3)
 				return IP{}, ErrMalformed
 			}
+			p.HeaderLen += (int(b[at+1]) + 1) * 8
+		case ProtoRouting:
+			if b[at+2] == 0 || b[at+3] != 0 {
+				p.SourceRoute = true
+			}
 			fallthrough
-		case ProtoRouting, ProtoDestOpts:
+		case ProtoDestOpts:
 			p.HeaderLen += (int(b[at+1]) + 1) * 8
 		case ProtoFragment:
 			// A second one could take back what the first has said.
-			if fragment {
+			if p.FragmentAt != 0 {
 				return IP{}, ErrMalformed
 			}
-			fragment = true
+			p.FragmentAt, p.NextAt = at, next
+			p.ID = binary.BigEndian.Uint32(b[at+4 : at+8])
 			frag := binary.BigEndian.Uint16(b[at+2 : at+4])
 			p.More = frag&1 != 0
 			p.Offset = int(frag &^ 7)
 			p.Fragment = p.More || p.Offset != 0
 			p.HeaderLen += 8
 		}
-		p.Proto = b[at]
+		p.Proto, next = b[at], at
 		if p.HeaderLen > len(b) || p.Offset+p.Len-p.HeaderLen > maxIP {
 			return IP{}, ErrMalformed
 		}

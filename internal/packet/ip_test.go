@@ -16,7 +16,7 @@ const (
 )
 
 func TestIPHeadersAreRead(t *testing.T) {
-	v4 := IP{Src: addr("172.18.0.2"), Dst: addr("198.51.100.7"), Proto: ProtoUDP, TTL: 64, HeaderLen: 20, Len: 28}
+	v4 := IP{Src: addr("172.18.0.2"), Dst: addr("198.51.100.7"), Proto: ProtoUDP, TTL: 64, HeaderLen: 20, Len: 28, ID: 1}
 	v6 := IP{Src: addr("fd00:1::2"), Dst: addr("2001:db8::7"), Proto: ProtoUDP, TTL: 64, HeaderLen: 40, Len: 48}
 	with := func(ip IP, change func(*IP)) IP { change(&ip); return ip }
 	for _, c := range []struct {
@@ -40,13 +40,34 @@ func TestIPHeadersAreRead(t *testing.T) {
 			with(v6, func(p *IP) { p.Proto, p.Len = 59, 40 })},
 		{"IPv6 options of hops, destination and route", `6000 0000 0028 00 40 ` + from6 + to6 +
 			`3c00 010400000000  2b01 010c000000000000000000000000  1100 0000 00000000  0001 0002 0008 0000`,
-			with(v6, func(p *IP) { p.HeaderLen, p.Len = 72, 80 })},
-		{"an atomic IPv6 fragment", `6000 0000 0010 2c 40 ` + from6 + to6 + `1100 0000 00000001  0001 0002 0008 0000`,
+			with(v6, func(p *IP) { p.HeaderLen, p.Len, p.SourceRoute = 72, 80, true })},
+		{"a loose source route", `48 00 0028 0001 4000 40 11 0000 ac120002 c6336407 01 8307 04 ac120009 00000000  0001 0002 0008 0000`,
+			with(v4, func(p *IP) { p.HeaderLen, p.Len, p.SourceRoute = 32, 40, true })},
+		{"a strict source route", `47 00 0024 0001 4000 40 11 0000 ac120002 c6336407 8907 04 ac120009 00  0001 0002 0008 0000`,
+			with(v4, func(p *IP) { p.HeaderLen, p.Len, p.SourceRoute = 28, 36, true })},
+		{"what looks like a route behind the end of options", `47 00 0024 0001 4000 40 11 0000 ac120002 c6336407 008907 04 ac120009  0001 0002 0008 0000`,
+			with(v4, func(p *IP) { p.HeaderLen, p.Len = 28, 36 })},
+		{"a recorded route", `47 00 0024 0001 4000 40 11 0000 ac120002 c6336407 0707 04 00000000 00  0001 0002 0008 0000`,
+			with(v4, func(p *IP) { p.HeaderLen, p.Len = 28, 36 })},
+		{"an IPv6 route that has been gone", `6000 0000 0010 2b 40 ` + from6 + to6 + `1100 0200 00000000  0001 0002 0008 0000`,
 			with(v6, func(p *IP) { p.HeaderLen, p.Len = 48, 56 })},
+		{"an IPv6 route with a segment left", `6000 0000 0010 2b 40 ` + from6 + to6 + `1100 0401 00000000  0001 0002 0008 0000`,
+			with(v6, func(p *IP) { p.HeaderLen, p.Len, p.SourceRoute = 48, 56, true })},
+		{"an IPv6 route of type 0, gone", `6000 0000 0010 2b 40 ` + from6 + to6 + `1100 0000 00000000  0001 0002 0008 0000`,
+			with(v6, func(p *IP) { p.HeaderLen, p.Len, p.SourceRoute = 48, 56, true })},
+		{"an atomic IPv6 fragment", `6000 0000 0010 2c 40 ` + from6 + to6 + `1100 0000 00000001  0001 0002 0008 0000`,
+			with(v6, func(p *IP) { p.HeaderLen, p.Len, p.ID, p.FragmentAt, p.NextAt = 48, 56, 1, 40, 6 })},
+		{"an atomic IPv6 fragment behind options", `6000 0000 0018 3c 40 ` + from6 + to6 + `2c00 010400000000  1100 0000 00000001  0001 0002 0008 0000`,
+			with(v6, func(p *IP) { p.HeaderLen, p.Len, p.ID, p.FragmentAt, p.NextAt = 56, 64, 1, 48, 40 })},
 		{"first IPv6 fragment", `6000 0000 0010 2c 40 ` + from6 + to6 + `1100 0001 00000001  0001 0002 0010 0000`,
-			with(v6, func(p *IP) { p.HeaderLen, p.Len, p.Fragment, p.More = 48, 56, true, true })},
+			with(v6, func(p *IP) {
+				p.HeaderLen, p.Len, p.Fragment, p.More, p.ID, p.FragmentAt, p.NextAt = 48, 56, true, true, 1, 40, 6
+			})},
 		{"last IPv6 fragment, whose data look like headers", `6000 0000 0010 2c 40 ` + from6 + to6 + `3c00 0008 00000001  ffff ffff ffff ffff`,
-			with(v6, func(p *IP) { p.Proto, p.HeaderLen, p.Len, p.Fragment, p.Offset = ProtoDestOpts, 48, 56, true, 8 })},
+			with(v6, func(p *IP) {
+				p.Proto, p.HeaderLen, p.Len, p.Fragment, p.Offset = ProtoDestOpts, 48, 56, true, 8
+				p.ID, p.FragmentAt, p.NextAt = 1, 40, 6
+			})},
 		{"as many IPv6 extension headers as are followed", `6000 0000 0048 3c 40 ` + from6 + to6 +
 			strings.Repeat(`3c00 010400000000`, maxExtensionHeaders-1) + `1100 010400000000  0001 0002 0008 0000`,
 			with(v6, func(p *IP) { p.HeaderLen, p.Len = 104, 112 })},
@@ -68,6 +89,9 @@ func TestMalformedIPIsRefused(t *testing.T) {
 		{"an IPv4 header of 16 bytes", `44 00 0014 0000 4000 40 11 0000 ac120002 c6336407`},
 		{"an IPv4 header longer than the packet", `4f 00 0014 0000 4000 40 11 0000 ac120002 c6336407`},
 		{"an IPv4 fragment behind 64 KiB", `45 00 001c 0001 1fff 40 11 0000 ac120002 c6336407  0102030405060708`},
+		{"an IPv4 option that leads out", `46 00 0020 0001 4000 40 11 0000 ac120002 c6336407 01018304  0001 0002 0008 0000`},
+		{"an IPv4 option of one byte", `46 00 0020 0001 4000 40 11 0000 ac120002 c6336407 07010100  0001 0002 0008 0000`},
+		{"an IPv4 option half there", `46 00 0020 0001 4000 40 11 0000 ac120002 c6336407 01010183  0001 0002 0008 0000`},
 		{"IPv6 of 39 bytes", (`6000 0000 0000 3b 40 ` + from6 + to6)[:len(`6000 0000 0000 3b 40 `+from6+to6)-2]},
 		{"IPv6 longer than it is", `6000 0000 0001 3b 40 ` + from6 + to6},
 		{"an extension header behind the end", `6000 0000 0000 3c 40 ` + from6 + to6 + `1100 010400000000`},
@@ -161,8 +185,8 @@ func FuzzParseIP(f *testing.F) {
 			if !errors.Is(err, ErrMalformed) || ip != (IP{}) {
 				t.Fatalf("%+v, %v", ip, err)
 			}
-			// IPv4 has no other reason than lengths.
-			if theirs && v4 && int(header.IPv4(b).FragmentOffset())+int(header.IPv4(b).TotalLength()) <= maxIP {
+			// IPv4 has no other reason than lengths and options.
+			if theirs && v4 && header.IPv4(b).HeaderLength() == IPv4Len && int(header.IPv4(b).FragmentOffset())+int(header.IPv4(b).TotalLength()) <= maxIP {
 				t.Fatal("gVisor takes it")
 			}
 			return
@@ -180,6 +204,8 @@ func FuzzParseIP(f *testing.F) {
 			t.Fatalf("%+v in version %d", ip, b[0]>>4)
 		case ip.Fragment != (ip.More || ip.Offset != 0) || ip.IsFirst() != (ip.Offset == 0) || ip.Offset%8 != 0:
 			t.Fatalf("%+v is a contradiction", ip)
+		case ip.Fragment && !v4 && (ip.FragmentAt < IPv6Len || ip.NextAt < 6 || b[ip.NextAt] != ProtoFragment || ip.FragmentAt+FragmentHeaderLen > ip.HeaderLen):
+			t.Fatalf("%+v: no fragment header at %d", ip, ip.FragmentAt)
 		case ip.Offset+ip.Len-ip.HeaderLen > maxIP:
 			t.Fatalf("%+v is a part of more than 64 KiB", ip)
 		}

@@ -12,6 +12,7 @@ const (
 	NDNeighborSolicit  = 135
 	NDNeighborAdvert   = 136
 	NDRedirect         = 137
+	RouterRenumbering  = 138 // RFC 2894
 	MLDQuery           = 130
 	MLDReport          = 131
 	MLDDone            = 132
@@ -35,7 +36,7 @@ var AllNodes = netip.MustParseAddr("ff02::1")
 // from the checksum, and where two such options contradict each other: who
 // checks one and who believes the other must not be two.
 func ParseNeighbor(t []byte, ip *IP) (target netip.Addr, mac MAC, hasMAC bool, err error) {
-	if len(t) < ndNeighborLen || ip.TTL != ndHopLimit || t[1] != 0 || ip.Fragment ||
+	if len(t) < ndNeighborLen || ip.TTL != ndHopLimit || t[1] != 0 || ip.Fragment || ip.FragmentAt != 0 ||
 		(t[0] != NDNeighborSolicit && t[0] != NDNeighborAdvert) {
 		return target, mac, false, ErrMalformed
 	}
@@ -99,6 +100,26 @@ func NeighborAdvertFrame(dstMAC, mac MAC, dst, target netip.Addr) []byte {
 	m[24], m[25] = ndOptTargetMAC, 1
 	copy(m[26:32], mac[:])
 	binary.BigEndian.PutUint16(m[2:4], ^Sum(m, PseudoSum(target, dst, ProtoICMPv6, len(m))))
+	return b
+}
+
+// NeighborSolicitFrame gives the frame by which the station with mac and the
+// address src asks who has target (RFC 4861 4.3).
+func NeighborSolicitFrame(mac MAC, src, target netip.Addr) []byte {
+	group := target.As16()
+	copy(group[:], []byte{0: 0xff, 1: 0x02, 11: 0x01, 12: 0xff})
+	dst := netip.AddrFrom16(group)
+	b := make([]byte, ndNeighborFrameLen)
+	PutEthernet(b, MulticastMAC(dst), mac, TypeIPv6)
+	ip := b[EthernetLen:]
+	PutIPv6(ip, src, dst, ProtoICMPv6, ndHopLimit, ndNeighborLen+8)
+	m := ip[IPv6Len:]
+	m[0] = NDNeighborSolicit
+	t := target.As16()
+	copy(m[8:24], t[:])
+	m[24], m[25] = ndOptSourceMAC, 1
+	copy(m[26:32], mac[:])
+	binary.BigEndian.PutUint16(m[2:4], ^Sum(m, PseudoSum(src, dst, ProtoICMPv6, len(m))))
 	return b
 }
 

@@ -58,6 +58,7 @@ func TestNeighbourMessagesThatMustBeDiscarded(t *testing.T) {
 		{"hop limit 254: it has passed a router", solicit, with(fromNode, func(p *IP) { p.TTL = 254 })},
 		{"code 1", `87 01 0000 00000000 ` + target, fromNode},
 		{"a fragment", solicit, with(fromNode, func(p *IP) { p.Fragment, p.More = true, true })},
+		{"an atomic fragment", solicit, with(fromNode, func(p *IP) { p.FragmentAt = 40 })},
 		{"another type", `85 00 0000 00000000 ` + target, fromNode},
 		{"a group as the target", `87 00 0000 00000000 ff020000000000000000000000000001`, fromNode},
 		{"an option of no length", solicit + `0100 0242ac120002`, fromNode},
@@ -73,6 +74,22 @@ func TestNeighbourMessagesThatMustBeDiscarded(t *testing.T) {
 		if got, mac, _, err := ParseNeighbor(wire(t, c.message), &c.ip); !errors.Is(err, ErrMalformed) {
 			t.Errorf("%s: %s at %s, %v", c.name, got, mac, err)
 		}
+	}
+}
+
+func TestANeighbourSolicitationIsReadAsItIsWritten(t *testing.T) {
+	mac, src, tgt := MAC{0x02, 0x42, 0xac, 0x12, 0, 3}, addr("fd00:1::3"), addr("fd00:1::abcd:1234")
+	b := NeighborSolicitFrame(mac, src, tgt)
+	if Destination(b) != (MAC{0x33, 0x33, 0xff, 0xcd, 0x12, 0x34}) || Source(b) != mac || EtherType(b) != TypeIPv6 {
+		t.Errorf("frame %x", b)
+	}
+	ip, err := ParseIP(b[EthernetLen:])
+	if err != nil || ip.Dst != addr("ff02::1:ffcd:1234") || ip.Src != src || !TransportValid(b[EthernetLen:], &ip) {
+		t.Errorf("%+v, %v", ip, err)
+	}
+	got, from, hasMAC, err := ParseNeighbor(b[EthernetLen+ip.HeaderLen:], &ip)
+	if err != nil || got != tgt || from != mac || !hasMAC {
+		t.Errorf("%s from %s (%t), %v", got, from, hasMAC, err)
 	}
 }
 

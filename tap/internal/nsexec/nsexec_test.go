@@ -18,7 +18,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/footbridge-net/footbridge/tap/internal/nstest"
+	"github.com/footbridge-net/footbridge/internal/nstest"
 )
 
 // The programs that this test binary can be.

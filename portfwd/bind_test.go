@@ -3,10 +3,12 @@ package portfwd
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/netip"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -20,13 +22,28 @@ func mapping(proto, host string) Mapping {
 	return Mapping{Proto: proto, Host: netip.MustParseAddrPort(host), Container: to80, Owner: "second"}
 }
 
-// twoForwarders are of two networks, with one registry.
-func twoForwarders(t *testing.T) (a, b *Forwarder) {
+// newRegistry closes what it has bound at the end of the test.
+func newRegistry(t testing.TB) *Registry {
 	r := NewRegistry()
-	a = New(Options{Gateway: &testGateway{}, Registry: r})
-	b = New(Options{Gateway: &testGateway{}, Registry: r})
-	t.Cleanup(func() { a.Close(); b.Close() })
-	return a, b
+	t.Cleanup(func() {
+		r.mu.Lock()
+		all := slices.Collect(maps.Values(r.owners))
+		r.mu.Unlock()
+		closeAll(all)
+	})
+	return r
+}
+
+// free fails if a port of the Registry is left.
+func (r *Registry) free(t *testing.T, but ...*Bound) {
+	t.Helper()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, b := range r.owners {
+		if !slices.Contains(but, b) {
+			t.Errorf("%v was left behind", b.Mapping())
+		}
+	}
 }
 
 func TestTakenPortNamesItsOwner(t *testing.T) {
@@ -41,14 +58,14 @@ func TestTakenPortNamesItsOwner(t *testing.T) {
 			{"127.0.0.1", "::ffff:127.0.0.1"},
 		} {
 			t.Run(proto+" "+c.first+" and "+c.second, func(t *testing.T) {
-				a, b := twoForwarders(t)
-				first, err := a.Publish(Mapping{Proto: proto, Host: netip.AddrPortFrom(netip.MustParseAddr(c.first), 0), Container: to80, Owner: "web"})
+				r := newRegistry(t)
+				first, err := r.Bind(Mapping{Proto: proto, Host: netip.AddrPortFrom(netip.MustParseAddr(c.first), 0), Container: to80, Owner: "web"})
 				if err != nil {
 					t.Fatal(err)
 				}
 				m := mapping(proto, "1.1.1.1:1")
-				m.Host = at(c.second, first)
-				_, err = b.Publish(m)
+				m.Host = at(c.second, first.Addr())
+				_, err = r.Bind(m)
 				if !errors.Is(err, ErrInUse) || !errors.Is(err, syscall.EADDRINUSE) {
 					t.Fatalf("got %v, want ErrInUse", err)
 				}
@@ -58,7 +75,7 @@ func TestTakenPortNamesItsOwner(t *testing.T) {
 					t.Errorf("got  %s\nwant %s", err, want)
 				}
 				first.Close()
-				if _, err := b.Publish(m); err != nil {
+				if _, err := r.Bind(m); err != nil {
 					t.Errorf("after the owner closed: %v", err)
 				}
 			})
@@ -67,31 +84,31 @@ func TestTakenPortNamesItsOwner(t *testing.T) {
 }
 
 func TestPortsThatDoNotExcludeEachOther(t *testing.T) {
-	a, b := twoForwarders(t)
-	first, err := a.Publish(mapping("tcp", "0.0.0.0:0"))
+	r := newRegistry(t)
+	first, err := r.Bind(mapping("tcp", "0.0.0.0:0"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	port := first.Addr().Port()
 	for _, m := range []Mapping{mapping("udp", "0.0.0.0:0"), mapping("tcp", "[::]:0")} {
 		m.Host = netip.AddrPortFrom(m.Host.Addr(), port)
-		if _, err := b.Publish(m); err != nil {
+		if _, err := r.Bind(m); err != nil {
 			t.Error(err)
 		}
 	}
-	one, err := a.Publish(mapping("tcp", "127.0.0.1:0"))
+	one, err := r.Bind(mapping("tcp", "127.0.0.1:0"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	two := mapping("tcp", "127.0.0.2:1")
-	two.Host = at("127.0.0.2", one)
-	if _, err := b.Publish(two); err != nil {
+	two.Host = at("127.0.0.2", one.Addr())
+	if _, err := r.Bind(two); err != nil {
 		t.Error("another loopback address:", err)
 	}
 }
 
 func TestForeignProgramHasThePort(t *testing.T) {
-	f, _ := twoForwarders(t)
+	r := newRegistry(t)
 	l, err := net.Listen("tcp4", "0.0.0.0:0")
 	if err != nil {
 		t.Fatal(err)
@@ -109,7 +126,7 @@ func TestForeignProgramHasThePort(t *testing.T) {
 		{mapping("tcp", l.Addr().String()), "ss -ltnp"},
 		{mapping("udp", u.LocalAddr().String()), "ss -lunp"},
 	} {
-		_, err := f.Publish(c.m)
+		_, err := r.Bind(c.m)
 		want := fmt.Sprintf("Bind for %v failed: port is already allocated: a program outside footbridge has it; find it with `%s 'sport = :%d'` or choose another host port",
 			c.m.Host, c.ss, c.m.Host.Port())
 		if !errors.Is(err, ErrInUse) || err.Error() != want {
@@ -119,7 +136,7 @@ func TestForeignProgramHasThePort(t *testing.T) {
 }
 
 func TestPrivilegedPort(t *testing.T) {
-	f, _ := twoForwarders(t)
+	r := newRegistry(t)
 	// An ordinary user has no capabilities; in its own namespace the test has.
 	// This goroutine's thread ends with it.
 	done := make(chan error)
@@ -131,7 +148,7 @@ func TestPrivilegedPort(t *testing.T) {
 			done <- err
 			return
 		}
-		_, err := f.Publish(mapping("tcp", "0.0.0.0:80"))
+		_, err := r.Bind(mapping("tcp", "0.0.0.0:80"))
 		done <- err
 	}()
 	err := <-done
@@ -145,9 +162,9 @@ func TestPrivilegedPort(t *testing.T) {
 }
 
 func TestAddressOfAnotherHost(t *testing.T) {
-	f, _ := twoForwarders(t)
+	r := newRegistry(t)
 	for _, host := range []string{"203.0.113.1:8000", "[2001:db8:ffff::1]:8000", "[fe80::1%nosuch0]:8000"} {
-		_, err := f.Publish(mapping("tcp", host))
+		_, err := r.Bind(mapping("tcp", host))
 		if !errors.Is(err, ErrNotLocal) || !errors.Is(err, syscall.EADDRNOTAVAIL) || !strings.Contains(err.Error(), "is not an address of this host") {
 			t.Errorf("%s: %v", host, err)
 		}
@@ -155,72 +172,56 @@ func TestAddressOfAnotherHost(t *testing.T) {
 }
 
 func TestMappingsWithoutSense(t *testing.T) {
-	f := New(Options{Gateway: &testGateway{}, Subnets: subnets})
-	defer f.Close()
+	r := newRegistry(t)
 	good := mapping("tcp", "127.0.0.1:0")
 	for want, change := range map[string]func(*Mapping){
 		`protocol "sctp"`:        func(m *Mapping) { m.Proto = "sctp" },
 		"no address to listen":   func(m *Mapping) { m.Host = netip.AddrPort{} },
 		"must be unicast":        func(m *Mapping) { m.Host = netip.MustParseAddrPort("224.0.0.1:80") },
 		"container's address on": func(m *Mapping) { m.Container = netip.MustParseAddrPort("127.0.0.1:80") },
+		"container's address":    func(m *Mapping) { m.Other = netip.MustParseAddrPort("[::1]:80") },
 		"container's port":       func(m *Mapping) { m.Container = netip.AddrPortFrom(container4, 0) },
-		"outside of the network": func(m *Mapping) { m.Container = netip.MustParseAddrPort("10.0.1.2:80") },
 	} {
 		m := good
 		change(&m)
-		if l, err := f.Publish(m); !errors.Is(err, ErrMapping) || !strings.Contains(err.Error(), want) {
-			t.Errorf("%+v: %v, %v, want an error with %q", m, l, err, want)
+		if b, err := r.Bind(m); !errors.Is(err, ErrMapping) || !strings.Contains(err.Error(), want) {
+			t.Errorf("%+v: %v, %v, want an error with %q", m, b, err, want)
 		}
 	}
-	if _, err := f.Publish(good); err != nil {
+	if _, err := r.Bind(good); err != nil {
 		t.Error(err)
 	}
-	v4only := New(Options{Gateway: oneGateway{&testGateway{}, gw4}})
-	defer v4only.Close()
-	good.Container = netip.AddrPortFrom(container6, 80)
-	if _, err := v4only.Publish(good); !errors.Is(err, ErrMapping) || !strings.Contains(err.Error(), "no IPv6 gateway") {
-		t.Errorf("IPv6 container without IPv6 gateway: %v", err)
-	}
 }
 
-type oneGateway struct {
-	*testGateway
-	addr netip.Addr
-}
-
-func (g oneGateway) Addrs() []netip.Addr { return []netip.Addr{g.addr} }
-
-func TestPublishAllTakesOnePortForAll(t *testing.T) {
-	f, _ := twoForwarders(t)
-	all, err := f.PublishAll([]Mapping{mapping("udp", "127.0.0.9:4242"), mapping("tcp", "0.0.0.0:0"), mapping("tcp", "[::]:0"), mapping("udp", "0.0.0.0:0")})
+func TestBindAllTakesOnePortForAll(t *testing.T) {
+	r := newRegistry(t)
+	all, err := r.BindAll([]Mapping{mapping("udp", "127.0.0.9:4242"), mapping("tcp", "0.0.0.0:0"), mapping("tcp", "[::]:0"), mapping("udp", "0.0.0.0:0")})
 	if err != nil {
 		t.Fatal(err)
 	}
 	port := all[1].Addr().Port()
 	for i, want := range []string{"127.0.0.9:4242", fmt.Sprintf("0.0.0.0:%d", port), fmt.Sprintf("[::]:%d", port), fmt.Sprintf("0.0.0.0:%d", port)} {
 		if got := all[i].Addr().String(); got != want {
-			t.Errorf("listener %d at %s, want %s", i, got, want)
+			t.Errorf("port %d is at %s, want %s", i, got, want)
 		}
 	}
 }
 
-func TestPublishAllIsAllOrNothing(t *testing.T) {
-	f, other := twoForwarders(t)
-	taken, err := other.Publish(Mapping{Proto: "tcp", Host: netip.MustParseAddrPort("127.0.0.1:0"), Container: to80, Owner: "web"})
+func TestBindAllIsAllOrNothing(t *testing.T) {
+	r := newRegistry(t)
+	taken, err := r.Bind(Mapping{Proto: "tcp", Host: netip.MustParseAddrPort("127.0.0.1:0"), Container: to80, Owner: "web"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = f.PublishAll([]Mapping{mapping("tcp", "127.0.0.2:0"), mapping("tcp", taken.Addr().String())})
+	_, err = r.BindAll([]Mapping{mapping("tcp", "127.0.0.2:0"), mapping("tcp", taken.Addr().String())})
 	if !errors.Is(err, ErrInUse) || !strings.Contains(err.Error(), `"web"`) {
 		t.Errorf("got %v, want ErrInUse of web", err)
 	}
-	if n := len(f.Listeners()); n != 0 {
-		t.Errorf("%d listeners left behind", n)
-	}
+	r.free(t, taken)
 }
 
-func TestPublishAllTriesOtherRandomPorts(t *testing.T) {
-	f, other := twoForwarders(t)
+func TestBindAllTriesOtherRandomPorts(t *testing.T) {
+	r := newRegistry(t)
 	// Of the four ports that the kernel may choose from, all but one are taken
 	// at the second address.
 	const sysctl = "/proc/sys/net/ipv4/ip_local_port_range"
@@ -233,11 +234,11 @@ func TestPublishAllTriesOtherRandomPorts(t *testing.T) {
 	}
 	defer os.WriteFile(sysctl, was, 0)
 	for _, port := range []int{40000, 40001, 40003} {
-		if _, err := other.Publish(mapping("tcp", fmt.Sprintf("127.0.0.2:%d", port))); err != nil {
+		if _, err := r.Bind(mapping("tcp", fmt.Sprintf("127.0.0.2:%d", port))); err != nil {
 			t.Fatal(err)
 		}
 	}
-	all, err := f.PublishAll([]Mapping{mapping("tcp", "127.0.0.1:0"), mapping("tcp", "127.0.0.2:0")})
+	all, err := r.BindAll([]Mapping{mapping("tcp", "127.0.0.1:0"), mapping("tcp", "127.0.0.2:0")})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -245,57 +246,40 @@ func TestPublishAllTriesOtherRandomPorts(t *testing.T) {
 		t.Errorf("ports %d and %d, want 40002", p, q)
 	}
 	closeAll(all)
-	if _, err := other.Publish(mapping("tcp", "127.0.0.2:40002")); err != nil {
+	if _, err := r.Bind(mapping("tcp", "127.0.0.2:40002")); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := f.PublishAll([]Mapping{mapping("tcp", "127.0.0.1:0"), mapping("tcp", "127.0.0.2:0")}); !errors.Is(err, ErrInUse) {
+	if _, err := r.BindAll([]Mapping{mapping("tcp", "127.0.0.1:0"), mapping("tcp", "127.0.0.2:0")}); !errors.Is(err, ErrInUse) {
 		t.Errorf("with all ports taken: %v, want ErrInUse", err)
 	}
-	if n := len(f.Listeners()); n != 0 {
-		t.Errorf("%d listeners left behind", n)
+	if _, ok := r.Owner("tcp", netip.MustParseAddrPort("127.0.0.1:40002")); ok {
+		t.Error("a port was left behind")
 	}
 }
 
-func TestPublishRangeTakesTheFirstFreePort(t *testing.T) {
-	f, other := twoForwarders(t)
+func TestBindRangeTakesTheFirstFreePort(t *testing.T) {
+	r := newRegistry(t)
 	ms := []Mapping{mapping("tcp", "127.0.0.1:0"), mapping("tcp", "127.0.0.2:0")}
-	if _, err := other.Publish(Mapping{Proto: "tcp", Host: netip.MustParseAddrPort("127.0.0.2:28000"), Container: to80, Owner: "web"}); err != nil {
+	if _, err := r.Bind(Mapping{Proto: "tcp", Host: netip.MustParseAddrPort("127.0.0.2:28000"), Container: to80, Owner: "web"}); err != nil {
 		t.Fatal(err)
 	}
-	all, err := f.PublishRange(ms, 28000, 28001)
+	all, err := r.BindRange(ms, 28000, 28001)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if all[0].Addr().Port() != 28001 || all[1].Addr().Port() != 28001 {
 		t.Errorf("got %v and %v", all[0].Addr(), all[1].Addr())
 	}
-	_, err = f.PublishRange(ms, 28000, 28001)
+	_, err = r.BindRange(ms, 28000, 28001)
 	if !errors.Is(err, ErrInUse) || !strings.Contains(err.Error(), "no port from 28000 to 28001 is free") || !strings.Contains(err.Error(), `"second"`) {
 		t.Errorf("got %v", err)
 	}
-	for _, r := range [][2]uint16{{0, 5}, {6, 5}} {
-		if _, err := f.PublishRange(ms, r[0], r[1]); !errors.Is(err, ErrMapping) {
-			t.Errorf("range %v: %v", r, err)
+	for _, ports := range [][2]uint16{{0, 5}, {6, 5}} {
+		if _, err := r.BindRange(ms, ports[0], ports[1]); !errors.Is(err, ErrMapping) {
+			t.Errorf("range %v: %v", ports, err)
 		}
 	}
-	if _, err := f.PublishRange(ms[:1], 65535, 65535); err != nil {
+	if _, err := r.BindRange(ms[:1], 65535, 65535); err != nil {
 		t.Error("the last port:", err)
-	}
-}
-
-func TestClosedForwarderPublishesNothing(t *testing.T) {
-	f, other := twoForwarders(t)
-	l, err := f.Publish(mapping("tcp", "127.0.0.1:0"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	f.Close()
-	for _, proto := range []string{"tcp", "udp"} {
-		if _, err := f.Publish(mapping(proto, l.Addr().String())); !errors.Is(err, ErrClosed) {
-			t.Errorf("%s: %v, want ErrClosed", proto, err)
-		}
-	}
-	if _, err := other.Publish(mapping("tcp", l.Addr().String())); err != nil {
-		t.Error("a closed forwarder keeps its port:", err)
 	}
 }

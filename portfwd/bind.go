@@ -13,25 +13,25 @@ import (
 // it taken is rare, so a search that fails 32 times has another cause.
 const randomTries = 32
 
-// PublishAll publishes all of ms or none. Those whose Host has port 0 get one
-// port, the same for all of them, which the kernel chooses: this is how one
-// published port is had on 0.0.0.0 and [::].
-func (f *Forwarder) PublishAll(ms []Mapping) ([]*Listener, error) {
+// BindAll binds all of ms or none. Those whose Host has port 0 get one port,
+// the same for all of them, which the kernel chooses: this is how one published
+// port is had on 0.0.0.0 and [::].
+func (r *Registry) BindAll(ms []Mapping) ([]*Bound, error) {
 	free := slices.IndexFunc(ms, func(m Mapping) bool { return m.Host.Port() == 0 })
 	if free < 0 {
-		return f.publishAt(ms, 0, nil, -1)
+		return r.bindAt(ms, 0, nil, -1)
 	}
-	// Listeners on ports that are taken elsewhere stay until the end: the
+	// Sockets on ports that are taken elsewhere stay until the end: the
 	// kernel would propose the same ports again (it tries odd ones first).
-	var rejected []*Listener
+	var rejected []*Bound
 	defer func() { closeAll(rejected) }()
 	var taken error
 	for range randomTries {
-		first, err := f.Publish(ms[free])
+		first, err := r.Bind(ms[free])
 		if err != nil {
 			return nil, cmp.Or(taken, err)
 		}
-		all, err := f.publishAt(ms, first.Addr().Port(), first, free)
+		all, err := r.bindAt(ms, first.Addr().Port(), first, free)
 		if err == nil {
 			return all, nil
 		}
@@ -50,10 +50,10 @@ type proposalError struct{ error }
 
 func (e *proposalError) Unwrap() error { return e.error }
 
-// publishAt publishes ms, with port for those that have none. That at index
-// have is there already; it is not closed when another fails.
-func (f *Forwarder) publishAt(ms []Mapping, port uint16, first *Listener, have int) ([]*Listener, error) {
-	all := make([]*Listener, len(ms))
+// bindAt binds ms, with port for those that have none. That at index have is
+// there already; it is not closed when another fails.
+func (r *Registry) bindAt(ms []Mapping, port uint16, first *Bound, have int) ([]*Bound, error) {
+	all := make([]*Bound, len(ms))
 	for i, m := range ms {
 		if i == have {
 			all[i] = first
@@ -63,11 +63,11 @@ func (f *Forwarder) publishAt(ms []Mapping, port uint16, first *Listener, have i
 		if proposed {
 			m.Host = netip.AddrPortFrom(m.Host.Addr(), port)
 		}
-		l, err := f.Publish(m)
+		b, err := r.Bind(m)
 		if err != nil {
-			for j, l := range all[:i] {
+			for j, b := range all[:i] {
 				if j != have {
-					l.Close()
+					b.Close()
 				}
 			}
 			if proposed && errors.Is(err, ErrInUse) {
@@ -75,15 +75,15 @@ func (f *Forwarder) publishAt(ms []Mapping, port uint16, first *Listener, have i
 			}
 			return nil, err
 		}
-		all[i] = l
+		all[i] = b
 	}
 	return all, nil
 }
 
-// PublishRange publishes all of ms with the first port from first to last that
-// is free on all of their addresses; the ports in ms are not looked at. If none
-// is free the error is ErrInUse and names who has the last one.
-func (f *Forwarder) PublishRange(ms []Mapping, first, last uint16) ([]*Listener, error) {
+// BindRange binds all of ms with the first port from first to last that is free
+// on all of their addresses; the ports in ms are not looked at. If none is free
+// the error is ErrInUse and names who has the last one.
+func (r *Registry) BindRange(ms []Mapping, first, last uint16) ([]*Bound, error) {
 	if first == 0 || first > last {
 		return nil, fmt.Errorf("%w: ports %d-%d are not a range", ErrMapping, first, last)
 	}
@@ -94,16 +94,16 @@ func (f *Forwarder) PublishRange(ms []Mapping, first, last uint16) ([]*Listener,
 			m.Host = netip.AddrPortFrom(m.Host.Addr(), uint16(port))
 			try[i] = m
 		}
-		var all []*Listener
-		if all, err = f.PublishAll(try); !errors.Is(err, ErrInUse) {
+		var all []*Bound
+		if all, err = r.BindAll(try); !errors.Is(err, ErrInUse) {
 			return all, err
 		}
 	}
 	return nil, fmt.Errorf("no port from %d to %d is free: %w", first, last, err)
 }
 
-func closeAll(all []*Listener) {
-	for _, l := range all {
-		l.Close()
+func closeAll(all []*Bound) {
+	for _, b := range all {
+		b.Close()
 	}
 }

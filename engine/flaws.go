@@ -1,0 +1,163 @@
+package engine
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/footbridge-net/footbridge/api"
+)
+
+// What a container that runs may lack for a while.
+const (
+	flawMute     = "answer"   // it does not say that it lives
+	flawNetworks = "networks" // all of them
+	flawNetwork  = "network " // and its name: one of them
+	flawPorts    = "published ports"
+)
+
+// flaws are what a run lacks, each with its cause. The zero value is ready.
+type flaws struct {
+	mu   sync.Mutex
+	what map[string]error
+}
+
+func (f *flaws) set(what string, cause error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.what == nil {
+		f.what = map[string]error{}
+	}
+	f.what[what] = cause
+}
+
+func (f *flaws) clear(what string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.what, what)
+}
+
+func (f *flaws) any() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return len(f.what) > 0
+}
+
+func (f *flaws) has(what string) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.what[what] != nil
+}
+
+// keep forgets the flaws of networks that are none of these.
+func (f *flaws) keep(links []*link) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	maps.DeleteFunc(f.what, func(what string, _ error) bool {
+		name, ok := strings.CutPrefix(what, flawNetwork)
+		return ok && !slices.ContainsFunc(links, func(l *link) bool { return l.n.def.Name == name })
+	})
+}
+
+// sentences says what the container lacks, one sentence a flaw.
+func (f *flaws) sentences() []api.Warning {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var out []api.Warning
+	for _, what := range slices.Sorted(maps.Keys(f.what)) {
+		cause := f.what[what]
+		switch {
+		case what == flawMute:
+			out = append(out, api.Warning{
+				Text:   fmt.Sprintf("it does not answer (%v): it is left running, without networks and published ports until it does", cause),
+				Remedy: "wait, it is asked again; or end it with `footbridge rm -f %s`",
+			})
+		case what == flawPorts:
+			out = append(out, api.Warning{
+				Text:   fmt.Sprintf("not all of its published ports could be opened again (%v)", cause),
+				Remedy: "free them, it is tried again; or stop %s and start it",
+			})
+		default:
+			out = append(out, api.Warning{
+				Text:   fmt.Sprintf("%s could not be connected again (%v)", what, cause),
+				Remedy: "wait, it is tried again; or stop %s and start it",
+			})
+		}
+	}
+	return out
+}
+
+// flaw notes and logs what a run lacks.
+func (e *Engine) flaw(c *ctr, r *run, what string, cause error) {
+	if !r.flaws.has(what) { // not once a try
+		e.log.Error("container goes on with a flaw; it is tried again", "container", c.def.Name, "what", what, "error", cause)
+	}
+	r.flaws.set(what, cause)
+}
+
+// flawsOf is what inspect shows as the error of a container that runs; e.mu is
+// held.
+func (c *ctr) flawsOf() string {
+	if c.run == nil {
+		return ""
+	}
+	var texts []string
+	for _, w := range c.run.flaws.sentences() {
+		texts = append(texts, w.Text)
+	}
+	return strings.Join(texts, "; ")
+}
+
+// flawWarnings are the flaws of all containers.
+func (e *Engine) flawWarnings() []api.Warning {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	var out []api.Warning
+	for _, c := range e.sortedContainers() {
+		if c.run == nil {
+			continue
+		}
+		for _, w := range c.run.flaws.sentences() {
+			out = append(out, api.Warning{
+				Text:   fmt.Sprintf("container %s: %s", c.def.Name, w.Text),
+				Remedy: fmt.Sprintf(w.Remedy, c.def.Name),
+			})
+		}
+	}
+	slices.SortStableFunc(out, func(a, b api.Warning) int { return cmp.Compare(a.Text, b.Text) })
+	return out
+}
+
+// Bounds of a backoff: often at first, since most causes pass at once, and later
+// rarely enough to cost nothing.
+const (
+	backoffFirst = 100 * time.Millisecond
+	backoffMost  = 30 * time.Second
+)
+
+// backoff waits longer each time.
+type backoff struct {
+	next  time.Duration
+	timer *time.Timer
+}
+
+func newBackoff() *backoff { return &backoff{next: backoffFirst} }
+
+// after returns a channel that yields after the next pause. It is called for one
+// wait at a time.
+func (b *backoff) after() <-chan time.Time {
+	b.stop()
+	b.timer = time.NewTimer(b.next)
+	b.next = min(2*b.next, backoffMost)
+	return b.timer.C
+}
+
+func (b *backoff) stop() {
+	if b.timer != nil {
+		b.timer.Stop()
+	}
+}

@@ -1,0 +1,181 @@
+package engine
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/api/types/network"
+
+	"github.com/footbridge-net/footbridge/engine/shim"
+)
+
+// takeOver connects a running container to its networks again. What fails is told
+// of and tried again in the background: a container is not ended because a port
+// is taken or a helper found no memory; c.op is held.
+func (e *Engine) takeOver(c *ctr, r *run) {
+	ctx, cancel := context.WithTimeout(e.ctx, takeOverTimeout)
+	defer cancel()
+	e.mu.Lock()
+	def, current := c.def.clone(), c.run == r
+	e.mu.Unlock()
+	if !current {
+		return // stopped before its turn came
+	}
+	wanted := def.Bindings
+	if len(def.Rebind) > 0 {
+		wanted = def.Rebind
+	}
+	bound := e.connectAgain(ctx, c, r, nil, wanted)
+	if e.ctx.Err() != nil {
+		return // the daemon ends: what could not be done says nothing
+	}
+	state, err := r.process.State(ctx)
+	if err != nil {
+		e.log.Warn("container taken over without its present state", "container", def.Name, "error", err)
+	}
+	e.noteTakeOver(c, r, bound, wanted, &state)
+	e.log.Info("container taken over", "container", def.Name)
+	if r.flaws.any() {
+		e.background.Go(func() { e.mend(c, r, wanted) })
+	}
+}
+
+// noteTakeOver records what was connected again; state may be zero or nil.
+func (e *Engine) noteTakeOver(c *ctr, r *run, bound, wanted []Binding, state *shim.State) {
+	err := e.change(c, func(d *ContainerDef) {
+		if state != nil && state.PID != 0 {
+			d.State.Pid = state.PID
+		}
+		if state != nil && !state.StartedAt.IsZero() {
+			d.State.Started = state.StartedAt.UTC()
+		}
+		d.State.Status = container.StateRunning
+		d.takeRun(r, bound)
+		if d.Rebind = nil; r.published == nil || r.flaws.has(flawPorts) {
+			d.Rebind = wanted // the same ones, whenever they can be had
+		}
+	})
+	if err != nil {
+		e.log.Error("state not written", "container", c.def.Name, "error", err)
+	}
+}
+
+// connectAgain makes those of the container's endpoints and published ports that
+// are not there, notes a flaw for each that cannot be made, and returns what is
+// bound then; c.op is held.
+func (e *Engine) connectAgain(ctx context.Context, c *ctr, r *run, bound, wanted []Binding) []Binding {
+	def := e.snapshot(c)
+	if len(r.links) > 0 && !r.hasNS {
+		var err error
+		if r.ns, err = r.process.Namespaces(ctx); err != nil {
+			e.flaw(c, r, flawNetworks, err)
+			return bound
+		}
+		r.hasNS = true
+		r.flaws.clear(flawNetworks)
+	}
+	routes := chooseGateways(r.links)
+	for _, l := range r.links {
+		if l.port != nil {
+			continue
+		}
+		what := flawNetwork + l.n.def.Name
+		e.detach(l) // what an earlier try left
+		if err := e.attach(ctx, c, r, l, routes); err != nil {
+			e.detach(l)
+			e.flaw(c, r, what, err)
+			continue
+		}
+		r.flaws.clear(what)
+	}
+	if l := publishLink(r.links); l != nil && l.port != nil {
+		more, err := e.publishPorts(unbound(def, bound), r, wanted)
+		bound = append(slices.Clone(bound), more...)
+		if err != nil {
+			e.flaw(c, r, flawPorts, err)
+		} else {
+			r.flaws.clear(flawPorts)
+		}
+	}
+	if err := e.updateResolvConf(def, r.links); err != nil {
+		e.log.Warn("resolv.conf of a container not brought up to date", "container", def.Name, "error", err)
+	}
+	return bound
+}
+
+// unbound returns the definition with the published ports that nothing of is
+// bound yet.
+func unbound(def *ContainerDef, bound []Binding) *ContainerDef {
+	if len(bound) == 0 {
+		return def
+	}
+	missing := func(p network.Port) bool {
+		return !slices.ContainsFunc(bound, func(b Binding) bool { return b.Port == p })
+	}
+	d := *def
+	d.HostConfig.PortBindings = maps.Clone(d.HostConfig.PortBindings)
+	maps.DeleteFunc(d.HostConfig.PortBindings, func(p network.Port, _ []network.PortBinding) bool { return !missing(p) })
+	d.Config.ExposedPorts = maps.Clone(d.Config.ExposedPorts)
+	maps.DeleteFunc(d.Config.ExposedPorts, func(p network.Port, _ struct{}) bool { return !missing(p) })
+	return &d
+}
+
+// mendTimeout bounds one more try: whoever wants to stop the container waits for
+// it.
+const mendTimeout = 5 * time.Second
+
+// mend tries what takeOver could not do until it is done or the run is over.
+func (e *Engine) mend(c *ctr, r *run, wanted []Binding) {
+	again := newBackoff()
+	defer again.stop()
+	for r.flaws.any() {
+		select {
+		case <-e.ctx.Done():
+			return
+		case <-r.done:
+			return
+		case <-again.after():
+		}
+		if !e.mendOnce(c, r, wanted) {
+			return
+		}
+	}
+	e.log.Info("container is whole again", "container", c.def.Name)
+}
+
+// mendOnce is one try; false when there is nothing left to try.
+func (e *Engine) mendOnce(c *ctr, r *run, wanted []Binding) bool {
+	c.op.Lock()
+	defer c.op.Unlock()
+	e.mu.Lock()
+	current := c.run == r
+	var bound []Binding
+	if r.published != nil {
+		bound = slices.Clone(c.def.Bindings)
+	}
+	e.mu.Unlock()
+	if !current {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(e.ctx, mendTimeout)
+	defer cancel()
+	r.flaws.keep(r.links) // of networks that it was disconnected from
+	if len(r.links) == 0 && r.flaws.has(flawNetworks) {
+		links, err := e.reserveAll(c)
+		if err != nil {
+			e.flaw(c, r, flawNetworks, err)
+			return true
+		}
+		r.links = links
+		r.flaws.clear(flawNetworks)
+	}
+	bound = e.connectAgain(ctx, c, r, bound, wanted)
+	if e.ctx.Err() != nil {
+		return false
+	}
+	e.noteTakeOver(c, r, bound, wanted, nil)
+	return true
+}

@@ -1,0 +1,210 @@
+package worker
+
+import (
+	"encoding/json"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/footbridge-net/footbridge/engine/plane"
+	"github.com/footbridge-net/footbridge/internal/fdpass"
+)
+
+// fakePrefix begins the level of logging that makes a worker a fake one: it is one
+// of the few variables that a worker gets.
+const fakePrefix = "fake-"
+
+// dispatchFake plays workers as a container may have made them.
+func dispatchFake() {
+	how, ok := strings.CutPrefix(os.Getenv(logVariable), fakePrefix)
+	if !ok || os.Args[0] != processName {
+		return
+	}
+	conn, err := fdpass.NewConn(socketFD)
+	if err != nil {
+		os.Exit(4)
+	}
+	hello := func() { _ = sendReply(conn, []byte(`{"Body":{}}`)) }
+	buf := make([]byte, fdpass.MaxMessage)
+	switch how {
+	case "exit":
+		os.Exit(3)
+	case "late":
+		time.Sleep(time.Hour)
+	case "nonsense":
+		_ = conn.Send([]byte("lnonsense"))
+	case "unknown":
+		_ = conn.Send([]byte(`l{"Body":{"Surprise":1}}`))
+	case "descriptors":
+		_ = conn.Send([]byte(`l{"Body":{}}`), fdpass.NewHandle(lockFD))
+	case "endless":
+		for conn.Send(append([]byte("m"), make([]byte, fdpass.MaxMessage-1)...)) == nil {
+		}
+	case "mute":
+		hello()
+		_, _, _ = conn.Receive(buf)
+		time.Sleep(time.Hour)
+	case "escapes":
+		hello()
+		_, _, _ = conn.Receive(buf)
+		b, _ := json.Marshal(reply{Error: "no \x1b[31m" + strings.Repeat("x", 1<<20)})
+		_ = sendReply(conn, b)
+	}
+	_, _, _ = conn.Receive(buf) // until it is killed
+	os.Exit(0)
+}
+
+func TestAWorkerIsNotBelieved(t *testing.T) {
+	for how, want := range map[string]string{
+		"exit": "status 3", "late": "did not answer", "nonsense": "could not be understood", "unknown": "Surprise",
+		"descriptors": "not an answer", "endless": "not an answer", "mute": "i/o timeout", "escapes": "no  [31m",
+	} {
+		t.Run(how, func(t *testing.T) {
+			t.Setenv(logVariable, fakePrefix+how)
+			s := newSupervisor(t, Options{})
+			if how == "late" || how == "mute" {
+				s.patience = 200 * time.Millisecond
+			}
+			if err := s.Release(); err != nil {
+				t.Fatal(err)
+			}
+			fds := openFDs(t)
+			_, err := s.NewPlane(netSpec())
+			if err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("error %v, want %q", err, want)
+			} else if len(err.Error()) > 2*textLimit || strings.ContainsRune(err.Error(), '\x1b') {
+				t.Errorf("a text of %d bytes: %.100q", len(err.Error()), err)
+			}
+			if how != "escapes" && !errors.Is(err, ErrDown) {
+				t.Errorf("%v is not ErrDown", err)
+			}
+			if how != "escapes" && how != "mute" {
+				eventually(t, "its descriptors to be closed", func() bool { return openFDs(t) <= fds })
+			}
+			// A worker that can be believed is one again.
+			t.Setenv(logVariable, "info")
+			s.patience = defaultPatience
+			eventually(t, "a better worker", func() bool {
+				p, err := s.NewPlane(netSpec())
+				if err != nil {
+					return false
+				}
+				return p.Close() == nil
+			})
+		})
+	}
+}
+
+// A worker that dies again and again is not started again and again.
+func TestACrashLoopIsSlow(t *testing.T) {
+	t.Setenv(logVariable, "info")
+	s := newSupervisor(t, Options{})
+	if err := s.Release(); err != nil {
+		t.Fatal(err)
+	}
+	p, err := s.NewPlane(netSpec())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv(logVariable, fakePrefix+"exit")
+	if err := unix.Kill(s.Status().PID, unix.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the first failure", func() bool {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return s.retry != nil
+	})
+	if _, err := p.Attach(t.Context(), newCtr(t, 2).ns, newCtr(t, 2).link); !errors.Is(err, ErrDown) {
+		t.Errorf("attach without a worker: %v", err)
+	}
+	t.Setenv(logVariable, "info")
+	eventually(t, "the next worker", func() bool { return s.Status().PID != 0 })
+	if err := p.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// A worker that an earlier daemon has left, and that does not see its end, is
+// killed before there is another one.
+func TestALeftWorkerIsEnded(t *testing.T) {
+	dir := t.TempDir()
+	lock, err := openLock(dir, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv(logVariable, fakePrefix+"mute")
+	p, err := startProcess(lock, defaultPatience)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lock.Close()
+	begin := time.Now()
+	newSupervisor(t, Options{RuntimeDir: dir})
+	if !p.broken() {
+		<-p.done
+	}
+	t.Logf("after %v", time.Since(begin))
+	p.end()
+}
+
+// Nobody is killed who only has the number of a worker.
+func TestAnotherProcessIsNotEnded(t *testing.T) {
+	cmd := exec.Command("/proc/self/exe", "-test.run=^$")
+	cmd.Args[0] = "something-else"
+	cmd.Env = []string{"FOOTBRIDGE_TEST_WAIT=1"}
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if err := killWorker(cmd.Process.Pid); err != nil {
+		t.Error(err)
+	}
+	in.Close()
+	if err := cmd.Wait(); err != nil {
+		t.Errorf("it ended so: %v", err)
+	}
+}
+
+func TestTheLockIsNoLink(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.Symlink(filepath.Join(dir, "elsewhere"), filepath.Join(dir, lockName)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := New(Options{RuntimeDir: dir}); !errors.Is(err, unix.ELOOP) {
+		t.Errorf("a link in place of the lock: %v", err)
+	}
+	if _, err := os.Lstat(filepath.Join(dir, "elsewhere")); err == nil {
+		t.Error("the link was followed")
+	}
+}
+
+// FuzzReply: whatever a worker sends is an error or an answer.
+func FuzzReply(f *testing.F) {
+	f.Add([]byte(`{"Body":{"Network":{"x":1},"Ports":{"c":{"rx_frames":2}}}}`))
+	f.Add([]byte(`{"Error":"no"}`))
+	f.Add([]byte(`{"Body":{"Version":"v","Goroutines":-1,"Notes":["\u001b[31m"]}} {}`))
+	f.Add([]byte(`{"Body":null}`))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		var r reply
+		if decode(b, &r) != nil {
+			return
+		}
+		if text := clean(r.Error); len(text) > 2*textLimit || strings.ContainsAny(text, "\x1b\n\r\x00") {
+			t.Errorf("%q", text)
+		}
+		var st plane.Stats
+		_ = decode(r.Body, &st)
+		var self Self
+		_ = decode(r.Body, &self)
+	})
+}

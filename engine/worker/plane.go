@@ -1,0 +1,337 @@
+package worker
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"strconv"
+	"sync"
+	"sync/atomic"
+
+	"github.com/footbridge-net/footbridge/dns"
+	"github.com/footbridge-net/footbridge/engine/plane"
+	"github.com/footbridge-net/footbridge/internal/fdpass"
+	"github.com/footbridge-net/footbridge/internal/fdstore"
+	"github.com/footbridge-net/footbridge/portfwd"
+	"github.com/footbridge-net/footbridge/tap"
+)
+
+// set puts a fact without descriptors.
+func (s *Supervisor) set(k kind, key string, body any) error {
+	b, err := json.Marshal(body)
+	if err != nil {
+		return fmt.Errorf("worker: encode %s: %w", k, err)
+	}
+	return s.put(&fact{factID: factID{k, key}, body: b})
+}
+
+// SetServers says whom containers' questions go to.
+func (s *Supervisor) SetServers(c dns.Config) {
+	s.logged(s.set(kindServers, "", serversBody{c}))
+}
+
+// SetBlocked says which subnets no container reaches through its gateway.
+func (s *Supervisor) SetBlocked(subnets []netip.Prefix) {
+	s.logged(s.set(kindBlocked, "", blockedBody{subnets}))
+}
+
+func (s *Supervisor) logged(err error) {
+	if err != nil {
+		s.log.Error("data plane not brought up to date", "error", err)
+	}
+}
+
+// Plane is one network's data plane.
+type Plane struct {
+	s    *Supervisor
+	spec Spec
+	log  *slog.Logger
+
+	mu      sync.Mutex
+	closers map[interface{ Close() error }]struct{} // ports and listeners
+}
+
+// NewPlane makes a network without endpoints.
+func (s *Supervisor) NewPlane(spec Spec) (*Plane, error) {
+	if err := s.set(kindPlane, spec.ID, planeBody{spec}); err != nil {
+		return nil, fmt.Errorf("network %s: %w", spec.Name, err)
+	}
+	return &Plane{s: s, spec: spec, log: s.log, closers: map[interface{ Close() error }]struct{}{}}, nil
+}
+
+// Close ends the network with everything on it.
+func (p *Plane) Close() error {
+	p.mu.Lock()
+	closers := p.closers
+	p.closers = nil
+	p.mu.Unlock()
+	var errs []error
+	for c := range closers {
+		errs = append(errs, c.Close())
+	}
+	errs = append(errs, p.s.drop(factID{kindPlane, p.spec.ID}))
+	p.s.forget(kindNames, p.spec.ID+"/")
+	p.s.forget(kindClient, p.spec.ID+"/")
+	return errors.Join(errs...)
+}
+
+func (p *Plane) add(c interface{ Close() error }) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closers != nil {
+		p.closers[c] = struct{}{}
+	}
+}
+
+func (p *Plane) remove(c interface{ Close() error }) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.closers, c)
+}
+
+// SetNames makes names lead to addresses on behalf of an endpoint, instead of what
+// the endpoint had.
+func (p *Plane) SetNames(owner string, names []string, addrs []netip.Addr) error {
+	return p.s.set(kindNames, p.spec.ID+"/"+owner, namesBody{p.spec.ID, owner, names, addrs})
+}
+
+// RemoveNames takes an endpoint's names away.
+func (p *Plane) RemoveNames(owner string) error {
+	return p.s.drop(factID{kindNames, p.spec.ID + "/" + owner})
+}
+
+// SetView gives the container with that address its own view of names; an empty
+// one takes it away.
+func (p *Plane) SetView(a netip.Addr, v View) error {
+	key := clientKey(p.spec.ID, a)
+	if v.empty() {
+		return p.s.drop(factID{kindClient, key})
+	}
+	return p.s.set(kindClient, key, clientBody{p.spec.ID, a, v})
+}
+
+func clientKey(network string, a netip.Addr) string { return network + "/" + a.String() }
+
+// Link is an endpoint to be made.
+type Link struct {
+	plane.Link
+	// Endpoint is its id: the same one for the same interface of a container in
+	// the daemon's next life.
+	Endpoint string
+	// Default4 and Default6 put the container's default routes of the family on
+	// this link. Internal networks never get them.
+	Default4, Default6 bool
+	Sysctls            map[string]string
+}
+
+// Port is an endpoint on the network.
+type Port struct {
+	plane  *Plane
+	id     factID
+	closed atomic.Bool
+}
+
+// Attach makes the link's interface in ns, or takes it over if it is there, and
+// puts it on the network.
+func (p *Plane) Attach(ctx context.Context, ns tap.Namespaces, l Link) (*Port, error) {
+	i, err := p.stored(l)
+	if err != nil {
+		i, err = tap.Attach(ctx, ns, p.options(l))
+	}
+	if err != nil {
+		return nil, err
+	}
+	for _, w := range i.Warnings {
+		p.log.Warn("interface set up with a flaw", "network", p.spec.Name, "container", l.Container, "warning", w)
+	}
+	b, err := json.Marshal(portBody{p.spec.ID, l.Link})
+	if err != nil {
+		return nil, errors.Join(err, i.Close())
+	}
+	f := &fact{factID: factID{kindPort, l.Endpoint}, body: b, handles: i.Queues}
+	for n := range i.Queues {
+		f.stored = append(f.stored, queueName(l.Endpoint, n))
+	}
+	if err := p.s.put(f); err != nil {
+		return nil, err
+	}
+	port := &Port{plane: p, id: f.factID}
+	p.add(port)
+	return port, nil
+}
+
+// queueName is what a queue of an endpoint is called in the store.
+func queueName(endpoint string, n int) string {
+	return fdstore.Name(storeOwner, "tap", fmt.Sprintf("%.16s", endpoint), strconv.Itoa(n))
+}
+
+// stored takes the endpoint's interface out of the store: it was set up by the
+// program before, and its queues have never been closed.
+func (p *Plane) stored(l Link) (*tap.Interface, error) {
+	i := &tap.Interface{Name: l.Interface, MAC: l.MAC}
+	if p.s.opts.Store != nil && l.Endpoint != "" {
+		for n := 0; ; n++ {
+			h, ok := p.s.opts.Store.Get(queueName(l.Endpoint, n))
+			if !ok {
+				break
+			}
+			i.Queues = append(i.Queues, h)
+		}
+	}
+	if err := i.Check(); err != nil {
+		for n := range i.Queues { // or the queue would keep others from attaching
+			err = errors.Join(err, p.s.opts.Store.Remove(queueName(l.Endpoint, n)))
+		}
+		return nil, errors.Join(err, i.Close())
+	}
+	return i, nil
+}
+
+func (p *Plane) options(l Link) tap.LinkOptions {
+	o := tap.LinkOptions{
+		Name: l.Interface, MAC: l.MAC, MTU: p.spec.MTU, Addresses: l.Addresses,
+		DisableIPv6: !p.spec.Gateway6.IsValid(), Sysctls: l.Sysctls,
+	}
+	if !p.spec.Internal {
+		if l.Default4 {
+			o.Gateway4 = p.spec.Gateway4.Addr()
+		}
+		if l.Default6 {
+			o.Gateway6 = p.spec.Gateway6.Addr()
+		}
+	}
+	return o
+}
+
+// Unplug removes an interface that Attach made.
+func (p *Plane) Unplug(ctx context.Context, ns tap.Namespaces, name string) error {
+	return tap.Detach(ctx, ns, name)
+}
+
+// Close takes the endpoint off the network and ends its flows. The interface stays
+// in its namespace.
+func (p *Port) Close() error {
+	if p.closed.Swap(true) {
+		return nil
+	}
+	p.plane.remove(p)
+	return p.plane.s.drop(p.id)
+}
+
+// Listener is a published port.
+type Listener struct {
+	plane  *Plane
+	id     factID
+	bound  *portfwd.Bound
+	closed atomic.Bool
+}
+
+// Publish publishes all of ms or none: with the host ports that they have, or
+// with the first port from first to last that is free for all of them when first
+// is not 0. A host port 0 is one free port for all. The listeners come in ms's
+// order.
+func (p *Plane) Publish(ms []portfwd.Mapping, first, last uint16) ([]*Listener, error) {
+	if p.spec.Internal {
+		return nil, fmt.Errorf("network %s is internal: nothing can be published on it", p.spec.Name)
+	}
+	bound, err := p.bind(ms, first, last)
+	if err != nil {
+		return nil, err
+	}
+	var out []*Listener
+	for i, b := range bound {
+		l, err := p.serve(b)
+		if err != nil {
+			for _, l := range out {
+				err = errors.Join(err, l.Close())
+			}
+			for _, b := range bound[i:] {
+				err = errors.Join(err, b.Close())
+			}
+			return nil, err
+		}
+		out = append(out, l)
+	}
+	return out, nil
+}
+
+// bind takes the sockets out of the store where it has them all, else it binds.
+func (p *Plane) bind(ms []portfwd.Mapping, first, last uint16) ([]*portfwd.Bound, error) {
+	if first == 0 && p.s.opts.Store != nil {
+		if bound, ok := p.adopt(ms); ok {
+			return bound, nil
+		}
+	}
+	if first != 0 {
+		return p.s.registry.BindRange(ms, first, last)
+	}
+	return p.s.registry.BindAll(ms)
+}
+
+func (p *Plane) adopt(ms []portfwd.Mapping) (bound []*portfwd.Bound, ok bool) {
+	for _, m := range ms {
+		h, ok := p.s.opts.Store.Get(socketName(m))
+		if ok {
+			var b *portfwd.Bound
+			var err error
+			if b, err = p.s.registry.Adopt(m, h); err == nil {
+				bound = append(bound, b)
+				continue
+			}
+			p.log.Warn("stored listener not used", "listener", socketName(m), "error", err)
+			p.s.logged(p.s.opts.Store.Remove(socketName(m)))
+		}
+		for _, b := range bound {
+			p.s.logged(b.Close())
+			p.s.logged(p.s.opts.Store.Remove(socketName(b.Mapping())))
+		}
+		return nil, false
+	}
+	return bound, len(bound) > 0
+}
+
+// socketName is what a published port is called in the store.
+func socketName(m portfwd.Mapping) string {
+	return fdstore.Name(storeOwner, "port", m.Proto, m.Host.Addr().String(), strconv.Itoa(int(m.Host.Port())))
+}
+
+func (p *Plane) serve(b *portfwd.Bound) (*Listener, error) {
+	body, err := json.Marshal(serveBody{p.spec.ID, b.Mapping()})
+	if err != nil {
+		return nil, err
+	}
+	h, err := b.Handle().Dup()
+	if err != nil {
+		return nil, err
+	}
+	name := socketName(b.Mapping())
+	f := &fact{factID: factID{kindServe, name}, body: body, handles: []*fdpass.Handle{h}, stored: []string{name}}
+	if err := p.s.put(f); err != nil {
+		return nil, err
+	}
+	l := &Listener{plane: p, id: f.factID, bound: b}
+	p.add(l)
+	return l, nil
+}
+
+// Addr is the host's address with the real port.
+func (l *Listener) Addr() netip.AddrPort { return l.bound.Mapping().Host }
+
+// Close ends the published port and what goes through it; the port is free then.
+func (l *Listener) Close() error {
+	if l.closed.Swap(true) {
+		return nil
+	}
+	l.plane.remove(l)
+	return errors.Join(l.plane.s.drop(l.id), l.bound.Close())
+}
+
+// Stats reads the network's counters.
+func (p *Plane) Stats() plane.Stats {
+	var st plane.Stats
+	p.s.ask(opStats, p.spec.ID, &st)
+	return st
+}

@@ -1,0 +1,106 @@
+package worker
+
+import (
+	"fmt"
+	"time"
+)
+
+// Bounds of starting again.
+const (
+	// A worker that died this often within recentTime is not started at once: what
+	// kills it may kill the next one too. Each start costs some 30 ms of a CPU.
+	recentDeaths = 5
+	recentTime   = 10 * time.Second
+	// Pauses between starts after that: from the first to the second one.
+	minPause = 250 * time.Millisecond
+	maxPause = 5 * time.Second
+)
+
+// start brings a worker up with all facts; s.mu is held. When it fails it is tried
+// again later, and the error says why there is no worker.
+func (s *Supervisor) start() error {
+	err := s.bringUp()
+	if err != nil {
+		s.lastExit = err.Error()
+		s.log.Error("no packets are carried: the worker cannot be started", "error", err)
+		s.later()
+		return fmt.Errorf("%w: %w", ErrDown, err)
+	}
+	return nil
+}
+
+// bringUp starts a worker and makes it the one; s.mu is held.
+func (s *Supervisor) bringUp() error {
+	begin := time.Now()
+	p, err := startProcess(s.lock, s.patience)
+	if err != nil {
+		s.endPrevious()
+		return err
+	}
+	facts := s.ordered()
+	failed := 0
+	for i, f := range facts {
+		if ranks[f.kind] >= firstHeld {
+			s.endPrevious() // now and not before: until here it has carried the frames
+		}
+		if err := p.send(f); p.broken() {
+			s.endPrevious()
+			p.end()
+			return fmt.Errorf("bring up a worker, step %d of %d (%s): %w", i+1, len(facts), f.kind, err)
+		} else if err != nil {
+			failed++
+			s.log.Error("not taken over by the new worker", "kind", f.kind, "key", f.key, "error", err)
+		}
+	}
+	s.endPrevious()
+	s.live = p
+	s.ended.Go(func() { s.watch(p) })
+	s.log.Info("worker is up", "pid", p.pid, "facts", len(facts), "failed", failed, "took", time.Since(begin))
+	return nil
+}
+
+// watch waits for the end of p and starts another worker unless that was done.
+func (s *Supervisor) watch(p *process) {
+	<-p.done
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.live == p && !s.closed && !s.held {
+		_ = s.restart() // logged
+	}
+}
+
+// restart replaces a worker that is broken; s.mu is held.
+func (s *Supervisor) restart() error {
+	p := s.live
+	s.live = nil
+	p.end() // it may only have been mute
+	s.lastExit = p.exit()
+	s.restarts++
+	s.log.Error("the worker ended", "pid", p.pid, "how", s.lastExit)
+	now := time.Now()
+	s.recent = append(s.recent, now)
+	for len(s.recent) > 0 && now.Sub(s.recent[0]) > recentTime {
+		s.recent = s.recent[1:]
+	}
+	if len(s.recent) > recentDeaths {
+		s.later()
+		return fmt.Errorf("%w: it ended %d times within %v, the last time: %s", ErrDown, len(s.recent), recentTime, s.lastExit)
+	}
+	return s.start()
+}
+
+// later tries to start a worker after a pause; s.mu is held.
+func (s *Supervisor) later() {
+	if s.retry != nil {
+		return
+	}
+	pause := min(minPause<<min(len(s.recent), 8), maxPause)
+	s.retry = time.AfterFunc(pause, func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.retry = nil
+		if s.live == nil && !s.closed && !s.held && s.needed() {
+			_ = s.start() // logged
+		}
+	})
+}

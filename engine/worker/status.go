@@ -1,0 +1,96 @@
+package worker
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/footbridge-net/footbridge/api"
+	"github.com/footbridge-net/footbridge/internal/sandbox"
+)
+
+// Status is what is known of the worker.
+type Status struct {
+	PID       int // 0: none runs
+	StartedAt time.Time
+	Restarts  int
+	LastExit  string
+	Memory    uint64 // resident, in bytes
+	Self      Self
+	Sandbox   api.Sandbox
+}
+
+// Status asks the worker and the kernel.
+func (s *Supervisor) Status() Status {
+	var self Self
+	s.ask(opSelf, "", &self)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st := Status{Restarts: s.restarts, LastExit: s.lastExit}
+	if s.live != nil {
+		st.PID, st.StartedAt, st.Memory, st.Self = s.live.pid, s.live.started, Resident(s.live.pid), self
+		st.Self.Version = clean(self.Version)
+		// What holds it the kernel tells; that Landlock does it keeps to itself.
+		held, err := sandbox.Read(s.live.pid)
+		st.Sandbox = api.Sandbox{
+			NoNewPrivs: held.NoNewPrivs, Capabilities: held.Capabilities, Seccomp: held.Seccomp, Landlock: self.Landlock,
+		}
+		for _, note := range self.Notes {
+			st.Sandbox.Notes = append(st.Sandbox.Notes, clean(note))
+		}
+		if err != nil {
+			st.Sandbox.Notes = append(st.Sandbox.Notes, err.Error())
+		}
+	}
+	return st
+}
+
+// Resident is the memory that a process has, in bytes; 0 when it is gone.
+func Resident(pid int) uint64 {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", pid))
+	if err != nil {
+		return 0
+	}
+	fields := bytes.Fields(b)
+	if len(fields) < 2 {
+		return 0
+	}
+	pages, err := strconv.ParseUint(string(fields[1]), 10, 64)
+	if err != nil {
+		return 0
+	}
+	return pages * uint64(os.Getpagesize())
+}
+
+// explain says in words how a worker ended.
+func explain(pid int, ws syscall.WaitStatus) string {
+	switch {
+	case sandbox.Killed(ws):
+		return sandbox.Explain(pid, ws)
+	case ws.Signaled():
+		return fmt.Sprintf("ended by signal %d (%s)", ws.Signal(), unix.SignalName(ws.Signal()))
+	}
+	return fmt.Sprintf("ended by itself with status %d", ws.ExitStatus())
+}
+
+// textLimit bounds a text of the worker's, in bytes.
+const textLimit = 2 << 10
+
+// clean makes a text fit for a terminal and a log: bounded, printable.
+func clean(s string) string {
+	if len(s) > textLimit {
+		s = s[:textLimit]
+	}
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f || (r >= 0x80 && r < 0xa0) {
+			return ' '
+		}
+		return r
+	}, strings.ToValidUTF8(s, "?"))
+}

@@ -1,0 +1,180 @@
+package worker
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+
+	"github.com/footbridge-net/footbridge/dns"
+	"github.com/footbridge-net/footbridge/engine/plane"
+	"github.com/footbridge-net/footbridge/internal/fdpass"
+	"github.com/footbridge-net/footbridge/portfwd"
+)
+
+// kind is what a fact is about.
+type kind string
+
+// The kinds, in the order in which a new worker gets them.
+const (
+	kindServers kind = "servers" // the host's resolvers; one
+	kindBlocked kind = "blocked" // subnets that nobody reaches through a gateway; one
+	kindPlane   kind = "plane"   // a network
+	kindNames   kind = "names"   // an endpoint's names
+	kindClient  kind = "client"  // a container's own view of names
+	kindPort    kind = "port"    // an endpoint, with its TAP's queues
+	kindServe   kind = "serve"   // a published port, with its socket
+)
+
+// ranks order the kinds. From firstHeld on, facts have descriptors that only one
+// worker may use at a time.
+var ranks = map[kind]int{kindServers: 0, kindBlocked: 1, kindPlane: 2, kindNames: 3, kindClient: 4, kindPort: 5, kindServe: 6}
+
+const firstHeld = 5
+
+// The bodies of facts.
+type (
+	serversBody struct{ Config dns.Config }
+	blockedBody struct{ Subnets []netip.Prefix }
+	planeBody   struct{ Spec }
+	namesBody   struct {
+		Network string
+		Owner   string
+		Names   []string
+		Addrs   []netip.Addr
+	}
+	clientBody struct {
+		Network string
+		Addr    netip.Addr
+		View    View
+	}
+	portBody struct {
+		Network string
+		Link    plane.Link
+	}
+	serveBody struct {
+		Network string
+		Mapping portfwd.Mapping
+	}
+)
+
+// Spec is a network's data plane.
+type Spec struct {
+	ID                 string
+	Name               string
+	MTU                int          // bytes
+	Gateway4, Gateway6 netip.Prefix // with the subnets' lengths; zero = no such family
+	Internal           bool         // no way out and none in
+	Resolves           bool         // containers have names here
+}
+
+// View is what names look like to one container.
+type View struct {
+	// Networks are the ids of the container's other networks, whose names it sees.
+	Networks []string
+	// Servers are its own resolvers; none = the host's.
+	Servers []netip.AddrPort
+}
+
+func (v View) empty() bool { return len(v.Networks) == 0 && len(v.Servers) == 0 }
+
+// What the worker is asked to do.
+type op string
+
+const (
+	opPut   op = "put"
+	opDrop  op = "drop"
+	opStats op = "stats" // Key is a network's id
+	opSelf  op = "self"  // what the process uses
+)
+
+type request struct {
+	Op   op
+	Kind kind            `json:",omitempty"`
+	Key  string          `json:",omitempty"`
+	Body json.RawMessage `json:",omitempty"`
+}
+
+type reply struct {
+	Error string          `json:",omitempty"` // empty: done
+	Body  json.RawMessage `json:",omitempty"`
+}
+
+// Self is what a worker tells of itself. The first message of a worker is one, as a
+// reply's body: it is ready then, and nothing was sent to it before.
+type Self struct {
+	Version     string
+	Goroutines  int
+	Descriptors int
+	Landlock    int      // ABI in force, which the kernel tells nobody else
+	Notes       []string `json:",omitempty"`
+}
+
+// replyLimit bounds a reply, in bytes: the counters of some 10,000 ports.
+const replyLimit = 8 << 20
+
+// Parts of a reply: a message's first byte.
+const (
+	partMore = 'm'
+	partLast = 'l'
+)
+
+// sendReply sends b in as many messages as it needs.
+func sendReply(c *fdpass.Conn, b []byte) error {
+	const room = fdpass.MaxMessage - 1
+	for {
+		part, mark := b, byte(partLast)
+		if len(part) > room {
+			part, mark = b[:room], partMore
+		}
+		if err := c.Send(append([]byte{mark}, part...)); err != nil {
+			return err
+		}
+		if b = b[len(part):]; mark == partLast {
+			return nil
+		}
+	}
+}
+
+// errReply: what the worker sent is not an answer.
+var errReply = errors.New("not an answer")
+
+// receiveReply takes a reply together. Descriptors are not expected, and closed.
+func receiveReply(c *fdpass.Conn) ([]byte, error) {
+	var all []byte
+	buf := make([]byte, fdpass.MaxMessage)
+	for {
+		n, hs, err := c.Receive(buf)
+		fdpass.CloseAll(hs)
+		switch {
+		case err != nil:
+			return nil, err
+		case len(hs) > 0 || n == 0 || len(all)+n > replyLimit:
+			return nil, fmt.Errorf("%w: %d bytes and %d descriptors after %d bytes", errReply, n, len(hs), len(all))
+		}
+		all = append(all, buf[1:n]...)
+		switch buf[0] {
+		case partLast:
+			return all, nil
+		case partMore:
+		default:
+			return nil, fmt.Errorf("%w: part %q", errReply, buf[0])
+		}
+	}
+}
+
+// decode takes exactly one JSON value without unknown fields: both ends are the
+// same program.
+func decode(b []byte, v any) error {
+	d := json.NewDecoder(bytes.NewReader(b))
+	d.DisallowUnknownFields()
+	if err := d.Decode(v); err != nil {
+		return err
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return errors.New("more than one value")
+	}
+	return nil
+}

@@ -1,0 +1,31 @@
+package share
+
+import "sync/atomic"
+
+// Pool is so much of something. The zero value has nothing to give.
+type Pool struct {
+	limit int64
+	used  atomic.Int64
+}
+
+// New makes a Pool of limit.
+func New(limit int) *Pool { return &Pool{limit: int64(limit)} }
+
+// Take takes one for who has held already, unless that would be too much.
+func (p *Pool) Take(held int) bool {
+	for {
+		used := p.used.Load()
+		if int64(held) >= p.limit-used {
+			return false
+		}
+		if p.used.CompareAndSwap(used, used+1) {
+			return true
+		}
+	}
+}
+
+// Give gives one back.
+func (p *Pool) Give() { p.used.Add(-1) }
+
+// Used is how many are taken.
+func (p *Pool) Used() int { return int(p.used.Load()) }

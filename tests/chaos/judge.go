@@ -1,0 +1,87 @@
+package main
+
+import (
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/footbridge-net/footbridge/tests/load"
+)
+
+// streamLimit is how long a TCP connection may stand still beyond the time for which nothing can work: a sender whose
+// segments were lost waits longer each time, up to about as long again as it has waited already.
+const streamLimit = 2 * time.Second
+
+// judge says what was lost between mark, before the fault, and now. hit is when recovery began to be measured, took
+// how long it lasted.
+func (c *chaos) judge(f fault, r *row, reports map[string]load.Report, mark, hit, took time.Duration) {
+	for _, agent := range []string{load.Asker, load.Server, load.Hidden, "client"} {
+		if !slices.ContainsFunc(c.stage.Hub.Agents(), func(a *load.Agent) bool { return a.Name == agent }) {
+			r.lose("%s is gone", agent)
+		}
+	}
+	slowest := time.Duration(0)
+	for _, name := range slices.Sorted(maps.Keys(reports)) {
+		report := reports[name]
+		switch report.Job.Kind {
+		case load.Knock:
+			if open := report.Successes(mark); len(open) > 0 {
+				r.lose("LET IN: %s, %d times, first %v after the fault", name, len(open), open[0].Begin-hit)
+			}
+		case load.Stream:
+			c.judgeStream(f, r, name, report, mark, hit-mark+took)
+		default:
+			from := hit + took
+			if f.seamless {
+				from = mark
+				slowest = max(slowest, report.Slowest(mark))
+			}
+			if failed := report.Failures(from); len(failed) > 0 {
+				r.lose("%s: %d of %d failed that should not, first %v after the fault: %s", name, len(failed),
+					len(failed)+len(report.Successes(from)), (failed[0].Begin - hit).Round(time.Millisecond), failed[0].Problem)
+			}
+		}
+	}
+	if f.seamless {
+		r.recovered[len(r.recovered)-1] = slowest
+		if slowest > f.limit() {
+			r.lose("an answer took %v, over %v", slowest, f.limit())
+		}
+	}
+}
+
+func (c *chaos) judgeStream(f fault, r *row, name string, report load.Report, mark, outage time.Duration) {
+	if report.Corrupt != "" {
+		r.lose("%s: %s", name, report.Corrupt)
+	}
+	limit := outage + streamLimit
+	if f.seamless {
+		limit = streamLimit
+	}
+	if gap := report.LongestGap(mark); gap > limit {
+		r.lose("%s stood still for %v, over %v", name, gap.Round(time.Millisecond), limit.Round(time.Millisecond))
+	}
+	between := !report.Job.Again
+	if len(report.Breaks) > 0 && (between || f.seamless) {
+		r.lose("%s broke: %s", name, report.Breaks[0].Problem)
+	}
+	if len(report.Breaks) > 0 && between {
+		agent, job, _ := strings.Cut(name, "/")
+		if err := c.restart(agent, job, report.Job); err != nil {
+			r.lose("%s cannot begin anew: %v", name, err)
+		}
+	}
+}
+
+// restart begins a job anew.
+func (c *chaos) restart(agent, job string, j load.Job) error {
+	a, err := c.stage.Hub.Await(agent, nil, time.Second)
+	if err != nil {
+		return err
+	}
+	if err := a.Stop(job); err != nil {
+		return err
+	}
+	return a.Start(j)
+}

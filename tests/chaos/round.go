@@ -1,0 +1,159 @@
+package main
+
+import (
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/footbridge-net/footbridge/tests/load"
+	"github.com/footbridge-net/footbridge/tests/world"
+)
+
+// chaos is the stage and what happens on it.
+type chaos struct {
+	stage  *load.Stage
+	random *random
+}
+
+// healthLimit is how long the traffic may take to be as it should before and after the faults.
+const healthLimit = 10 * time.Second
+
+func newChaos() (*chaos, error) {
+	s, err := load.NewStage()
+	if err != nil {
+		return nil, err
+	}
+	c := &chaos{stage: s, random: newRandom()}
+	if err = s.SetUp(); err == nil {
+		err = s.Traffic(load.Intensity{Probe: *probe, Stream: 2 * time.Millisecond, Bulk: 32 << 10})
+	}
+	if err == nil {
+		err = c.healthy()
+	}
+	if err != nil {
+		fmt.Fprint(os.Stderr, c.daemonLog())
+		s.Close()
+		return nil, err
+	}
+	return c, nil
+}
+
+// healthy waits until all probes are answered.
+func (c *chaos) healthy() error {
+	from := load.Now()
+	var working bool
+	var missing []string
+	var err error
+	world.Poll(healthLimit, func() bool {
+		var reports map[string]load.Report
+		if reports, err = c.stage.Hub.Reports(from); err != nil {
+			return true
+		}
+		_, missing = recovered(reports, from)
+		working = len(missing) == 0
+		return working
+	})
+	if err == nil && !working {
+		err = fmt.Errorf("without any fault these do not work within %v: %s", healthLimit, strings.Join(missing, ", "))
+	}
+	return err
+}
+
+// recovered returns how long after a moment all probes were answered again, and which of them are not.
+func recovered(reports map[string]load.Report, hit time.Duration) (slowest time.Duration, missing []string) {
+	for _, name := range slices.Sorted(maps.Keys(reports)) {
+		r := reports[name]
+		if r.Job.Kind == load.Stream || r.Job.Kind == load.Knock {
+			continue
+		}
+		took, ok := r.Recovered(hit)
+		if !ok {
+			missing = append(missing, name+lastProblem(r, hit))
+		}
+		slowest = max(slowest, took)
+	}
+	return slowest, missing
+}
+
+// lastProblem words how the latest attempt that failed did.
+func lastProblem(r load.Report, from time.Duration) string {
+	failed := r.Failures(from)
+	if len(failed) == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" (%s)", failed[len(failed)-1].Problem)
+}
+
+// settle is how long things must stay as they should be after they have become so.
+const settle = 200 * time.Millisecond
+
+// try does all rounds of a fault.
+func (c *chaos) try(f fault) *row {
+	r := &row{fault: f}
+	before, err := c.look()
+	if err != nil {
+		r.lose("looking before the fault: %v", err)
+		return r
+	}
+	for range f.rounds(*rounds) {
+		r.tried++
+		if err := c.round(f, r, before); err != nil {
+			r.lose("%v", err)
+			break
+		}
+		if *verbose && len(r.recovered) > 0 {
+			fmt.Fprintf(os.Stderr, "%s, round %d: %v\n", f.name, r.tried, r.recovered[len(r.recovered)-1])
+		}
+	}
+	if f.after != nil {
+		if err := f.after(c); err != nil {
+			r.lose("%v", err)
+		}
+	}
+	c.compareThings(r, before)
+	return r
+}
+
+// round does a fault once. An error means that no further round makes sense.
+func (c *chaos) round(f fault, r *row, before *view) error {
+	if err := c.healthy(); err != nil {
+		return err
+	}
+	mark := load.Now()
+	hit, err := f.do(c, r)
+	if err != nil {
+		return err
+	}
+	var reports map[string]load.Report
+	var missing []string
+	var took time.Duration
+	world.Poll(max(3*f.limit(), 5*time.Second), func() bool {
+		if reports, err = c.stage.Hub.Reports(hit); err != nil {
+			return true
+		}
+		took, missing = recovered(reports, hit)
+		return len(missing) == 0
+	})
+	if err != nil {
+		return err
+	}
+	r.recovered = append(r.recovered, took)
+	for _, name := range missing {
+		r.lose("%s does not work again", name)
+	}
+	switch {
+	case len(missing) > 0:
+	case f.seamless:
+	case took > f.limit():
+		r.lose("everything works again after %v, over %v", took, f.limit())
+	}
+	time.Sleep(settle) // not to wait for something: to see that nothing comes
+	if reports, err = c.stage.Hub.Reports(mark); err != nil {
+		return err
+	}
+	c.judge(f, r, reports, mark, hit, took)
+	return c.compareDefinitions(r, before)
+}

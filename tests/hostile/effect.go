@@ -1,0 +1,176 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"net"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/footbridge-net/footbridge/tests/world"
+)
+
+// effect is what two neighbours of an attacker measure before and during an attack.
+type effect struct {
+	kinds []kindEffect
+}
+
+// kindEffect is one kind of measurement.
+type kindEffect struct {
+	name          string
+	quiet, during []time.Duration // sorted
+	lost          int
+	why           string
+}
+
+// Bounds of an effect.
+const (
+	maxRatio = 2.0 // of the 99th percentiles
+	// floor is what a 99th percentile may always be: on a machine with two processors, on which the attacker alone keeps one
+	// busy, a process waits for its turn that long.
+	floor = 4 * time.Millisecond
+	// maxRounds is how often a row is repeated before what it shows is believed: others use the machine too, and what they
+	// do comes once.
+	maxRounds = 3
+)
+
+// duel is what alice measures, by its name in the table.
+func (s *stage) duel() map[string]Probe {
+	bob, web := s.machines["bob"], world.Addr("WEB4").String()
+	at := func(host string, port int) string { return net.JoinHostPort(host, strconv.Itoa(port)) }
+	return map[string]Probe{
+		"ping neighbour":    {"ping", bob.ip4.String()},
+		"connect neighbour": {"connect", at(bob.ip6.String(), portEcho)},
+		"rr neighbour":      {"rr", at(bob.ip4.String(), portEcho)},
+		"connect outside":   {"connect", at(web, world.PortEcho)},
+		"rr outside":        {"rr", at(world.Addr("WEB6").String(), world.PortEcho)},
+		"udp outside":       {"udp", at(web, world.PortEcho)},
+		"dns":               {"dns", at(bob.gw4.String(), 53)},
+	}
+}
+
+// measure lets an actor make measurements for a time.
+func measure(a *actor, probes map[string]Probe, d time.Duration) (map[string]Samples, error) {
+	var names []string
+	args := ProbeArgs{Time: d}
+	for name, p := range probes {
+		names = append(names, name)
+		args.Probes = append(args.Probes, p)
+	}
+	var samples []Samples
+	if err := a.call("Probe", args, &samples); err != nil {
+		return nil, err
+	}
+	out := make(map[string]Samples)
+	for i, name := range names {
+		out[name] = samples[i]
+	}
+	return out, nil
+}
+
+// worst is the kind of measurement whose bound is exceeded most, or is nearest.
+func (e *effect) worst() kindEffect {
+	var worst kindEffect
+	for _, k := range e.kinds {
+		if worst.name == "" || k.excess() > worst.excess() {
+			worst = k
+		}
+	}
+	return worst
+}
+
+func (k kindEffect) p99() (quiet, during time.Duration) {
+	return percentile(k.quiet, 0.99), percentile(k.during, 0.99)
+}
+
+// ratio of the 99th percentiles.
+func (k kindEffect) ratio() float64 {
+	quiet, during := k.p99()
+	if quiet == 0 {
+		return 0
+	}
+	return float64(during) / float64(quiet)
+}
+
+// excess is how much of what is allowed is used: above 1 is too much.
+func (k kindEffect) excess() float64 {
+	quiet, during := k.p99()
+	allowed := max(time.Duration(maxRatio*float64(quiet)), floor)
+	return float64(during) / float64(allowed)
+}
+
+// problems are the bounds that did not hold.
+func (e *effect) problems() []string {
+	var list []string
+	for _, k := range e.kinds {
+		if k.lost > 0 {
+			list = append(list, fmt.Sprintf("%s: %d lost, %d answered: %s", k.name, k.lost, len(k.during), k.why))
+		}
+		if k.excess() > 1 {
+			quiet, during := k.p99()
+			list = append(list, fmt.Sprintf("%s: p99 %v instead of %v (p50 %v instead of %v)", k.name, rounded(during), rounded(quiet),
+				rounded(percentile(k.during, 0.5)), rounded(percentile(k.quiet, 0.5))))
+		}
+	}
+	return list
+}
+
+// text is one cell: the worst ratio, and of what.
+func (e *effect) text() string {
+	if e == nil || len(e.kinds) == 0 {
+		return "-"
+	}
+	w := e.worst()
+	quiet, during := w.p99()
+	return fmt.Sprintf("x%.1f %s %v/%v", w.ratio(), w.name, rounded(during), rounded(quiet))
+}
+
+func rounded(d time.Duration) time.Duration { return d.Round(10 * time.Microsecond) }
+
+// suffer measures quietly, then during an attack, and repeats both while the bounds are not kept.
+func (s *stage) suffer(r *result, victim *actor, probes map[string]Probe, attack func(d time.Duration) error) error {
+	quietTime, attackTime := 3*time.Second, 5*time.Second
+	if s.short {
+		quietTime, attackTime = 700*time.Millisecond, 1200*time.Millisecond
+	}
+	for round := 1; ; round++ {
+		e, err := s.sufferOnce(victim, probes, quietTime, attackTime, attack)
+		if err != nil {
+			return err
+		}
+		r.effect = e
+		problems := e.problems()
+		if len(problems) == 0 {
+			return nil
+		}
+		if round == maxRounds {
+			r.broken = append(r.broken, problems...)
+			return nil
+		}
+	}
+}
+
+func (s *stage) sufferOnce(victim *actor, probes map[string]Probe, quietTime, attackTime time.Duration, attack func(time.Duration) error) (*effect, error) {
+	quiet, err := measure(victim, probes, quietTime)
+	if err != nil {
+		return nil, err
+	}
+	for name, samples := range quiet {
+		if samples.Lost > 0 {
+			return nil, fmt.Errorf("%s is lost without an attack: %s", name, samples.Why)
+		}
+	}
+	attacked := make(chan error, 1)
+	go func() { attacked <- attack(attackTime) }()
+	during, err := measure(victim, probes, attackTime)
+	if err = errors.Join(err, <-attacked); err != nil {
+		return nil, err
+	}
+	e := new(effect)
+	for _, name := range slices.Sorted(maps.Keys(quiet)) {
+		e.kinds = append(e.kinds, kindEffect{name: name, quiet: quiet[name].Took, during: during[name].Took, lost: during[name].Lost, why: during[name].Why})
+	}
+	return e, nil
+}

@@ -1,0 +1,103 @@
+package main
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/footbridge-net/footbridge/tests/world"
+)
+
+var (
+	short   = flag.Bool("short", false, "the short form: floods of a second instead of five, and without the longest rows")
+	pattern = flag.String("run", "", "only rows whose `group: name` matches this regular expression")
+	seed    = flag.Int64("seed", 0, "seed of what is chosen at random; 0 takes one from the clock")
+	list    = flag.Bool("list", false, "print the rows and end")
+)
+
+func main() {
+	world.Dispatch()
+	if len(os.Args) == 3 && os.Args[1] == roleActor {
+		if err := runActor(os.Args[2]); err != nil {
+			fmt.Fprintln(os.Stderr, "actor:", err)
+			os.Exit(1)
+		}
+		return
+	}
+	flag.Parse()
+	os.Exit(world.Main(nil, play))
+}
+
+// rows are the attacks, in the order of the table.
+func allRows() []row {
+	return slices.Concat(spoofing, lying, owning, isolation, naming, control)
+}
+
+func play() int {
+	choose, err := regexp.Compile(*pattern)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "hostile: -run:", err)
+		return 2
+	}
+	rows := slices.DeleteFunc(allRows(), func(r row) bool {
+		return r.full && *short || !choose.MatchString(r.group+": "+r.name)
+	})
+	if *list {
+		for _, r := range rows {
+			fmt.Printf("%s: %s\n", r.group, r.name)
+		}
+		return 0
+	}
+	if *seed == 0 {
+		*seed = time.Now().UnixNano()
+	}
+	w, err := world.Start(world.Options{Footbridge: world.Binary(), Share: world.SharedFolders()})
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "hostile:", err)
+		return 1
+	}
+	defer w.Close()
+	s, err := newStage(w, *seed, *short)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "hostile: setting the stage:", err)
+		return 1
+	}
+	return s.perform(rows)
+}
+
+// perform carries out the rows and prints the table; it returns the exit status.
+func (s *stage) perform(rows []row) int {
+	begin := time.Now()
+	fmt.Printf("seed %d\n\n", s.seed)
+	var tried, in, broken, failed int
+	group := ""
+	for _, row := range rows {
+		if row.group != group {
+			group = row.group
+			fmt.Printf("%s\n", strings.ToUpper(group))
+		}
+		var r result
+		at := time.Now()
+		r.err = row.run(s, &r)
+		r.duration = time.Since(at)
+		tried += r.tried
+		in += len(r.letIn)
+		broken += len(r.broken)
+		if !r.good() {
+			failed++
+		}
+		fmt.Printf("  %-78s %8d %6d  %-7s %5.1fs  %s\n", row.name, r.tried, len(r.letIn), r.verdict(), r.duration.Seconds(), r.lastCell())
+		for _, line := range r.details() {
+			fmt.Printf("      !! %s\n", line)
+		}
+	}
+	fmt.Printf("\n%d rows, %d tries, %d let in, %d bounds broken, %d rows failed, in %v\n", len(rows), tried, in, broken, failed, time.Since(begin).Round(time.Millisecond))
+	if failed > 0 {
+		return 1
+	}
+	return 0
+}

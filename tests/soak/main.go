@@ -1,0 +1,69 @@
+package main
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/footbridge-net/footbridge/tests/load"
+	"github.com/footbridge-net/footbridge/tests/world"
+)
+
+var (
+	duration = flag.Duration("duration", 10*time.Minute, "how long to work")
+	interval = flag.Duration("interval", 0, "between two samples; default: a hundredth of the duration, at least half a second")
+	csvFile  = flag.String("csv", "", "file for the samples")
+	seed     = flag.Uint64("seed", 0, "seed of the churn; 0 takes one of its own")
+)
+
+func main() {
+	world.Dispatch()
+	load.Dispatch()
+	flag.Parse()
+	os.Exit(start())
+}
+
+// start opens the file for the samples, which is written by another user when root starts this.
+func start() int {
+	if world.Stage() != "" || *csvFile == "" {
+		return world.Main(nil, run)
+	}
+	// Written in the run's folder would be lost with it.
+	path, err := filepath.Abs(*csvFile)
+	if err == nil {
+		var f *os.File
+		if f, err = os.Create(path); err == nil {
+			defer f.Close()
+			err = f.Chmod(0o666)
+		}
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "soak:", err)
+		return 1
+	}
+	os.Args = append(os.Args, "-csv="+path)
+	return world.Main(nil, run)
+}
+
+func run() int {
+	if *interval <= 0 {
+		*interval = max(*duration/100, 500*time.Millisecond)
+	}
+	if *seed == 0 {
+		*seed = uint64(time.Now().UnixNano())
+	}
+	fmt.Printf("%v, a sample every %v, seed %d\n", *duration, *interval, *seed)
+	s, err := newSoak()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "soak:", err)
+		return 1
+	}
+	defer s.stage.Close()
+	if err := s.whole(); err != nil {
+		fmt.Fprintln(os.Stderr, "soak:", err)
+		s.fail("%v", err)
+	}
+	return s.report()
+}
