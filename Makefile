@@ -5,6 +5,8 @@
 #   make demo    containers on a user-space bridge, live
 #   make test    unit tests and the scripts of tests/
 #   make bench   iperf3 beside the kernel's bridge and slirp4netns
+#   make chaos    faults under load: what was lost, how long until all worked again. ROUNDS=n; SHORT=1: a minute
+#   make soak     traffic and churn for DURATION, memory and descriptors watched. SHORT=1: half a minute
 #   make lint    gofmt, go vet and, where it is there, golangci-lint
 #   make fuzz    every fuzz target for FUZZTIME
 #   make clean
@@ -18,11 +20,14 @@ LDFLAGS := -s -w -X $(MODULE)/internal/buildinfo.version=$(VERSION) -X $(MODULE)
 FUZZTIME ?= 10s
 BENCHTIME ?= 5s
 BENCHROUNDS ?= 3
+ROUNDS ?= $(if $(SHORT),1,40)
+DURATION ?= $(if $(SHORT),30s,10m)
+SOAKCSV ?= bin/soak.csv
 
 # go test looks for the go command when it builds the program under test.
 export PATH := $(dir $(GO)):$(PATH)
 
-.PHONY: all deps tun build demo test bench lint fuzz clean
+.PHONY: all deps tun build demo test bench chaos soak lint fuzz clean
 all: build
 
 # A command and the Debian package that it comes from.
@@ -58,6 +63,14 @@ test: tun
 bench: tun build
 	@CGO_ENABLED=0 $(GO) build -trimpath -o bin/bench ./tests/bench
 	@FOOTBRIDGE_TEST_BINARY=$(CURDIR)/bin/footbridge bin/bench -time $(BENCHTIME) -rounds $(BENCHROUNDS)
+
+chaos: tun build
+	@CGO_ENABLED=0 $(GO) build -trimpath -o bin/chaos ./tests/chaos
+	@FOOTBRIDGE_TEST_BINARY=$(CURDIR)/bin/footbridge bin/chaos -rounds $(ROUNDS)
+
+soak: tun build
+	@CGO_ENABLED=0 $(GO) build -trimpath -o bin/soak ./tests/soak
+	@FOOTBRIDGE_TEST_BINARY=$(CURDIR)/bin/footbridge bin/soak -duration $(DURATION) -csv $(SOAKCSV)
 
 lint:
 	@unformatted=$$(gofmt -l $$(find . -name '*.go' -not -path './.*')); \

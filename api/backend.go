@@ -245,9 +245,12 @@ type Status struct {
 	Containers int // of which
 	Running    int // run
 	Networks   []NetworkStatus
-	Warnings   []Warning     `json:",omitempty"`
-	Keeper     ProcessStatus // the daemon: definitions, namespaces, descriptors
-	Worker     WorkerStatus  // the process that touches packets
+	Warnings   []Warning `json:",omitempty"`
+	// Upgrade is the one by which this program became the daemon, or by which it did
+	// not become another; nil: there was none.
+	Upgrade *UpgradeOutcome `json:",omitempty"`
+	Keeper  ProcessStatus   // the daemon: definitions, namespaces, descriptors
+	Worker  WorkerStatus    // the process that touches packets
 }
 
 // ProcessStatus is what one of the daemon's processes uses.

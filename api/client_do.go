@@ -27,6 +27,13 @@ const dummyHost = "footbridge.localhost"
 // errorBodyLimit bounds what is read of an error's body.
 const errorBodyLimit = 1 << 20
 
+// maxAgain bounds how often a request is sent that was refused because of an upgrade:
+// more are not under way at once.
+const maxAgain = 3
+
+// errAgain: nothing of the request was done, and another connection may do better.
+var errAgain = errors.New("to be sent again")
+
 // request is one request before it is sent.
 type request struct {
 	method      string
@@ -68,6 +75,16 @@ func (r request) build(ctx context.Context) (*http.Request, error) {
 // do sends a request; an answer that is an error becomes one. The caller closes
 // the body.
 func (c *Client) do(ctx context.Context, r request) (*http.Response, error) {
+	for range maxAgain {
+		resp, err := c.doOnce(ctx, r)
+		if resp != nil || !errors.Is(err, errAgain) {
+			return resp, err
+		}
+	}
+	return c.doOnce(ctx, r)
+}
+
+func (c *Client) doOnce(ctx context.Context, r request) (*http.Response, error) {
 	req, err := r.build(ctx)
 	if err != nil {
 		return nil, err
@@ -108,10 +125,15 @@ func (c *Client) call(ctx context.Context, r request, out any) error {
 
 // lost explains an error of the connection.
 func (c *Client) lost(err error) error {
-	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) {
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || isReset(err) {
 		return fmt.Errorf("the daemon closed the connection before it answered; its log says why: %w", err)
 	}
 	return err
+}
+
+// isReset reports whether the other end has closed without reading everything.
+func isReset(err error) bool {
+	return errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }
 
 func answerError(resp *http.Response) error {
@@ -119,7 +141,11 @@ func answerError(resp *http.Response) error {
 	if err != nil {
 		return fmt.Errorf("read the daemon's error (%s): %w", resp.Status, err)
 	}
-	return decodeError(resp.StatusCode, body)
+	err = decodeError(resp.StatusCode, body)
+	if resp.Header.Get(againHeader) != "" {
+		err = Errorf(errAgain, "%w", err)
+	}
+	return err
 }
 
 func (c *Client) dialContext(ctx context.Context, _, _ string) (net.Conn, error) {
@@ -150,7 +176,17 @@ func (c *Client) dialContext(ctx context.Context, _, _ string) (net.Conn, error)
 }
 
 // hijack sends a request on a connection of its own and keeps that.
-func (c *Client) hijack(ctx context.Context, r request) (h *Hijacked, err error) {
+func (c *Client) hijack(ctx context.Context, r request) (*Hijacked, error) {
+	for range maxAgain {
+		h, err := c.hijackOnce(ctx, r)
+		if h != nil || !errors.Is(err, errAgain) {
+			return h, err
+		}
+	}
+	return c.hijackOnce(ctx, r)
+}
+
+func (c *Client) hijackOnce(ctx context.Context, r request) (h *Hijacked, err error) {
 	req, err := r.build(ctx)
 	if err != nil {
 		return nil, err

@@ -46,6 +46,7 @@ func (s *Server) routes() {
 
 		"GET " + ownPrefix + "/status":    s.status,
 		"POST " + ownPrefix + "/shutdown": s.shutdown,
+		"POST " + ownPrefix + "/upgrade":  s.upgrade,
 	} {
 		s.handle(pattern, h)
 	}

@@ -40,16 +40,18 @@ var (
 
 // ServerOptions configures a Server.
 type ServerOptions struct {
-	Backend Backend      // required
-	Logger  *slog.Logger // nil: nothing is logged
+	Backend  Backend      // required
+	Upgrader Upgrader     // nil: the daemon cannot become another program
+	Logger   *slog.Logger // nil: nothing is logged
 }
 
 // Server serves a Backend's API on unix sockets.
 type Server struct {
-	backend Backend
-	log     *slog.Logger
-	http    *http.Server
-	mux     *http.ServeMux
+	backend  Backend
+	upgrader Upgrader
+	log      *slog.Logger
+	http     *http.Server
+	mux      *http.ServeMux
 
 	// closing ends streams when the server shuts down; other requests finish.
 	closing context.Context
@@ -57,7 +59,12 @@ type Server struct {
 
 	mu       sync.Mutex
 	inFlight int
+	streams  int // of those in flight
 	lastEnd  time.Time
+	paused   bool
+	listener net.Listener          // that is served; nil: none
+	fresh    map[net.Conn]struct{} // connections without a request yet
+	changed  chan struct{}         // closed when one of these changes
 	hijacked sync.WaitGroup
 }
 
@@ -69,7 +76,10 @@ func NewServer(o ServerOptions) (*Server, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	s := &Server{backend: o.Backend, log: o.Logger, mux: http.NewServeMux(), lastEnd: time.Now()}
+	s := &Server{
+		backend: o.Backend, upgrader: o.Upgrader, log: o.Logger, mux: http.NewServeMux(), lastEnd: time.Now(),
+		fresh: map[net.Conn]struct{}{}, changed: make(chan struct{}),
+	}
 	s.closing, s.close = context.WithCancelCause(context.Background())
 	s.routes()
 	s.http = &http.Server{
@@ -79,18 +89,9 @@ func NewServer(o ServerOptions) (*Server, error) {
 		MaxHeaderBytes:    maxHeader,
 		ErrorLog:          slog.NewLogLogger(o.Logger.Handler(), slog.LevelWarn),
 		ConnContext:       s.acceptConn,
+		ConnState:         s.connState,
 	}
 	return s, nil
-}
-
-// Serve serves connections of l until Shutdown; then it returns nil. L's
-// connections must be those of a unix socket: every peer is asked for its
-// credentials, and strangers get an answer that says so.
-func (s *Server) Serve(l net.Listener) error {
-	if err := s.http.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-		return err
-	}
-	return nil
 }
 
 // Shutdown stops listening, ends streams (events, logs, waits, attachments) and
@@ -125,19 +126,6 @@ func (s *Server) Activity() (inFlight int, lastEnd time.Time) {
 	return s.inFlight, s.lastEnd
 }
 
-func (s *Server) begin() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.inFlight++
-}
-
-func (s *Server) end() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.inFlight--
-	s.lastEnd = time.Now()
-}
-
 // refusalKey is the context key under which a connection's refusal is kept.
 type refusalKey struct{}
 
@@ -159,7 +147,7 @@ func (s *Server) acceptConn(ctx context.Context, c net.Conn) context.Context {
 // of the peer.
 func (s *Server) Handler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		s.begin()
+		serving := s.begin()
 		defer s.end()
 		defer s.recovered(w, r)
 		h := w.Header()
@@ -170,6 +158,12 @@ func (s *Server) Handler() http.Handler {
 		if refusal, ok := r.Context().Value(refusalKey{}).(error); ok {
 			h.Set("Connection", "close")
 			s.fail(w, r, refusal)
+			return
+		}
+		if !serving {
+			h.Set("Connection", "close")
+			h.Set(againHeader, "1")
+			s.fail(w, r, errPaused)
 			return
 		}
 		v, r2, err := negotiate(r)
@@ -294,11 +288,13 @@ func (w *startedWriter) Write(b []byte) (int, error) {
 func (w *startedWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 // streamContext returns a context for a stream: it ends with the request and
-// when the server shuts down.
+// when the server shuts down. Its end is not waited for before a pause.
 func (s *Server) streamContext(r *http.Request) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancelCause(r.Context())
 	stop := context.AfterFunc(s.closing, func() { cancel(errShuttingDown) })
+	done := s.stream()
 	return ctx, func() {
+		done()
 		stop()
 		cancel(nil)
 	}

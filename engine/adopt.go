@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/footbridge-net/footbridge/api"
 	"github.com/footbridge-net/footbridge/engine/shim"
@@ -51,7 +52,7 @@ func (e *Engine) keepCopy(def *ContainerDef) {
 	e.mu.Unlock()
 	b, err := json.Marshal(d)
 	if err == nil {
-		err = writeWhole(filepath.Join(e.runtimeDir(def.ID), copyName), b)
+		err = store.WriteFile(filepath.Join(e.runtimeDir(def.ID), copyName), b)
 	}
 	if err != nil {
 		e.log.Warn("copy of a container's definition not written", "container", def.Name, "error", err)
@@ -92,6 +93,9 @@ func validID(id string) bool {
 // are left alone and told of. What is left of others is cleared away. It runs
 // before anything else is known to be missing.
 func (e *Engine) adoptAll() {
+	if e.damage != nil {
+		e.preferCopies()
+	}
 	known := map[string]bool{}
 	for _, c := range e.allContainers() {
 		known[short(c.def.ID)] = true
@@ -124,6 +128,22 @@ func (e *Engine) adoptAll() {
 		e.strays = append(e.strays, s)
 		w := s.warning()
 		e.log.Error(w.Text, "remedy", w.Remedy)
+	}
+}
+
+// preferCopies brings the records that an older state file has of containers up to
+// date by the copies in their runtime directories, which are of their last change.
+func (e *Engine) preferCopies() {
+	for _, c := range e.allContainers() {
+		id := c.def.ID
+		e.mu.Lock()
+		delete(e.containers, id)
+		e.mu.Unlock()
+		if _, err := e.adopt(e.runtimeDir(id)); err != nil {
+			e.mu.Lock()
+			e.containers[id] = c
+			e.mu.Unlock()
+		}
 	}
 }
 
@@ -246,8 +266,11 @@ func damageNotice(d *store.Damage, stateDir string) string {
 	if len(cause) > most {
 		cause = cause[:most] + "..."
 	}
-	return fmt.Sprintf("%s: it is kept as %s, and networks and containers that did not run are forgotten; logs are kept in %s",
-		cause, d.Path, filepath.Join(stateDir, "containers"))
+	lost := "networks and containers that did not run are forgotten"
+	if !d.Restored.IsZero() {
+		lost = fmt.Sprintf("its copy of %s is used: what changed after that and did not run is as it was then", d.Restored.Local().Format(time.RFC3339))
+	}
+	return fmt.Sprintf("%s: it is kept as %s, and %s; logs are kept in %s", cause, d.Path, lost, filepath.Join(stateDir, "containers"))
 }
 
 // Notices are what the user should be told once about this engine's start.
@@ -282,8 +305,8 @@ func Leftovers(stateDir string) []api.Warning {
 	var out []api.Warning
 	for _, f := range files {
 		out = append(out, api.Warning{
-			Text:   fmt.Sprintf("a damaged state file was set aside as %s: networks and containers that did not run then are forgotten; their logs are kept in %s", f, filepath.Join(stateDir, "containers")),
-			Remedy: "make them again; then remove that file",
+			Text:   fmt.Sprintf("a damaged state file was set aside as %s: networks and containers that did not run then may be forgotten, or be as they were some time before; logs are kept in %s", f, filepath.Join(stateDir, "containers")),
+			Remedy: "look whether something is missing and make it again; then remove that file",
 		})
 	}
 	return out

@@ -18,8 +18,10 @@ import (
 
 // ways in which a state file is lost while containers live.
 var losses = map[string]func(path string) error{
-	"damaged": func(path string) error { return os.WriteFile(path, bytes.Repeat([]byte("junk"), 9000), 0o600) },
-	"emptied": func(path string) error { return os.Truncate(path, 0) },
+	"damaged": func(path string) error {
+		return errors.Join(os.WriteFile(path, bytes.Repeat([]byte("junk"), 9000), 0o600), os.Remove(path+".bak"))
+	},
+	"emptied": func(path string) error { return errors.Join(os.Truncate(path, 0), os.Truncate(path+".bak", 0)) },
 	"removed": os.Remove,
 }
 
@@ -97,6 +99,51 @@ func TestContainersOutliveTheirStateFile(t *testing.T) {
 			w.checkClean(e)
 		})
 	}
+}
+
+// With a copy of the state file nothing is forgotten. What was changed after it was
+// made holds for containers that run: they have copies of their own.
+func TestStateFileIsReplacedByItsCopy(t *testing.T) {
+	w := newWorld(t)
+	e := w.engine()
+	e.testNetwork(t, network.CreateRequest{Name: "net"})
+	e.testNetwork(t, network.CreateRequest{Name: "other"})
+	e.testRun(t, spec{name: "moved", mode: "net"})
+	e.testRun(t, spec{name: "stopped", mode: "net"})
+	e.testStop(t, "stopped")
+	path := filepath.Join(w.dir, "state", stateFile)
+	if err := e.Close(); err != nil {
+		t.Fatal(err)
+	}
+	old, err := os.ReadFile(path + ".bak")
+	if err != nil {
+		t.Fatal(err)
+	}
+	e = w.restart(e)
+	if err := connectTo(e, "other", "moved", nil); err != nil {
+		t.Fatal(err)
+	}
+	before := e.testInspect(t, "moved")
+	if err := errors.Join(e.Close(), os.WriteFile(path+".bak", old, 0o600), os.WriteFile(path, []byte("junk"), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	e = w.restart(e)
+	after := e.testInspect(t, "moved")
+	if a, b := asJSON(t, before.NetworkSettings), asJSON(t, after.NetworkSettings); a != b || !after.State.Running {
+		t.Errorf("before\n%s\nafter\n%s", a, b)
+	}
+	if s := e.testInspect(t, "stopped").State; s.ExitCode != 143 {
+		t.Errorf("state %+v", s)
+	}
+	d := e.Damage()
+	if d == nil || d.Restored.IsZero() {
+		t.Fatalf("damage %+v", d)
+	}
+	if n := e.Notices(); len(n) != 1 || !strings.Contains(n[0], d.Path) || !strings.Contains(n[0], "its copy of ") {
+		t.Errorf("told %q", n)
+	}
+	e.testStop(t, "moved")
+	w.checkClean(e)
 }
 
 // What lives and cannot be known again is neither ended nor touched, and told of.

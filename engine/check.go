@@ -87,7 +87,7 @@ func parseHost(s string) (name string, addr netip.Addr, err error) {
 	if !ok {
 		name, value, ok = strings.Cut(s, ":")
 	}
-	if !ok || name == "" || strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r == '#' || r == 0x7f }) {
+	if !ok || !oneWord(name) || strings.Contains(name, "#") {
 		return "", netip.Addr{}, invalid("bad format for add-host: %q: it is NAME:ADDRESS or NAME:%s", s, hostGateway)
 	}
 	if value == hostGateway {
@@ -128,5 +128,5 @@ func checkResolver(search, options []string) error {
 }
 
 func oneWord(s string) bool {
-	return s != "" && !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r == 0x7f })
+	return s != "" && len(s) <= maxText && printable(s) && !strings.Contains(s, " ")
 }

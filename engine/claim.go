@@ -92,7 +92,7 @@ func (e *Engine) claim() (err error) {
 				runtime, ErrElsewhere, strings.Join(living, ", "), before, state, filepath.Dir(before))
 		}
 	}
-	if err := writeWhole(filepath.Join(runtime, stateName), []byte(state+"\n")); err != nil {
+	if err := store.WriteFile(filepath.Join(runtime, stateName), []byte(state+"\n")); err != nil {
 		return fmt.Errorf("runtime folder: %w", err)
 	}
 	// In place, since the lock is on this file. The first line counts, so what
@@ -221,16 +221,4 @@ func sameDir(a, b string) bool {
 	}
 	sb, err := os.Stat(b)
 	return err == nil && os.SameFile(sa, sb)
-}
-
-// writeWhole makes a file appear with all of its content or not at all.
-func writeWhole(path string, content []byte) error {
-	temp := path + ".new"
-	if err := os.Remove(temp); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return err
-	}
-	if err := os.WriteFile(temp, content, 0o600); err != nil {
-		return err
-	}
-	return os.Rename(temp, path)
 }

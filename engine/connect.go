@@ -75,7 +75,7 @@ func (e *Engine) connect(ctx context.Context, c *ctr, n *netw, a Attachment) err
 	}
 	if r == nil {
 		e.mu.Unlock()
-		if err := e.change(c, func(d *ContainerDef) { d.Attachments = append(d.Attachments, a) }); err != nil {
+		if err := e.decide(c, func(d *ContainerDef) { d.Attachments = append(d.Attachments, a) }); err != nil {
 			return err
 		}
 		e.networkEvent(events.ActionConnect, &n.def, c.def)
@@ -99,13 +99,19 @@ func (e *Engine) connect(ctx context.Context, c *ctr, n *netw, a Attachment) err
 		}
 		r.hasNS = true
 	}
-	// Without routes at first: reroute gives them, after those that lose them.
+	// Without routes at first: reroute gives them.
 	if err := e.attach(ctx, c, r, l, gateways{}); err != nil {
 		undo()
 		return err
 	}
 	r.links = append(r.links, l)
 	bindings, err := e.reroute(ctx, c, r)
+	if err == nil {
+		err = e.decide(c, func(d *ContainerDef) {
+			d.Attachments = append(d.Attachments, a)
+			d.takeRun(r, bindings)
+		})
+	}
 	if err != nil {
 		_ = l.plane.Unplug(ctx, r.ns, l.ep.Interface) // the first error is the one to tell
 		r.links = slices.DeleteFunc(r.links, func(x *link) bool { return x == l })
@@ -116,12 +122,8 @@ func (e *Engine) connect(ctx context.Context, c *ctr, n *netw, a Attachment) err
 		return err
 	}
 	e.hostsLines(c.def, l, true)
-	err = e.change(c, func(d *ContainerDef) {
-		d.Attachments = append(d.Attachments, a)
-		d.takeRun(r, bindings)
-	})
 	e.networkEvent(events.ActionConnect, &n.def, c.def)
-	return err
+	return nil
 }
 
 // disconnect takes a network from a container, at once if it runs; c.op is held.
@@ -137,7 +139,7 @@ func (e *Engine) disconnect(ctx context.Context, c *ctr, n *netw) error {
 		d.Attachments = slices.DeleteFunc(d.Attachments, func(a Attachment) bool { return a.NetworkID == n.def.ID })
 	}
 	if r == nil {
-		if err := e.change(c, drop); err != nil {
+		if err := e.decide(c, drop); err != nil {
 			return err
 		}
 		e.networkEvent(events.ActionDisconnect, &n.def, c.def)
@@ -147,10 +149,18 @@ func (e *Engine) disconnect(ctx context.Context, c *ctr, n *netw) error {
 	if i < 0 {
 		return fmt.Errorf("container %s has no endpoint on network %s though it runs: stop it and start it again", c.def.Name, n.def.Name)
 	}
+	// On disk first: what is to come cannot be taken back.
+	if err := e.decide(c, drop); err != nil {
+		return err
+	}
 	l := r.links[i]
 	r.links = slices.Delete(slices.Clone(r.links), i, i+1)
 	if r.published == l {
 		e.unpublish(c, r)
+	}
+	// Another way out before this one goes.
+	if err := e.replug(ctx, c, r, true); err != nil {
+		e.log.Warn("default route not moved yet", "container", c.def.Name, "error", err)
 	}
 	// The interface goes last of what the container sees, and first of what
 	// can fail: without it the rest is only ours.
@@ -169,7 +179,7 @@ func (e *Engine) disconnect(ctx context.Context, c *ctr, n *netw) error {
 	e.unreserve(c, l)
 	e.mu.Unlock()
 	bindings, err := e.reroute(ctx, c, r)
-	serr := e.change(c, func(d *ContainerDef) { drop(d); d.takeRun(r, bindings) })
+	serr := e.change(c, func(d *ContainerDef) { d.takeRun(r, bindings) })
 	e.networkEvent(events.ActionDisconnect, &n.def, c.def)
 	if err != nil {
 		return err
@@ -181,39 +191,14 @@ func (e *Engine) disconnect(ctx context.Context, c *ctr, n *netw) error {
 // and resolv.conf what its present networks say; c.op is held. It returns the
 // bindings that hold then.
 func (e *Engine) reroute(ctx context.Context, c *ctr, r *run) ([]Binding, error) {
-	routes := chooseGateways(r.links)
-	replug := func(lose bool) error {
-		for _, l := range r.links {
-			loses := l.default4 && routes.v4 != l || l.default6 && routes.v6 != l
-			gains := !l.default4 && routes.v4 == l || !l.default6 && routes.v6 == l
-			if l.plane == nil || lose && !loses || !lose && !gains {
-				continue // the first: not connected again after a restart
-			}
-			// A route is a setting of the interface: taking it over again
-			// sets it. Nothing is lost but what is under way this millisecond.
-			if l.port != nil {
-				if err := l.port.Close(); err != nil {
-					e.log.Warn("endpoint not closed cleanly", "network", l.n.def.Name, "error", err)
-				}
-				l.port = nil
-			}
-			to := routes
-			if lose {
-				to = gateways{}
-			}
-			if err := e.plug(ctx, c.def, r, l, to); err != nil {
-				return err
-			}
-		}
-		return nil
-	}
 	e.mu.Lock()
 	bindings := slices.Clone(c.def.Bindings)
 	e.mu.Unlock()
-	if err := replug(true); err != nil {
+	// The new route replaces the old one, so there is always one.
+	if err := e.replug(ctx, c, r, true); err != nil {
 		return bindings, err
 	}
-	if err := replug(false); err != nil {
+	if err := e.replug(ctx, c, r, false); err != nil {
 		return bindings, err
 	}
 	for _, l := range r.links {
@@ -237,4 +222,29 @@ func (e *Engine) reroute(ctx context.Context, c *ctr, r *run) ([]Binding, error)
 	}
 	e.unpublish(c, r)
 	return e.publishPorts(c.def, r, bindings)
+}
+
+// replug gives the container's default routes to the links that are to have them,
+// or takes them from those that are not; c.op is held.
+func (e *Engine) replug(ctx context.Context, c *ctr, r *run, give bool) error {
+	routes := chooseGateways(r.links)
+	for _, l := range r.links {
+		loses := l.default4 && routes.v4 != l || l.default6 && routes.v6 != l
+		gains := !l.default4 && routes.v4 == l || !l.default6 && routes.v6 == l
+		if l.plane == nil || give && !gains || !give && !loses {
+			continue // the first: not connected again after a restart
+		}
+		// A route is a setting of the interface: taking it over again
+		// sets it. Nothing is lost but what is under way this millisecond.
+		if l.port != nil {
+			if err := l.port.Close(); err != nil {
+				e.log.Warn("endpoint not closed cleanly", "network", l.n.def.Name, "error", err)
+			}
+			l.port = nil
+		}
+		if err := e.plug(ctx, c.def, r, l, routes); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -27,9 +27,7 @@ type ctr struct {
 	gone    bool // removed: whoever still holds a pointer must give up
 	waiters []*waiter
 	pending []*pendingAttach
-	// refused is what the disk refused, while it is tried again.
-	refused  func() error
-	retrying bool
+	refused func() error // by the disk, while it is tried again
 }
 
 // run is one life of a container, from the reservation of its addresses to the
@@ -152,15 +150,15 @@ func (e *Engine) decide(c *ctr, f func(*ContainerDef)) error {
 	return nil
 }
 
-// later tries in the background, until it succeeds, what the disk refused. One
-// task a container: whatever was refused, it makes the disk agree with what is.
+// later tries in the background, until it succeeds, what the disk refused: task is
+// called with c.op held. There is one a container, the last one, since each makes
+// the disk agree with what is.
 func (e *Engine) later(c *ctr, what string, task func() error) {
 	e.mu.Lock()
+	defer e.mu.Unlock()
+	waiting := c.refused != nil
 	c.refused = task
-	waiting := c.retrying
-	c.retrying = !e.closed
-	e.mu.Unlock()
-	if waiting || !c.retrying {
+	if waiting || e.closed {
 		return
 	}
 	e.background.Go(func() {
@@ -172,24 +170,32 @@ func (e *Engine) later(c *ctr, what string, task func() error) {
 			case <-e.ctx.Done():
 				return
 			}
-			c.op.Lock()
-			e.mu.Lock()
-			task, gone := c.refused, c.gone
-			e.mu.Unlock()
-			var err error
-			if !gone {
-				err = task()
-			}
-			e.mu.Lock()
-			c.retrying = err != nil
-			e.mu.Unlock()
-			c.op.Unlock()
+			err := e.tryRefused(c)
 			if err == nil {
 				return
 			}
 			e.log.Debug("tried again in vain", "container", c.def.Name, "what", what, "error", err)
 		}
 	})
+}
+
+// tryRefused tries what later was given; nil when there is nothing left to try.
+func (e *Engine) tryRefused(c *ctr) error {
+	c.op.Lock()
+	defer c.op.Unlock()
+	e.mu.Lock()
+	task, gone := c.refused, c.gone
+	e.mu.Unlock()
+	var err error
+	if !gone {
+		err = task()
+	}
+	if err == nil {
+		e.mu.Lock()
+		c.refused = nil
+		e.mu.Unlock()
+	}
+	return err
 }
 
 // errGone: the container was removed while the caller waited for its turn.

@@ -94,7 +94,7 @@ func (e *Engine) registerContainer(def *ContainerDef, mode netMode, endpoints ma
 	} else {
 		def.Named = true
 		if !validName(def.Name) {
-			return nil, invalid("Invalid container name (%s), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed", def.Name)
+			return nil, invalid("Invalid container name (%s), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed", shown(def.Name))
 		}
 		if other := owner(def.Name); other != nil {
 			return nil, conflict("Conflict. The container name %q is already in use by container %q. You have to remove (or rename) that container to be able to reuse that name.",
@@ -126,6 +126,9 @@ func checkContainer(def *ContainerDef) error {
 	if cmd := def.command(); len(cmd) == 0 || cmd[0] == "" {
 		return invalid("no command specified")
 	}
+	if err := checkTexts(def); err != nil { // before others quote them
+		return err
+	}
 	if cfg.WorkingDir != "" && !filepath.IsAbs(cfg.WorkingDir) {
 		return invalid("the working directory '%s' is invalid, it needs to be an absolute path", cfg.WorkingDir)
 	}
@@ -133,12 +136,6 @@ func checkContainer(def *ContainerDef) error {
 		if _, err := signal.ParseSignal(cfg.StopSignal); err != nil {
 			return invalid("invalid stop signal %q: it is a name (SIGTERM) or a number", cfg.StopSignal)
 		}
-	}
-	if len(cfg.Hostname) > 64 {
-		return invalid("invalid hostname: %q is longer than the 64 bytes that the kernel keeps", cfg.Hostname)
-	}
-	if strings.ContainsFunc(cfg.Hostname+cfg.Domainname, func(r rune) bool { return r <= ' ' || r == 0x7f }) {
-		return invalid("invalid hostname %q: it holds spaces or control characters", cfg.Hostname)
 	}
 	switch {
 	case len(host.Binds) > 0 || len(host.Mounts) > 0 || len(host.VolumesFrom) > 0 || len(host.Tmpfs) > 0:

@@ -35,10 +35,11 @@ func (f *flaws) set(what string, cause error) {
 	f.what[what] = cause
 }
 
-func (f *flaws) clear(what string) {
+// become makes these the flaws, and no others.
+func (f *flaws) become(what map[string]error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	delete(f.what, what)
+	f.what = what
 }
 
 func (f *flaws) any() bool {
@@ -51,16 +52,6 @@ func (f *flaws) has(what string) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.what[what] != nil
-}
-
-// keep forgets the flaws of networks that are none of these.
-func (f *flaws) keep(links []*link) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	maps.DeleteFunc(f.what, func(what string, _ error) bool {
-		name, ok := strings.CutPrefix(what, flawNetwork)
-		return ok && !slices.ContainsFunc(links, func(l *link) bool { return l.n.def.Name == name })
-	})
 }
 
 // sentences says what the container lacks, one sentence a flaw.
@@ -89,14 +80,6 @@ func (f *flaws) sentences() []api.Warning {
 		}
 	}
 	return out
-}
-
-// flaw notes and logs what a run lacks.
-func (e *Engine) flaw(c *ctr, r *run, what string, cause error) {
-	if !r.flaws.has(what) { // not once a try
-		e.log.Error("container goes on with a flaw; it is tried again", "container", c.def.Name, "what", what, "error", cause)
-	}
-	r.flaws.set(what, cause)
 }
 
 // flawsOf is what inspect shows as the error of a container that runs; e.mu is

@@ -69,6 +69,9 @@ func newNetworkDef(req network.CreateRequest) (*NetworkDef, error) {
 	if err := checkOptions(req.Options); err != nil {
 		return nil, err
 	}
+	if err := checkLabels(req.Labels); err != nil {
+		return nil, err
+	}
 	def := &NetworkDef{
 		Name: req.Name, Driver: req.Driver, Internal: req.Internal, Attachable: req.Attachable,
 		EnableIPv4: req.EnableIPv4 == nil || *req.EnableIPv4,
@@ -165,6 +168,9 @@ func (n *NetworkDef) takeSubnets(wish []network.IPAMConfig) error {
 			s.Gateway = w.Gateway
 		}
 		for name, a := range w.AuxAddress {
+			if !oneWord(name) {
+				return invalid("invalid name %q of an auxiliary address: it is one word", name)
+			}
 			s, err := n.subnetFor(w, a, "aux-address", a)
 			if err != nil {
 				return err

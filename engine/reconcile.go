@@ -50,56 +50,70 @@ func inParallel[T any](all []T, f func(int, T)) {
 
 // reconcile makes the engine's knowledge true again after a restart: containers
 // that live are taken over with the addresses that they have, others are noted as
-// ended, and those that do not say are taken for alive and asked again. It
-// runs before anybody is served.
+// ended, and those that do not say are taken for alive and asked again. Whoever
+// asks for one meanwhile waits for its op lock.
 func (e *Engine) reconcile() {
 	all := e.allContainers()
-	processes := make([]Process, len(all))
-	causes := make([]error, len(all))
-	inParallel(all, func(i int, c *ctr) { processes[i], causes[i] = e.findProcess(c, firstLook) })
-
-	var runs []*run
-	var survivors []*ctr
+	runs := make([]*run, len(all))
 	for i, c := range all {
-		if errors.Is(causes[i], errEnded) {
-			e.noteEnd(c, causes[i])
+		c.op.Lock()
+		runs[i] = &run{done: make(chan struct{})}
+		if !c.def.running() {
 			continue
 		}
-		r := &run{process: processes[i], done: make(chan struct{})}
-		if causes[i] != nil {
-			r.process = e.newLate(c, causes[i])
-			r.flaws.set(flawMute, causes[i])
-		}
 		e.mu.Lock()
-		c.run = r
-		c.def.State.Status = container.StateRunning
+		c.run = runs[i]
 		e.mu.Unlock()
 		// All addresses first, so that no one's is given to another.
 		var err error
-		if r.links, err = e.reserveAll(c); err != nil {
-			e.flaw(c, r, flawNetworks, err)
+		if runs[i].links, err = e.reserveAll(c); err != nil {
+			e.log.Error("container is without its networks for now", "container", c.def.Name, "error", err)
 		}
-		survivors, runs = append(survivors, c), append(runs, r)
 	}
 	done := make(chan struct{})
 	e.background.Go(func() {
 		defer close(done)
-		inParallel(runs, func(i int, r *run) {
-			c := survivors[i]
-			e.watch(c, r)
-			if l, ok := r.process.(*lateProcess); ok {
-				e.background.Go(func() { e.awaitAnswer(c, r, l) })
-				return
-			}
-			c.op.Lock()
-			defer c.op.Unlock()
-			e.takeOver(c, r)
+		inParallel(all, func(i int, c *ctr) {
+			e.findAgain(c, runs[i])
+			c.op.Unlock()
 		})
 	})
 	select {
 	case <-done:
 	case <-time.After(takeOverPatience):
 	}
+}
+
+// findAgain settles whether a container lives, and makes it so; c.op is held.
+func (e *Engine) findAgain(c *ctr, r *run) {
+	p, err := e.findProcess(c, firstLook)
+	if errors.Is(err, errEnded) {
+		e.mu.Lock()
+		for _, l := range r.links {
+			e.unreserve(c, l)
+		}
+		c.run = nil
+		e.mu.Unlock()
+		close(r.done)
+		e.noteEnd(c)
+		return
+	}
+	var late *lateProcess
+	if r.process = p; err != nil {
+		late = e.newLate(c, err)
+		r.process = late
+		r.flaws.become(map[string]error{flawMute: err})
+	}
+	e.mu.Lock()
+	c.run = r
+	c.def.State.Status = container.StateRunning
+	e.mu.Unlock()
+	e.watch(c, r)
+	if late != nil {
+		e.background.Go(func() { e.awaitAnswer(c, r, late) })
+		return
+	}
+	e.takeOver(c, r)
 }
 
 // errEnded: the processes are there no more, or are no use.
@@ -153,8 +167,9 @@ func (e *Engine) judge(trace shim.Trace, err error) error {
 	return errors.Join(errEnded, err)
 }
 
-// noteEnd records that a container does not run, and clears away what is left.
-func (e *Engine) noteEnd(c *ctr, cause error) {
+// noteEnd records that a container does not run, and clears away what is left;
+// c.op is held.
+func (e *Engine) noteEnd(c *ctr) {
 	dir := e.runtimeDir(c.def.ID)
 	wasRunning := c.def.running()
 	exit, err := e.opts.Runtime.LastExit(dir)
@@ -174,9 +189,7 @@ func (e *Engine) noteEnd(c *ctr, cause error) {
 		e.containerEvent(events.ActionDie, e.snapshot(c), "exitCode", itoa(exit.Code))
 	}
 	if c.def.HostConfig.AutoRemove {
-		if err := e.remove(c); err != nil {
-			e.log.Error("container not removed after its end", "container", c.def.Name, "error", err)
-		}
+		e.removeEnded(c)
 	}
 }
 
@@ -208,7 +221,6 @@ func (e *Engine) awaitAnswer(c *ctr, r *run, l *lateProcess) {
 		case err == nil:
 			c.op.Lock()
 			l.answer(p)
-			r.flaws.clear(flawMute)
 			e.takeOver(c, r)
 			c.op.Unlock()
 			return

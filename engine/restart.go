@@ -70,7 +70,7 @@ func (e *Engine) ContainerRename(_ context.Context, nameOrID, name string) error
 func (e *Engine) checkRename(c *ctr, name string) error {
 	switch {
 	case !validName(name):
-		return invalid("Invalid container name (%s), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed", name)
+		return invalid("Invalid container name (%s), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed", shown(name))
 	case name == c.def.Name:
 		return invalid("Renaming a container with the same name as its current name")
 	case c.run != nil:

@@ -31,7 +31,10 @@ func dockerTime(t time.Time) string { return t.UTC().Format(time.RFC3339Nano) }
 func commandLine(args []string) string {
 	out := make([]string, len(args))
 	for i, a := range args {
-		if a == "" || strings.ContainsAny(a, " \t\n'\"\\") {
+		switch {
+		case !printable(a):
+			a = strconv.Quote(a)
+		case a == "" || strings.ContainsAny(a, " '\"\\"):
 			a = "'" + strings.ReplaceAll(a, "'", `'\''`) + "'"
 		}
 		out[i] = a

@@ -49,6 +49,7 @@ func (e *Engine) watch(c *ctr, r *run) {
 // ended records the end of a run and undoes all that was made for it.
 func (e *Engine) ended(c *ctr, r *run, exit shim.Exit) {
 	c.op.Lock()
+	defer c.op.Unlock()
 	e.teardown(c, r)
 	e.mu.Lock()
 	c.run = nil
@@ -65,12 +66,9 @@ func (e *Engine) ended(c *ctr, r *run, exit shim.Exit) {
 	e.mu.Lock()
 	c.release(func(w container.WaitCondition) bool { return w != container.WaitConditionRemoved }, def.waitResponse())
 	e.mu.Unlock()
-	c.op.Unlock()
 	close(r.done)
 	if def.HostConfig.AutoRemove {
-		if err := e.remove(c); err != nil {
-			e.log.Error("container not removed after its end", "container", def.Name, "error", err)
-		}
+		e.removeEnded(c)
 	}
 }
 
@@ -276,11 +274,24 @@ func (e *Engine) ContainerRemove(ctx context.Context, nameOrID string, o api.Rem
 	return e.remove(c)
 }
 
+// removeEnded removes a --rm container after its end; c.op is held.
+func (e *Engine) removeEnded(c *ctr) {
+	if err := e.removeHeld(c); err != nil {
+		e.log.Error("container not removed after its end; it is tried again", "container", c.def.Name, "error", err)
+		e.later(c, "not removed", func() error { return e.removeHeld(c) })
+	}
+}
+
 // remove forgets a container that does not run, and its files. Removing one
 // that is gone already is no error.
 func (e *Engine) remove(c *ctr) error {
 	c.op.Lock()
 	defer c.op.Unlock()
+	return e.removeHeld(c)
+}
+
+// removeHeld is remove with c.op held.
+func (e *Engine) removeHeld(c *ctr) error {
 	e.mu.Lock()
 	if c.gone {
 		e.mu.Unlock()

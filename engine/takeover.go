@@ -28,7 +28,7 @@ func (e *Engine) takeOver(c *ctr, r *run) {
 	if len(def.Rebind) > 0 {
 		wanted = def.Rebind
 	}
-	bound := e.connectAgain(ctx, c, r, nil, wanted)
+	bound, lacks := e.connectAgain(ctx, c, r, nil, wanted)
 	if e.ctx.Err() != nil {
 		return // the daemon ends: what could not be done says nothing
 	}
@@ -36,74 +36,82 @@ func (e *Engine) takeOver(c *ctr, r *run) {
 	if err != nil {
 		e.log.Warn("container taken over without its present state", "container", def.Name, "error", err)
 	}
-	e.noteTakeOver(c, r, bound, wanted, &state)
+	e.noteTakeOver(c, r, bound, wanted, lacks, state)
 	e.log.Info("container taken over", "container", def.Name)
-	if r.flaws.any() {
+	if len(lacks) > 0 {
 		e.background.Go(func() { e.mend(c, r, wanted) })
 	}
 }
 
-// noteTakeOver records what was connected again; state may be zero or nil.
-func (e *Engine) noteTakeOver(c *ctr, r *run, bound, wanted []Binding, state *shim.State) {
+// noteTakeOver records what was connected again, and what was not; state may be
+// zero. Only then is nothing lacking any more.
+func (e *Engine) noteTakeOver(c *ctr, r *run, bound, wanted []Binding, lacks map[string]error, state shim.State) {
 	err := e.change(c, func(d *ContainerDef) {
-		if state != nil && state.PID != 0 {
+		if state.PID != 0 {
 			d.State.Pid = state.PID
 		}
-		if state != nil && !state.StartedAt.IsZero() {
+		if !state.StartedAt.IsZero() {
 			d.State.Started = state.StartedAt.UTC()
 		}
 		d.State.Status = container.StateRunning
 		d.takeRun(r, bound)
-		if d.Rebind = nil; r.published == nil || r.flaws.has(flawPorts) {
+		if d.Rebind = nil; r.published == nil || lacks[flawPorts] != nil {
 			d.Rebind = wanted // the same ones, whenever they can be had
 		}
 	})
 	if err != nil {
 		e.log.Error("state not written", "container", c.def.Name, "error", err)
 	}
+	for what, cause := range lacks {
+		if !r.flaws.has(what) { // not once a try
+			e.log.Error("container goes on with a flaw; it is tried again", "container", c.def.Name, "what", what, "error", cause)
+		}
+	}
+	r.flaws.become(lacks)
 }
 
 // connectAgain makes those of the container's endpoints and published ports that
-// are not there, notes a flaw for each that cannot be made, and returns what is
-// bound then; c.op is held.
-func (e *Engine) connectAgain(ctx context.Context, c *ctr, r *run, bound, wanted []Binding) []Binding {
+// are not there. It returns what is bound then, and what could not be made and
+// why; c.op is held.
+func (e *Engine) connectAgain(ctx context.Context, c *ctr, r *run, bound, wanted []Binding) ([]Binding, map[string]error) {
+	lacks := map[string]error{}
 	def := e.snapshot(c)
+	if len(r.links) == 0 && len(def.Attachments) > 0 { // their addresses could not be had
+		if r.links, lacks[flawNetworks] = e.reserveAll(c); lacks[flawNetworks] != nil {
+			return bound, lacks
+		}
+		delete(lacks, flawNetworks)
+	}
 	if len(r.links) > 0 && !r.hasNS {
 		var err error
 		if r.ns, err = r.process.Namespaces(ctx); err != nil {
-			e.flaw(c, r, flawNetworks, err)
-			return bound
+			lacks[flawNetworks] = err
+			return bound, lacks
 		}
 		r.hasNS = true
-		r.flaws.clear(flawNetworks)
 	}
 	routes := chooseGateways(r.links)
 	for _, l := range r.links {
 		if l.port != nil {
 			continue
 		}
-		what := flawNetwork + l.n.def.Name
 		e.detach(l) // what an earlier try left
 		if err := e.attach(ctx, c, r, l, routes); err != nil {
 			e.detach(l)
-			e.flaw(c, r, what, err)
-			continue
+			lacks[flawNetwork+l.n.def.Name] = err
 		}
-		r.flaws.clear(what)
 	}
 	if l := publishLink(r.links); l != nil && l.port != nil {
 		more, err := e.publishPorts(unbound(def, bound), r, wanted)
 		bound = append(slices.Clone(bound), more...)
 		if err != nil {
-			e.flaw(c, r, flawPorts, err)
-		} else {
-			r.flaws.clear(flawPorts)
+			lacks[flawPorts] = err
 		}
 	}
 	if err := e.updateResolvConf(def, r.links); err != nil {
 		e.log.Warn("resolv.conf of a container not brought up to date", "container", def.Name, "error", err)
 	}
-	return bound
+	return bound, lacks
 }
 
 // unbound returns the definition with the published ports that nothing of is
@@ -162,20 +170,10 @@ func (e *Engine) mendOnce(c *ctr, r *run, wanted []Binding) bool {
 	}
 	ctx, cancel := context.WithTimeout(e.ctx, mendTimeout)
 	defer cancel()
-	r.flaws.keep(r.links) // of networks that it was disconnected from
-	if len(r.links) == 0 && r.flaws.has(flawNetworks) {
-		links, err := e.reserveAll(c)
-		if err != nil {
-			e.flaw(c, r, flawNetworks, err)
-			return true
-		}
-		r.links = links
-		r.flaws.clear(flawNetworks)
-	}
-	bound = e.connectAgain(ctx, c, r, bound, wanted)
+	bound, lacks := e.connectAgain(ctx, c, r, bound, wanted)
 	if e.ctx.Err() != nil {
 		return false
 	}
-	e.noteTakeOver(c, r, bound, wanted, nil)
+	e.noteTakeOver(c, r, bound, wanted, lacks, shim.State{})
 	return true
 }

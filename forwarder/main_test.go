@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -33,8 +34,9 @@ var (
 	host6    = netip.MustParseAddr("2001:db8::1")
 	nowhere4 = netip.MustParseAddr("198.51.101.1") // unreachable by a route
 	nowhere6 = netip.MustParseAddr("2001:db8:1::1")
-	closed4  = netip.MustParseAddr("198.51.102.1")   // not allowed
-	all4     = netip.MustParseAddr("198.51.103.255") // broadcast of a network of the host
+	closed4  = netip.MustParseAddr("198.51.102.1")    // not allowed
+	all4     = netip.MustParseAddr("198.51.103.255")  // broadcast of a network of the host
+	silent   = netip.MustParsePrefix("198.18.0.0/15") // nobody there
 	gw4      = netip.MustParseAddr("172.18.0.1")
 	gw6      = netip.MustParseAddr("fd00:1::1")
 	ctr4     = netip.MustParseAddr("172.18.0.2")
@@ -103,6 +105,11 @@ func furnish() error {
 			return fmt.Errorf("route to %s: %w", a, err)
 		}
 	}
+	// What is sent to loopback and is nobody's address is lost.
+	dst = &net.IPNet{IP: silent.Addr().AsSlice(), Mask: net.CIDRMask(silent.Bits(), 32)}
+	if err := netlink.RouteAdd(&netlink.Route{LinkIndex: lo.Attrs().Index, Dst: dst}); err != nil && !errors.Is(err, syscall.EEXIST) {
+		return fmt.Errorf("route to %s: %w", silent, err)
+	}
 	return os.WriteFile("/proc/sys/net/ipv4/ping_group_range", []byte("0 0"), 0)
 }
 
@@ -170,6 +177,24 @@ func (f *fake) SendICMPError(from netip.Addr, e packet.ICMPError, quoted []byte)
 	return nil
 }
 
+// drain makes the container take, and ignore, whatever it is sent.
+func (f *fake) drain(t testing.TB) {
+	stop := make(chan struct{})
+	var done sync.WaitGroup
+	done.Go(func() {
+		for {
+			select {
+			case <-f.udp:
+			case <-f.echo:
+			case <-f.icmp:
+			case <-stop:
+				return
+			}
+		}
+	})
+	t.Cleanup(func() { close(stop); done.Wait() })
+}
+
 // wait receives from ch, or fails saying what it waited for.
 func wait[T any](t testing.TB, ch <-chan T, what string) T {
 	t.Helper()
@@ -208,6 +233,12 @@ func newStack(t testing.TB, link stack.LinkEndpoint, addrs ...netip.Addr) *stack
 // newWorld makes a forwarder whose container is the netstack returned with it.
 func newWorld(t testing.TB, limits Limits) (*Forwarder, *fake) {
 	t.Helper()
+	return newWorldOf(t, Options{Limits: limits})
+}
+
+// newWorldOf takes Owner, Limits and Yield of o.
+func newWorldOf(t testing.TB, o Options) (*Forwarder, *fake) {
+	t.Helper()
 	a, b := pipe.New("\x02\x00\x00\x00\x00\x01", "\x02\x00\x00\x00\x00\x02", 1500)
 	g := &fake{
 		stack: newStack(t, a, gw4, gw6), container: newStack(t, b, ctr4, ctr6),
@@ -215,9 +246,13 @@ func newWorld(t testing.TB, limits Limits) (*Forwarder, *fake) {
 	}
 	g.stack.SetPromiscuousMode(1, true)
 	g.stack.SetSpoofing(1, true)
-	f := New(Options{Gateway: g, Allow: func(a netip.Addr) bool { return a != closed4 }, Limits: limits})
+	o.Gateway, o.Allow = g, func(a netip.Addr) bool { return a != closed4 }
+	f := New(o)
 	g.stack.SetTransportProtocolHandler(tcp.ProtocolNumber, f.HandleTCP)
-	t.Cleanup(func() { f.Close() })
+	t.Cleanup(func() {
+		g.drain(t)
+		f.Close()
+	})
 	return f, g
 }
 

@@ -206,6 +206,8 @@ func keepAlive(ep tcpip.Endpoint) {
 }
 
 func addrOf(a tcpip.Address) netip.Addr {
-	addr, _ := netip.AddrFromSlice(a.AsSlice())
-	return addr
+	if a.Len() == header.IPv4AddressSize {
+		return netip.AddrFrom4(a.As4())
+	}
+	return netip.AddrFrom16(a.As16())
 }

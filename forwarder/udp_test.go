@@ -169,8 +169,6 @@ func TestUDPMappingsEndBySilence(t *testing.T) {
 	s.WriteToUDPAddrPort([]byte("reply"), peer)
 	wait(t, g.udp, "a reply")
 	expireAfter := func(d time.Duration) {
-		f.mu.Lock()
-		defer f.mu.Unlock()
 		f.expire(time.Now().Add(d))
 	}
 	expireAfter(udpTimeout - time.Second)

@@ -2,79 +2,54 @@ package portfwd
 
 import (
 	"sync"
-	"sync/atomic"
 	"syscall"
+
+	"github.com/footbridge-net/footbridge/internal/share"
 )
 
 // Budget counts the TCP connections of all published ports on all networks:
 // each is a file descriptor of this process. The zero value is not usable; see
 // NewBudget.
 type Budget struct {
-	limit int64
-	used  atomic.Int64
+	pool *share.Pool
 
 	mu     sync.Mutex
-	shares map[string]*share // by Mapping.Owner, while they have a port
-}
-
-// share is what one container has of a Budget, over all its ports.
-type share struct {
-	connections atomic.Int64
-	ports       int // under Budget.mu
+	owners map[string]int // connections by Mapping.Owner, of those who have any
 }
 
 // NewBudget makes a Budget of so many connections. 0 is half of the process's
 // limit of open files now: the other half stays for TAPs, outgoing flows and
-// names, which clients from outside must not be able to use up. One container
-// gets as many as are left, so half if it is alone, and never takes the last
-// ones.
+// names, which clients from outside must not be able to use up. Containers
+// share it as package share says: one gets half if it is alone.
 func NewBudget(connections int) *Budget {
 	if connections <= 0 {
 		connections = openFiles() / 2
 	}
-	return &Budget{limit: int64(connections), shares: make(map[string]*share)}
+	return &Budget{pool: share.New(connections), owners: make(map[string]int)}
 }
 
-// join gives the share of a container that gets one more port.
-func (b *Budget) join(owner string) *share {
+// enter counts a connection in, unless its container has as many as are left:
+// those of a container that never ends one, or whose clients don't, leave room for
+// the others'. n is how many the container has now.
+func (b *Budget) enter(owner string) (n int, ok bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	s := b.shares[owner]
-	if s == nil {
-		s = &share{}
-		b.shares[owner] = s
+	n = b.owners[owner]
+	if !b.pool.Take(n) {
+		return n, false
 	}
-	s.ports++
-	return s
+	n++
+	b.owners[owner] = n
+	return n, true
 }
 
-// part says that a port of a container is gone.
-func (b *Budget) part(owner string, s *share) {
+func (b *Budget) leave(owner string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if s.ports--; s.ports == 0 {
-		delete(b.shares, owner)
+	b.pool.Give()
+	if b.owners[owner]--; b.owners[owner] == 0 {
+		delete(b.owners, owner)
 	}
-}
-
-// enter counts a connection in, unless there are too many or its container has as
-// many as are left: those of a container that never ends one, or whose clients
-// don't, leave room for the others'.
-func (b *Budget) enter(s *share) bool {
-	used := b.used.Add(1)
-	if used <= b.limit && s.connections.Add(1) <= max(b.limit-used, 1) {
-		return true
-	}
-	if used <= b.limit {
-		s.connections.Add(-1)
-	}
-	b.used.Add(-1)
-	return false
-}
-
-func (b *Budget) leave(s *share) {
-	s.connections.Add(-1)
-	b.used.Add(-1)
 }
 
 // openFiles is the process's limit of open files (the Go runtime has raised the

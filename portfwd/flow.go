@@ -25,9 +25,10 @@ type flowKey struct {
 type replyKey struct{ container, shown netip.AddrPort }
 
 type flow struct {
-	server *udpServer
-	key    flowKey
-	reply  replyKey
+	server    *udpServer
+	container *container
+	key       flowKey
+	reply     replyKey
 
 	// How to reach the client: sockaddr and ancillary data, written once.
 	name    sockaddrAny
@@ -72,13 +73,11 @@ func (f *Forwarder) newFlow(s *udpServer, key flowKey) *flow {
 	if !ok {
 		return nil
 	}
-	switch {
-	case len(s.flows) >= f.limits.Flows:
-		f.evict(leastLeft(s.flows))
-	case len(f.replies) >= f.limits.FlowsTotal:
-		f.evict(leastLeft(f.replies))
+	c := f.enterFlow(s)
+	if c == nil {
+		return nil
 	}
-	fl := &flow{server: s, key: key, reply: reply}
+	fl := &flow{server: s, key: key, reply: reply, container: c}
 	fl.address()
 	fl.last.Store(int64(f.clock.now()))
 	s.flows[key] = fl
@@ -88,6 +87,34 @@ func (f *Forwarder) newFlow(s *udpServer, key flowKey) *flow {
 	s.l.counters.flowsCreated.Add(1)
 	f.sweepBy(fl.deadline())
 	return fl
+}
+
+// enterFlow counts a flow of s in. If there is no room it takes the place of one
+// that has little time left: of the same port if it has any, else of the same
+// container, and of another only for a container that has none. f.mu is held.
+func (f *Forwarder) enterFlow(s *udpServer) *container {
+	to := s.l.mapping.Container.Addr()
+	c, ok := f.containers.enterFlow(to)
+	if ok {
+		return c
+	}
+	var old *flow
+	switch {
+	case len(s.flows) > 0:
+		old = leastLeft(s.flows, nil)
+	case c.flows > 0:
+		old = leastLeft(f.replies, c)
+	default:
+		old = leastLeft(f.replies, nil)
+	}
+	if old == nil {
+		return nil
+	}
+	f.evict(old)
+	if c, ok = f.containers.enterFlow(to); !ok {
+		return nil
+	}
+	return c
 }
 
 // chooseShown finds a source for the container to answer to that no other flow
@@ -117,11 +144,22 @@ func (f *Forwarder) chooseShown(client, container netip.AddrPort) (replyKey, boo
 // would cost every datagram a lock.
 const evictSample = 16
 
-// leastLeft picks a flow that has little time left. m is not empty.
-func leastLeft[K comparable](m map[K]*flow) *flow {
+// evictScan bounds the search for flows of one container: it has a share of the
+// table that is worth a fight.
+const evictScan = 64 * evictSample
+
+// leastLeft picks a flow that has little time left, of container c if that is not
+// nil. It is nil if none was found.
+func leastLeft[K comparable](m map[K]*flow, c *container) *flow {
 	var least *flow
-	n := 0
+	n, scanned := 0, 0
 	for _, fl := range m { // starts anywhere
+		if scanned++; scanned > evictScan {
+			break
+		}
+		if c != nil && fl.container != c {
+			continue
+		}
 		if least == nil || fl.deadline() < least.deadline() {
 			least = fl
 		}
@@ -144,6 +182,7 @@ func (f *Forwarder) remove(fl *flow) {
 	delete(f.replies, fl.reply)
 	f.flowsNow.Store(int64(len(f.replies)))
 	fl.server.l.counters.flows.Add(-1)
+	f.containers.leaveFlow(fl.container)
 }
 
 // removeAll ends all flows of a server and says that there will be no more.

@@ -13,7 +13,6 @@ type Listener struct {
 	forwarder *Forwarder
 	mapping   Mapping
 	socket    *socket
-	share     *share // of the owner
 	server    server
 	counters  counters
 
@@ -48,7 +47,7 @@ func (f *Forwarder) Serve(m Mapping, h *fdpass.Handle) (*Listener, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &Listener{forwarder: f, mapping: m, socket: s, share: f.budget.join(m.Owner)}
+	l := &Listener{forwarder: f, mapping: m, socket: s}
 	if m.Proto == "udp" {
 		l.server = newUDPServer(l)
 	} else {
@@ -82,7 +81,6 @@ func (l *Listener) Close() error {
 		l.server.stop()
 		l.err = l.socket.file.Close()
 		l.server.wait()
-		l.forwarder.budget.part(l.mapping.Owner, l.share)
 		l.forwarder.mu.Lock()
 		delete(l.forwarder.listeners, l)
 		l.forwarder.mu.Unlock()

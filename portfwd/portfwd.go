@@ -5,11 +5,14 @@ import (
 	"io"
 	"log/slog"
 	"net/netip"
+	"runtime"
 	"sync"
 	"sync/atomic"
 
 	"gvisor.dev/gvisor/pkg/tcpip"
 	"gvisor.dev/gvisor/pkg/waiter"
+
+	"github.com/footbridge-net/footbridge/internal/share"
 )
 
 // Gateway is what a Forwarder needs of a network's gateway.
@@ -37,6 +40,12 @@ type Options struct {
 	// the Forwarder's own.
 	Budget *Budget
 	Limits Limits
+	// Owner gives the address by which a container is known to limits, for any
+	// of its addresses. nil: each address is a container.
+	Owner func(netip.Addr) netip.Addr
+	// Yield lets others run. Whoever has been busy for long on a socket that is
+	// always ready calls it. nil means runtime.Gosched.
+	Yield func()
 	// Logger gets events of listeners, never of packets. Nil means silence.
 	Logger *slog.Logger
 
@@ -55,9 +64,10 @@ type Forwarder struct {
 	log      *slog.Logger
 	clock    clock
 	relay    relay
+	yield    func()
 
-	halfOpen atomic.Int64 // TCP connections waiting for a container
-	flowsNow atomic.Int64 // size of replies, read without the lock
+	containers containers
+	flowsNow   atomic.Int64 // size of replies, read without the lock
 
 	mu        sync.RWMutex
 	closed    bool
@@ -75,8 +85,22 @@ func New(o Options) *Forwarder {
 		log:       o.Logger,
 		clock:     o.clock,
 		relay:     o.relay,
+		yield:     o.Yield,
 		listeners: make(map[*Listener]struct{}),
 		replies:   make(map[replyKey]*flow),
+	}
+	f.containers = containers{
+		owner:    o.Owner,
+		limits:   f.limits.Container,
+		halfOpen: share.New(f.limits.HalfOpenTotal),
+		flows:    share.New(f.limits.FlowsTotal),
+		all:      make(map[netip.Addr]*container),
+	}
+	if o.Owner == nil {
+		f.containers.owner = func(a netip.Addr) netip.Addr { return a }
+	}
+	if f.yield == nil {
+		f.yield = runtime.Gosched
 	}
 	if f.budget == nil {
 		f.budget = NewBudget(0)

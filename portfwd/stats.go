@@ -14,8 +14,8 @@ type Stats struct {
 	Unreachable uint64 // reset for other reasons of the network
 
 	AcceptErrors    uint64 // pauses for want of file descriptors or memory
-	DropHalfOpen    uint64 // reset over Limits.HalfOpen or HalfOpenTotal
-	DropConnections uint64 // reset over what the Budget leaves
+	DropHalfOpen    uint64 // reset over ContainerLimits.HalfOpen or HalfOpenTotal
+	DropConnections uint64 // reset over ContainerLimits.Connections or what the Budget leaves
 
 	// UDP. Bytes are payload.
 	Flows        int // now
@@ -70,13 +70,4 @@ func (l *Listener) Stats() Stats {
 		DropOut:         c.dropOut.Load(),
 		SocketErrors:    c.socketErrors.Load(),
 	}
-}
-
-// reserve adds one to n unless that would exceed limit.
-func reserve(n *atomic.Int64, limit int) bool {
-	if n.Add(1) > int64(limit) {
-		n.Add(-1)
-		return false
-	}
-	return true
 }

@@ -83,9 +83,16 @@ const (
 	acceptPauseMax = time.Second
 )
 
+// acceptBatch is how many clients are accepted before others run: some 100
+// microseconds. Behind them may wait as many as the backlog holds.
+const acceptBatch = 16
+
 func (s *tcpServer) acceptLoop() {
 	pause := time.Duration(0)
-	for {
+	for n := 1; ; n++ {
+		if n%acceptBatch == 0 {
+			s.l.forwarder.yield()
+		}
 		if err := s.l.socket.raw.Read(s.acceptFunc); err != nil {
 			return // the listener was closed
 		}
@@ -137,40 +144,46 @@ func (s *tcpServer) tryAccept(fd uintptr) bool {
 func (s *tcpServer) accepted(fd int, client netip.AddrPort) {
 	l, f := s.l, s.l.forwarder
 	l.counters.connections.Add(1)
-	switch {
-	case !reserve(&l.counters.halfOpen, f.limits.HalfOpen):
+	c, why := f.containers.enter(l.mapping.Container.Addr())
+	switch why {
+	case overHalfOpen:
 		l.counters.dropHalfOpen.Add(1)
 		reset(fd)
 		return
-	case !reserve(&f.halfOpen, f.limits.HalfOpenTotal):
-		l.counters.halfOpen.Add(-1)
-		l.counters.dropHalfOpen.Add(1)
-		reset(fd)
-		return
-	case !f.budget.enter(l.share):
-		l.counters.halfOpen.Add(-1)
-		f.halfOpen.Add(-1)
+	case overConnections:
 		l.counters.dropConnections.Add(1)
 		reset(fd)
 		return
 	}
-	if !s.start(func() { s.serve(fd, client) }) {
+	n, ok := f.budget.enter(l.mapping.Owner)
+	if !ok {
+		l.counters.dropConnections.Add(1)
+		f.containers.connected(c)
+		f.containers.leave(c)
+		reset(fd)
+		return
+	}
+	l.counters.halfOpen.Add(1)
+	if !s.start(func() { s.serve(fd, client, c, n) }) {
 		l.counters.halfOpen.Add(-1)
-		f.halfOpen.Add(-1)
-		f.budget.leave(l.share)
+		f.containers.connected(c)
+		f.containers.leave(c)
+		f.budget.leave(l.mapping.Owner)
 		reset(fd)
 	}
 }
 
-func (s *tcpServer) serve(fd int, client netip.AddrPort) {
+// serve serves a client of c, whose n-th connection it is.
+func (s *tcpServer) serve(fd int, client netip.AddrPort, c *container, n int) {
 	l, f := s.l, s.l.forwarder
-	defer f.budget.leave(l.share)
+	defer f.budget.leave(l.mapping.Owner)
+	defer f.containers.leave(c)
 	ep, wq, err := s.dial(client, l.mapping.Container)
 	if other := l.mapping.Other; errors.Is(err, syscall.ECONNREFUSED) && other.IsValid() {
 		ep, wq, err = s.dial(client, other)
 	}
 	l.counters.halfOpen.Add(-1)
-	f.halfOpen.Add(-1)
+	f.containers.connected(c)
 	if err != nil {
 		s.failed(client, err)
 		reset(fd)
@@ -178,7 +191,7 @@ func (s *tcpServer) serve(fd int, client netip.AddrPort) {
 	}
 	l.counters.active.Add(1)
 	defer l.counters.active.Add(-1)
-	splice.Confine(ep, int(l.share.connections.Load()))
+	splice.Confine(ep, n)
 	// How it ended is for the two ends to know; both have been told.
 	_ = f.relay(s.ctx, ep, wq, fd)
 }

@@ -225,8 +225,8 @@ func TestTakenSourceKeepsTheAddress(t *testing.T) {
 
 func TestHalfOpenLimits(t *testing.T) {
 	for name, limits := range map[string]Limits{
-		"listener": {HalfOpen: 1},
-		"total":    {HalfOpenTotal: 1},
+		"container": {Container: ContainerLimits{HalfOpen: 1}},
+		"total":     {HalfOpenTotal: 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, Options{Limits: limits})
@@ -256,7 +256,7 @@ func TestConnectionLimitIsOfTheBudget(t *testing.T) {
 	until(t, "the reset is counted", func() bool { return second.Stats().DropConnections == 1 })
 	held.SetLinger(0)
 	held.Close()
-	until(t, "the first is gone", func() bool { return o.Budget.used.Load() == 0 })
+	until(t, "the first is gone", func() bool { return o.Budget.pool.Used() == 0 })
 	if got := askTCP(t, dial(t, "", second.Addr()), "x"); !strings.HasSuffix(got, ": x") {
 		t.Errorf("got %q", got)
 	}

@@ -25,6 +25,7 @@ type udpServer struct {
 	// Of the reading goroutine.
 	in       receiver
 	failures int
+	taken    int // datagrams since others ran
 }
 
 func newUDPServer(l *Listener) *udpServer {
@@ -45,6 +46,10 @@ func (s *udpServer) wait() { s.running.Wait() }
 // that it is something else.
 const maxFailures = 16
 
+// readBatch is how many datagrams are carried before others run: some 100
+// microseconds.
+const readBatch = 32
+
 const (
 	readPauseMin = 10 * time.Millisecond
 	readPauseMax = time.Second
@@ -56,6 +61,11 @@ func (s *udpServer) readLoop() {
 	for {
 		if s.l.socket.raw.Read(drain) != nil || s.stopped.Load() {
 			return
+		}
+		if s.taken >= readBatch {
+			s.l.forwarder.yield()
+			s.taken = 0
+			continue
 		}
 		s.l.forwarder.log.Warn("published port cannot read", "port", s.l.Addr(), "owner", s.l.mapping.Owner, "err", s.in.err)
 		t := time.NewTimer(pause)
@@ -75,17 +85,18 @@ func (s *udpServer) readLoop() {
 var buffers = sync.Pool{New: func() any { return new([64 << 10]byte) }}
 
 // drain reads what there is. It is false when there is nothing more, true when
-// reading makes no sense for now.
+// its turn is over or reading makes no sense for now.
 func (s *udpServer) drain(uintptr) bool {
 	buf := buffers.Get().(*[64 << 10]byte)
 	defer buffers.Put(buf)
-	for !s.stopped.Load() {
+	for !s.stopped.Load() && s.taken < readBatch {
 		payload, ok := s.in.recv(s.l.socket.fd, buf[:])
 		switch {
 		case ok:
 			s.failures = 0
 			s.received(payload)
 		case s.in.err == unix.EAGAIN:
+			s.taken = 0 // others run while it waits
 			return false
 		case s.in.err == unix.EINTR:
 		default:
@@ -101,6 +112,7 @@ func (s *udpServer) drain(uintptr) bool {
 // received sends one datagram, or several of one client, to the container.
 func (s *udpServer) received(payload []byte) {
 	c, f := &s.l.counters, s.l.forwarder
+	s.taken++
 	info, ok := parseControl(s.in.controlData())
 	client := s.in.client()
 	switch {
@@ -132,6 +144,7 @@ func (s *udpServer) received(payload []byte) {
 		size = len(payload)
 	}
 	for {
+		s.taken++
 		n := min(size, len(payload))
 		if err := f.gateway.SendUDP(fl.reply.shown, fl.reply.container, payload[:n]); err != nil {
 			c.dropIn.Add(1)

@@ -355,7 +355,7 @@ func TestUDPRestartedContainerIsServedAtOnce(t *testing.T) {
 }
 
 func TestUDPFlowLimits(t *testing.T) {
-	for name, limits := range map[string]Limits{"listener": {Flows: 2}, "total": {FlowsTotal: 2}} {
+	for name, limits := range map[string]Limits{"container": {Container: ContainerLimits{Flows: 2}}, "total": {FlowsTotal: 4}} {
 		t.Run(name, func(t *testing.T) {
 			clock := &handClock{}
 			w := newWorld(t, Options{Limits: limits, clock: clock})
@@ -385,7 +385,7 @@ func TestUDPFlowLimits(t *testing.T) {
 
 func TestUDPEvictionPrefersWhatHasLeastLeft(t *testing.T) {
 	clock := &handClock{}
-	w := newWorld(t, Options{Limits: Limits{Flows: 2}, clock: clock})
+	w := newWorld(t, Options{Limits: Limits{Container: ContainerLimits{Flows: 2}}, clock: clock})
 	l := w.publishUDP(host4+":0", container4)
 	answered, forged, third := udpClient(t, client4), udpClient(t, client4), udpClient(t, client4)
 	in := uint64(0)

@@ -19,7 +19,6 @@ import (
 	"gvisor.dev/gvisor/pkg/tcpip/stack"
 	"gvisor.dev/gvisor/pkg/tcpip/transport/icmp"
 	"gvisor.dev/gvisor/pkg/tcpip/transport/tcp"
-	"gvisor.dev/gvisor/pkg/tcpip/transport/udp"
 	"gvisor.dev/gvisor/pkg/waiter"
 
 	"github.com/footbridge-net/footbridge/internal/errno"
@@ -114,7 +113,7 @@ func newGateway(n *Network) (*Gateway, error) {
 			ipv6.NewProtocolWithOptions(ipv6.Options{}),
 		},
 		TransportProtocols: []stack.TransportProtocolFactory{
-			tcp.NewProtocolCUBIC, udp.NewProtocol, icmp.NewProtocol4, icmp.NewProtocol6,
+			tcp.NewProtocolCUBIC, icmp.NewProtocol4, icmp.NewProtocol6,
 		},
 		HandleLocal: false,
 	})
@@ -139,11 +138,8 @@ func (g *Gateway) configure() error {
 			return fmt.Errorf("netstack option %T: %w", o, errno.From(err))
 		}
 	}
-	// The handlers are set before there is a NIC: netstack does not lock them.
+	// The handler is set before there is a NIC: netstack does not lock it.
 	s.SetTransportProtocolHandler(tcp.ProtocolNumber, g.handleTCP)
-	s.SetTransportProtocolHandler(udp.ProtocolNumber, g.handleUDP)
-	s.SetTransportProtocolHandler(icmp.ProtocolNumber4, g.handleICMP)
-	s.SetTransportProtocolHandler(icmp.ProtocolNumber6, g.handleICMP)
 	if err := s.CreateNIC(nicID, g.link); err != nil {
 		return fmt.Errorf("netstack NIC: %w", errno.From(err))
 	}
@@ -297,7 +293,7 @@ func (g *Gateway) listenTCP(at netip.AddrPort) (net.Listener, error) {
 // Errors are syscall.Errno: ECONNREFUSED, EHOSTUNREACH, EADDRINUSE when the
 // connection from src exists already, ETIMEDOUT when ctx is done first.
 func (g *Gateway) DialTCP(ctx context.Context, src, dst netip.AddrPort) (tcpip.Endpoint, *waiter.Queue, error) {
-	if g.net.table.Load().byAddr[dst.Addr()] == nil {
+	if _, ok := g.net.find(dst.Addr()); !ok && !g.net.possible(dst.Addr()) {
 		return nil, nil, syscall.EHOSTUNREACH
 	}
 	wq := new(waiter.Queue)
@@ -327,6 +323,16 @@ func (g *Gateway) DialTCP(ctx context.Context, src, dst netip.AddrPort) (tcpip.E
 		return nil, nil, errno.From(terr)
 	}
 	return ep, wq, nil
+}
+
+// Owner gives the address by which quotas know the container that has a now: the first
+// of its port's own, also for addresses that it has by its Guard; a itself when
+// nobody has it.
+func (g *Gateway) Owner(a netip.Addr) netip.Addr {
+	if to, ok := g.net.find(a); ok && len(to.port.addrs) > 0 {
+		return to.port.addrs[0]
+	}
+	return a
 }
 
 // Yield lets everybody run first who is ready: devices, sockets, timers. It is

@@ -92,7 +92,7 @@ func TestAFragmentedDatagramIsPutTogether(t *testing.T) {
 	}})
 	data := bytes.Repeat([]byte("0123456789abcdef"), 200)
 	whole := datagramFrame(gwMAC, aMAC, netip.AddrPortFrom(a4, 1000), netip.AddrPortFrom(out4, 2000), string(data))
-	for _, f := range fragments(whole, 1480) {
+	for _, f := range cut(whole, 1480) {
 		w.a.send(plain, f)
 	}
 	select {
@@ -108,8 +108,8 @@ func TestAFragmentedDatagramIsPutTogether(t *testing.T) {
 	}
 }
 
-// fragments cuts an IPv4 frame into fragments of size bytes of payload.
-func fragments(frame []byte, size int) [][]byte {
+// cut cuts an IPv4 frame into fragments of size bytes of payload.
+func cut(frame []byte, size int) [][]byte {
 	const head = packet.EthernetLen + packet.IPv4Len
 	var all [][]byte
 	rest := frame[head:]
@@ -234,7 +234,7 @@ func TestConnectionsToTheGatewayArePaced(t *testing.T) {
 		w.a.send(plain, ipFrame(a4, gw4.Addr(), packet.ProtoTCP, 64, segment))
 	}
 	w.a.send(plain, nil) // when it is read the last SYN has passed
-	if dropped := w.pa.Stats().Drops["paced"]; dropped == 0 || dropped > n-errorBurst {
+	if dropped := w.pa.Stats().Drops["paced"]; dropped == 0 || dropped > uint64(n-ownSYNRate.burst) {
 		t.Errorf("%d of %d were dropped", dropped, n)
 	}
 }

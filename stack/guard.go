@@ -1,18 +1,19 @@
 package stack
 
 import (
-	"encoding/binary"
+	"net/netip"
 
 	"github.com/footbridge-net/footbridge/internal/packet"
 	"github.com/footbridge-net/footbridge/internal/vnet"
 )
 
 // guard decides whether the port's container may send the frame, by what the
-// engine gave the port: its MAC and its addresses. It parses the IP header for
-// those behind it.
+// engine gave the port: its MAC, its addresses and its Guard. It parses the
+// headers for those behind it.
 func (in *incoming) guard(etherType uint16) DropReason {
 	p := in.port
-	if packet.Source(in.frame) != p.mac {
+	in.source = packet.Source(in.frame)
+	if in.source != p.mac && !p.mayMAC(in.source) {
 		return DropSourceMAC
 	}
 	body := in.frame[packet.EthernetLen:]
@@ -24,12 +25,10 @@ func (in *incoming) guard(etherType uint16) DropReason {
 			return DropMalformed
 		}
 		in.ip = ip
-		if !p.owns(ip.Src) {
+		if !p.speaksFor(ip.Src, false) {
 			return DropSourceIP
 		}
-		if in.leads(body) {
-			return DropNeighbor
-		}
+		return in.guardIP(body)
 	case packet.TypeIPv6:
 		if !p.net.hasIPv6() {
 			return DropNoIPv6
@@ -41,88 +40,152 @@ func (in *incoming) guard(etherType uint16) DropReason {
 		in.ip = ip
 		return in.guardIPv6(body)
 	case packet.TypeARP:
-		a, err := packet.ParseARP(body)
-		if err != nil {
-			return DropMalformed
-		}
-		// An unspecified sender is a probe (RFC 5227).
-		if a.SenderMAC != p.mac || (!p.owns(a.SenderIP) && !a.SenderIP.IsUnspecified()) {
-			return DropNeighbor
-		}
-	default:
-		return DropEtherType
+		return in.guardARP(body)
+	}
+	return DropEtherType
+}
+
+// guardIP judges what both versions have in common, once the source is known to be
+// the port's.
+func (in *incoming) guardIP(body []byte) DropReason {
+	ip := &in.ip
+	t := body[ip.HeaderLen:ip.Len]
+	switch {
+	case ip.SourceRoute:
+		return DropSourceRoute
+	case closedDestination(ip.Dst):
+		return DropDestination
+	case ip.Fragment && hides(ip, len(t)):
+		return DropFragments
+	case leads(ip, t):
+		return DropNeighbor
+	case in.lies(t):
+		return DropICMPError
 	}
 	return DropNone
+}
+
+// closedDestination reports whether no packet on a wire may be for the address: a
+// container would take it for one of its own loopback (CVE-2020-8558), or who
+// reads it next for one of the other family.
+func closedDestination(a netip.Addr) bool {
+	return a.IsLoopback() || a.IsUnspecified() || a.Is4In6()
+}
+
+// hides reports whether a fragment, with n bytes behind its headers, is cut so that the
+// transport header is not in the first one, where guards look for it (RFC 1858,
+// RFC 3128, RFC 7112).
+func hides(ip *packet.IP, n int) bool {
+	const tcp = 20 // without options
+	if ip.IsFirst() {
+		switch ip.Proto {
+		case packet.ProtoTCP:
+			return n < tcp
+		case packet.ProtoUDP, packet.ProtoICMP, packet.ProtoICMPv6:
+			return n < packet.UDPLen
+		}
+		return false
+	}
+	return ip.Src.Is4() && ip.Proto == packet.ProtoTCP && ip.Offset < tcp
+}
+
+// lies reports whether t is an ICMP error about a packet that was not sent to the
+// port: it would end or slow down a flow between others. Of packets to the
+// outside errors pass between containers, as one may be another's way there.
+func (in *incoming) lies(t []byte) bool {
+	src, dst, isError := packet.QuotedBy(t, &in.ip)
+	if !isError || in.port.owns(dst) {
+		return isError && src != in.ip.Dst
+	}
+	if src != in.ip.Dst || packet.Destination(in.frame) == in.port.net.gateway.mac {
+		return true
+	}
+	if dst == in.port.linkLocal || !in.port.net.inSubnets(dst) {
+		return false
+	}
+	return !in.port.speaksFor(dst, false)
 }
 
 func (in *incoming) guardIPv6(body []byte) DropReason {
 	p, ip := in.port, &in.ip
-	isICMP := ip.Proto == packet.ProtoICMPv6 && ip.IsFirst()
-	switch {
-	case p.owns(ip.Src) || ip.Src == p.linkLocal:
-	case ip.Src.IsUnspecified() && isICMP: // duplicate address detection, MLD
-	default:
-		return DropSourceIP
-	}
-	if in.leads(body) {
-		return DropNeighbor
-	}
-	if !isICMP {
-		return DropNone
-	}
 	t := body[ip.HeaderLen:ip.Len]
-	if len(t) == 0 {
+	isICMP := ip.Proto == packet.ProtoICMPv6 && ip.IsFirst()
+	if isICMP && len(t) == 0 {
 		return DropMalformed
 	}
+	// Discovery begins without an address; nothing else does.
+	nobody := ip.Src.IsUnspecified() && isICMP && discovers(t[0])
+	if !nobody && !p.speaksFor(ip.Src, isICMP && claims(t, ip)) {
+		return DropSourceIP
+	}
+	if reason := in.guardIP(body); reason != DropNone || !isICMP {
+		return reason
+	}
 	switch t[0] {
-	case packet.NDNeighborAdvert:
+	case packet.NDRouterSolicit:
+		if ip.FragmentAt != 0 {
+			return DropMalformed // RFC 6980
+		}
+	case packet.NDNeighborAdvert, packet.NDNeighborSolicit:
 		target, mac, hasMAC, err := packet.ParseNeighbor(t, ip)
 		if err != nil {
 			return DropMalformed
 		}
-		if (!p.owns(target) && target != p.linkLocal) || (hasMAC && mac != p.mac) {
+		in.target = target
+		switch {
+		case hasMAC && mac != in.source:
 			return DropNeighbor
-		}
-	case packet.NDNeighborSolicit:
-		_, mac, hasMAC, err := packet.ParseNeighbor(t, ip)
-		if err != nil {
-			return DropMalformed
-		}
-		if hasMAC && mac != p.mac {
+		case t[0] == packet.NDNeighborAdvert && !p.speaksFor(target, claims(t, ip)),
+			// Who tries out an address must be one that may have it; that it
+			// is taken is told all the same.
+			nobody && !p.speaksFor(target, true) && !p.net.taken(target):
 			return DropNeighbor
 		}
 	}
 	return DropNone
 }
 
-// Ports that DHCP servers and relays send from, and clients listen at (RFC 2131
-// 4.1, RFC 8415 7.2). Clients take an answer to theirs from whatever port.
-const (
-	dhcpServer, dhcpClient     = 67, 68
-	dhcpv6Server, dhcpv6Client = 547, 546
-)
-
-// leads reports whether the packet would tell others where to send theirs: a
-// router advertisement, a redirect, an answer of a DHCP server. Only gateways
-// do that.
-func (in *incoming) leads(body []byte) bool {
-	ip := &in.ip
-	t := body[ip.HeaderLen:ip.Len]
-	if !ip.IsFirst() || len(t) < 4 {
-		return false
-	}
-	from, to := binary.BigEndian.Uint16(t), binary.BigEndian.Uint16(t[2:])
-	switch {
-	case ip.Proto == packet.ProtoUDP && ip.Src.Is4():
-		return from == dhcpServer || to == dhcpClient
-	case ip.Proto == packet.ProtoUDP:
-		return from == dhcpv6Server || to == dhcpv6Client
-	case ip.Proto == packet.ProtoICMP && ip.Src.Is4():
-		return t[0] == packet.ICMPRedirect
-	case ip.Proto == packet.ProtoICMPv6 && ip.Src.Is6():
-		return t[0] == packet.NDRouterAdvert || t[0] == packet.NDRedirect
+// discovers reports whether a type of ICMPv6 may come from no address: duplicate
+// address detection, router solicitation, group membership.
+func discovers(t uint8) bool {
+	switch t {
+	case packet.NDNeighborSolicit, packet.NDRouterSolicit, packet.MLDReport, packet.MLDDone, packet.MLDv2Report:
+		return true
 	}
 	return false
+}
+
+// claims reports whether t is a neighbour advertisement that nobody has asked for, to
+// all (RFC 4861 7.2.6).
+func claims(t []byte, ip *packet.IP) bool {
+	return t[0] == packet.NDNeighborAdvert && ip.Dst.IsMulticast()
+}
+
+func (in *incoming) guardARP(body []byte) DropReason {
+	p := in.port
+	a, err := packet.ParseARP(body)
+	if err != nil {
+		return DropMalformed
+	}
+	in.arp = a
+	if a.SenderMAC != in.source {
+		return DropNeighbor
+	}
+	// An unspecified sender is a probe (RFC 5227).
+	probe := a.SenderIP.IsUnspecified() && a.Op == packet.ARPRequest
+	if probe && !p.speaksFor(a.TargetIP, true) && !p.net.taken(a.TargetIP) {
+		return DropNeighbor
+	}
+	if !probe && !p.speaksFor(a.SenderIP, a.SenderIP == a.TargetIP) {
+		return DropNeighbor
+	}
+	return DropNone
+}
+
+// taken reports whether somebody has the address.
+func (n *Network) taken(a netip.Addr) bool {
+	_, ok := n.find(a)
+	return ok || n.gateway.owns(a)
 }
 
 // segmentable reports whether what the virtio header wants to be segmented is what

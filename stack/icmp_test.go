@@ -125,30 +125,30 @@ func TestICMPErrorsArePaced(t *testing.T) {
 	now := time.Unix(1000, 0)
 	count := func(n int) (passed int) {
 		for range n {
-			if p.take(now) {
+			if p.take(now, errorRate) {
 				passed++
 			}
 		}
 		return passed
 	}
-	if n := count(10 * errorBurst); n != errorBurst {
-		t.Errorf("%d at once, want %d", n, errorBurst)
+	if n := count(10 * errorRate.burst); n != errorRate.burst {
+		t.Errorf("%d at once, want %d", n, errorRate.burst)
 	}
-	now = now.Add(time.Second / errorRate)
+	now = now.Add(errorRate.each())
 	if n := count(10); n != 1 {
 		t.Errorf("then %d, want one", n)
 	}
 	passed := 0
-	for range 2 * errorRate { // two at a time, over a second
-		now = now.Add(time.Second / (2 * errorRate))
+	for range 2 * errorRate.perSecond { // two at a time, over a second
+		now = now.Add(errorRate.each() / 2)
 		passed += count(2)
 	}
-	if passed != errorRate {
-		t.Errorf("%d in a second, want %d", passed, errorRate)
+	if passed != errorRate.perSecond {
+		t.Errorf("%d in a second, want %d", passed, errorRate.perSecond)
 	}
 	now = now.Add(time.Hour) // silence saves no more than a burst
-	if n := count(10 * errorBurst); n != errorBurst {
-		t.Errorf("%d at once after an hour, want %d", n, errorBurst)
+	if n := count(10 * errorRate.burst); n != errorRate.burst {
+		t.Errorf("%d at once after an hour, want %d", n, errorRate.burst)
 	}
 }
 
@@ -158,7 +158,7 @@ func TestOneContainersErrorsDoNotUseUpAnothers(t *testing.T) {
 	quoted := ipFrame(a4, out4, packet.ProtoUDP, 64, bareUDP)[packet.EthernetLen:]
 	start := time.Now()
 	got := 0
-	for range 4 * errorBurst {
+	for range 4 * errorRate.burst {
 		if err := g.SendICMPError(netip.Addr{}, packet.PortUnreachable(true), quoted); err != nil {
 			t.Fatal(err)
 		}
@@ -167,9 +167,9 @@ func TestOneContainersErrorsDoNotUseUpAnothers(t *testing.T) {
 			got++
 		}
 	}
-	most := errorBurst + int(time.Since(start)/(time.Second/errorRate)) + 1
-	if got < errorBurst || got > most {
-		t.Errorf("%d errors, want from %d to %d", got, errorBurst, most)
+	most := errorRate.burst + int(time.Since(start)/errorRate.each()) + 1
+	if got < errorRate.burst || got > most {
+		t.Errorf("%d errors, want from %d to %d", got, errorRate.burst, most)
 	}
 	if err := g.SendICMPError(netip.Addr{}, packet.PortUnreachable(true), ipFrame(b4, out4, packet.ProtoUDP, 64, bareUDP)[packet.EthernetLen:]); err != nil {
 		t.Fatal(err)
@@ -257,7 +257,7 @@ func TestAFragmentedDatagramWithAWrongChecksumIsDropped(t *testing.T) {
 		data := bytes.Repeat([]byte{id}, 3000)
 		whole := datagramFrame(gwMAC, aMAC, netip.AddrPortFrom(a4, 1000), netip.AddrPortFrom(out4, 2000), string(data))
 		whole[len(whole)-1] ^= change
-		for _, f := range fragments(whole, 1480) {
+		for _, f := range cut(whole, 1480) {
 			f[packet.EthernetLen+5] = id // fragments of another packet
 			w.a.send(plain, fragmentOf(f, binary.BigEndian.Uint16(f[packet.EthernetLen+6:])))
 		}

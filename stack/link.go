@@ -67,8 +67,9 @@ func (l *link) write(pkt *stack.PacketBuffer) DropReason {
 	if !ok || dst.IsMulticast() {
 		return DropMulticast
 	}
-	to := l.gateway.net.table.Load().byAddr[dst]
-	if to == nil {
+	to, ok := l.gateway.net.find(dst)
+	if !ok {
+		l.gateway.net.seek(dst)
 		return DropUnknown
 	}
 	o := outgoingPool.Get().(*outgoing)
@@ -88,12 +89,12 @@ func (l *link) write(pkt *stack.PacketBuffer) DropReason {
 			continue
 		}
 		if len(parts) == maxParts {
-			return to.write(0, [][]byte{o.vnet[:], o.head[:packet.EthernetLen], pkt.ToView().AsSlice()})
+			return to.port.write(0, [][]byte{o.vnet[:], o.head[:packet.EthernetLen], pkt.ToView().AsSlice()})
 		}
 		parts = append(parts, b[skip:])
 		skip = 0
 	}
-	return to.write(int(pkt.Hash), parts)
+	return to.port.write(int(pkt.Hash), parts)
 }
 
 // headerOf gives the virtio header for a packet of netstack: what its GSO
@@ -128,13 +129,26 @@ func destinationOf(ip []byte) (netip.Addr, bool) {
 	return netip.Addr{}, false
 }
 
+// route gives the way to a container from an address of the same family. A station that
+// was forgotten is asked for, so that the next attempt finds it.
+func (g *Gateway) route(src, dst netip.Addr) (hop, bool) {
+	if src.Is4() != dst.Is4() {
+		return hop{}, false
+	}
+	to, ok := g.net.find(dst)
+	if !ok {
+		g.net.seek(dst)
+	}
+	return to, ok
+}
+
 // SendUDP gives the container that has dst's address a datagram from src,
 // whatever src is. payload may be of any length that fits a datagram: the wire
 // has no MTU towards the container. It returns EHOSTUNREACH when nobody has
 // the address, EMSGSIZE, or ENOBUFS when the device does not take it.
 func (g *Gateway) SendUDP(src, dst netip.AddrPort, payload []byte) error {
-	to := g.net.table.Load().byAddr[dst.Addr()]
-	if to == nil || src.Addr().Is4() != dst.Addr().Is4() {
+	to, ok := g.route(src.Addr(), dst.Addr())
+	if !ok {
 		return errNoHost
 	}
 	if len(payload) > maxUDP(dst.Addr()) {
@@ -150,7 +164,7 @@ func (g *Gateway) SendUDP(src, dst netip.AddrPort, payload []byte) error {
 	if len(payload) > 0 {
 		parts = append(parts, payload)
 	}
-	if to.write(0, parts) != DropNone {
+	if to.port.write(0, parts) != DropNone {
 		return errDevice
 	}
 	return nil
@@ -158,14 +172,14 @@ func (g *Gateway) SendUDP(src, dst netip.AddrPort, payload []byte) error {
 
 // SendEchoReply answers an echo request of the container that has dst.
 func (g *Gateway) SendEchoReply(src, dst netip.Addr, id, seq uint16, data []byte) error {
-	to := g.net.table.Load().byAddr[dst]
-	if to == nil || src.Is4() != dst.Is4() {
+	to, ok := g.route(src, dst)
+	if !ok {
 		return errNoHost
 	}
 	if len(data) > maxUDP(dst) { // both headers have eight bytes
 		return errTooLong
 	}
-	if to.writePlain(packet.EchoFrame(to.mac, g.mac, src, dst, id, seq, data)) != DropNone {
+	if to.port.writePlain(packet.EchoFrame(to.mac, g.mac, src, dst, id, seq, data)) != DropNone {
 		return errDevice
 	}
 	return nil
@@ -184,11 +198,11 @@ func (g *Gateway) SendICMPError(from netip.Addr, e packet.ICMPError, quoted []by
 	if !packet.MayAnswer(quoted, &ip) || g.isBroadcast(ip.Dst) {
 		return nil
 	}
-	to := g.net.table.Load().byAddr[ip.Src]
-	if to == nil {
+	to, ok := g.net.find(ip.Src)
+	if !ok {
 		return errNoHost
 	}
-	if !to.errors.take(time.Now()) {
+	if !to.port.errors.take(time.Now(), errorRate) {
 		return nil
 	}
 	if !from.IsValid() || from.Is4() != ip.Src.Is4() {
@@ -198,7 +212,7 @@ func (g *Gateway) SendICMPError(from netip.Addr, e packet.ICMPError, quoted []by
 		}
 		from = own
 	}
-	if to.writePlain(packet.ICMPErrorFrame(to.mac, g.mac, from, ip.Src, e, quoted[:ip.Len])) != DropNone {
+	if to.port.writePlain(packet.ICMPErrorFrame(to.mac, g.mac, from, ip.Src, e, quoted[:ip.Len])) != DropNone {
 		return errDevice
 	}
 	return nil

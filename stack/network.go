@@ -17,6 +17,7 @@ var (
 	ErrClosed    = errors.New("network is closed")
 	ErrDuplicate = errors.New("already on the network")
 	ErrNoGateway = errors.New("a network needs a gateway address of at least one family")
+	ErrGuard     = errors.New("not in the network's subnets")
 )
 
 // DefaultMTU is Docker's, in bytes.
@@ -46,7 +47,8 @@ type Network struct {
 	gateway *Gateway
 	turns   *turns
 
-	table atomic.Pointer[table]
+	table    atomic.Pointer[table]
+	stations stations
 
 	mu     sync.Mutex // replaces table, guards closed
 	closed bool
@@ -57,6 +59,8 @@ type table struct {
 	byMAC  map[packet.MAC]*Port
 	byAddr map[netip.Addr]*Port
 	ports  []*Port
+	// extended are the ports with a Guard.
+	extended []*Port
 }
 
 // New makes a network without ports. It returns ErrNoGateway, or an error that
@@ -97,15 +101,19 @@ func (n *Network) hasIPv6() bool { return n.opts.Gateway6.IsValid() }
 // AddPort puts an endpoint on the network, starts to carry its frames, and
 // tells the others where its addresses are now. The port owns the device from
 // here on, also when an error is returned: ErrDuplicate if the MAC or an
-// address is taken, ErrClosed.
+// address is taken, ErrGuard, ErrClosed.
 func (n *Network) AddPort(o PortOptions) (*Port, error) {
 	p := newPort(n, o)
-	if err := n.insert(p); err != nil {
+	err := p.guard.check(n)
+	if err == nil {
+		err = n.insert(p)
+	}
+	if err != nil {
 		o.Device.Close()
 		return nil, err
 	}
 	p.start()
-	n.announce(p)
+	n.tell(p, p.mac, p.addrs)
 	return p, nil
 }
 
@@ -125,6 +133,7 @@ func (n *Network) insert(p *Port) error {
 		}
 	}
 	n.table.Store(newTable(append(slices.Clone(old.ports), p)))
+	n.stations.evict(p)
 	return nil
 }
 
@@ -133,6 +142,7 @@ func (n *Network) remove(p *Port) {
 	defer n.mu.Unlock()
 	ports := slices.DeleteFunc(slices.Clone(n.table.Load().ports), func(q *Port) bool { return q == p })
 	n.table.Store(newTable(ports))
+	n.stations.forget(p)
 }
 
 func newTable(ports []*Port) *table {
@@ -147,6 +157,9 @@ func newTable(ports []*Port) *table {
 			t.byAddr[a] = p
 		}
 		t.byAddr[p.linkLocal] = p
+		if p.guard.extended() {
+			t.extended = append(t.extended, p)
+		}
 	}
 	return t
 }

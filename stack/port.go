@@ -50,6 +50,10 @@ type PortOptions struct {
 	// derived from the MAC.
 	Addresses []netip.Addr
 	Device    Device
+	// Guard is what the port may carry beyond its MAC and Addresses.
+	Guard Guard
+	// Limits of what it may keep of everybody's memory.
+	Limits Limits
 }
 
 // Port is where an endpoint's device meets its network's switch.
@@ -61,20 +65,34 @@ type Port struct {
 	linkLocal netip.Addr
 	dev       Device
 	queues    []Queue
+	guard     Guard
+	limits    Limits
 	stats     counters
-	errors    pace // ICMP errors to the container
-	connects  pace // its TCP connections to the gateway itself
+	fragments fragments
+
+	errors   pace // ICMP errors to the container
+	connects pace // its TCP connections to the gateway itself
+	dials    pace // and to the outside
+	drops    pace // frames that are read to be dropped
+	claims   pace // addresses that it takes from others
+	seeks    pace // questions of the gateway for who is behind it
+
+	gone bool // net.stations.mu: nothing is learned of it any more
 
 	readers   sync.WaitGroup
 	closeOnce sync.Once
 }
 
 func newPort(n *Network, o PortOptions) *Port {
-	return &Port{
+	p := &Port{
 		net: n, name: o.Name, mac: o.MAC, addrs: o.Addresses,
 		linkLocal: o.MAC.LinkLocal(),
 		dev:       o.Device, queues: o.Device.Queues(),
+		guard: o.Guard, limits: o.Limits.withDefaults(),
 	}
+	p.fragments.limits = p.limits
+	p.fragments.onExpiry = p.expireFragments
+	return p
 }
 
 func (p *Port) start() {
@@ -95,6 +113,7 @@ func (p *Port) Close() error {
 		err = p.dev.Close()
 	})
 	p.readers.Wait()
+	p.fragments.close()
 	return err
 }
 
@@ -116,8 +135,15 @@ type incoming struct {
 	// view is the memory below frame. Who keeps it sets it to nil, and the
 	// reader goes on with another.
 	view *buffer.View
-	// ip is set by the guard for IPv4 and IPv6.
-	ip packet.IP
+	// Set by the guard: source always, ip for IPv4 and IPv6, arp for ARP,
+	// target for neighbour solicitations and advertisements.
+	source packet.MAC
+	ip     packet.IP
+	arp    packet.ARP
+	target netip.Addr
+	// spawned is the time that others will spend for the frame when the
+	// reader's turn is over.
+	spawned time.Duration
 	// parts is room for a write.
 	parts [2][]byte
 }
@@ -156,8 +182,26 @@ func (p *Port) read(queue int, q Queue) {
 		p.stats.rxBytes.Add(uint64(n))
 		in.frame = buf[:n]
 		if reason := p.net.forward(&in); reason != DropNone {
-			p.stats.drops[reason].Add(1)
+			p.dropped(reason)
 		}
+		if in.spawned != 0 {
+			turn = turn.Add(-in.spawned)
+			in.spawned = 0
+		}
+	}
+}
+
+// dropped counts a frame that was not passed on, and leaves the device alone for a
+// while when there are too many. Frames that nobody wanted or took through no
+// fault of the sender's do not count.
+func (p *Port) dropped(reason DropReason) {
+	p.stats.drops[reason].Add(1)
+	if reason == DropMulticast || reason == DropDevice {
+		return
+	}
+	// Shorter sleeps than a millisecond are not to be had of the poller.
+	if d := p.drops.charge(time.Now(), dropRate); d >= time.Millisecond {
+		time.Sleep(d)
 	}
 }
 

@@ -7,26 +7,31 @@ type DropReason uint8
 
 // The reasons. The names are what inspect shows.
 const (
-	DropNone      DropReason = iota
-	DropMalformed            // lengths or headers do not hold
-	DropHeader               // virtio header does not fit the frame
-	DropSourceMAC            // sent from another MAC than the port's
-	DropSourceIP             // sent from an address that is not the port's
-	DropNeighbor             // ARP or ND on behalf of others, RA, redirect, DHCP offer
-	DropEtherType            // neither IPv4, IPv6 nor ARP
-	DropNoIPv6               // IPv6 on a network without
-	DropUnknown              // for a MAC or address that nobody has
-	DropMulticast            // a group that nobody here needs
-	DropProtocol             // a protocol that the gateway does not carry
-	DropDevice               // the receiving device did not take it
-	DropNoHandler            // for the outside, on a network that has no way there
-	DropPaced                // more connections to the gateway itself than it answers
+	DropNone        DropReason = iota
+	DropMalformed              // lengths or headers do not hold
+	DropHeader                 // virtio header does not fit the frame
+	DropSourceMAC              // sent from another MAC than the port's
+	DropSourceIP               // sent from an address that is not the port's
+	DropNeighbor               // ARP or ND on behalf of others, RA, redirect, DHCP offer
+	DropEtherType              // neither IPv4, IPv6 nor ARP
+	DropNoIPv6                 // IPv6 on a network without
+	DropUnknown                // for a MAC or address that nobody has
+	DropMulticast              // a group that nobody here needs
+	DropProtocol               // a protocol that the gateway does not carry
+	DropDevice                 // the receiving device did not take it
+	DropNoHandler              // for the outside, on a network that has no way there
+	DropPaced                  // connections or claims above the port's rate
+	DropFragments              // a header cut apart, overlapping, over quota, too late
+	DropSourceRoute            // wants its receiver to send it on
+	DropDestination            // for a loopback, unspecified or IPv4-mapped address
+	DropICMPError              // an ICMP error about others' packets
 	numDropReasons
 )
 
 var dropNames = [numDropReasons]string{
 	"", "malformed", "virtio_header", "source_mac", "source_address", "neighbor", "ethertype",
 	"no_ipv6", "unknown_destination", "multicast", "protocol", "device", "no_outside", "paced",
+	"fragments", "source_route", "destination", "icmp_error",
 }
 
 func (r DropReason) String() string { return dropNames[r] }

@@ -10,8 +10,10 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/footbridge-net/footbridge/api"
 	"github.com/footbridge-net/footbridge/engine"
 	"github.com/footbridge-net/footbridge/engine/shim"
+	"github.com/footbridge-net/footbridge/internal/sandbox"
 	"github.com/footbridge-net/footbridge/tap"
 )
 
@@ -62,7 +64,9 @@ func examine(ctx context.Context, c *cli) []check {
 	var wg sync.WaitGroup
 	var probe tap.ProbeResult
 	var findings []shim.Finding
+	var support sandbox.Support
 	wg.Go(func() { probe = tap.Probe(ctx) })
+	wg.Go(func() { support = sandbox.Probe() })
 	wg.Go(func() { findings = shim.Check(ctx) })
 	wg.Wait()
 
@@ -70,9 +74,12 @@ func examine(ctx context.Context, c *cli) []check {
 	checks := []check{checkKernel(host)}
 	checks = append(checks, fromProbe(probe)...)
 	checks = append(checks, fromFindings(findings)...)
+	checks = append(checks, fromSandbox(support)...)
 	checks = append(checks, checkPing(host), checkLowPorts(host))
 	checks = append(checks, checkDirs(c)...)
-	checks = append(checks, checkState(ctx, c)...)
+	status := runningStatus(ctx, c)
+	checks = append(checks, checkWorker(status)...)
+	checks = append(checks, checkState(c, status)...)
 	return append(checks, checkResolvers(host), checkIPv6(host), checkOpenFiles(), checkCongestion(host))
 }
 
@@ -136,9 +143,22 @@ func fromFindings(findings []shim.Finding) []check {
 	return checks
 }
 
+// runningStatus asks the daemon, if one runs. It starts none.
+func runningStatus(ctx context.Context, c *cli) *api.Status {
+	client, err := c.runningDaemon(ctx)
+	if err != nil {
+		return nil
+	}
+	status, err := client.Status(ctx)
+	if err != nil {
+		return nil
+	}
+	return &status
+}
+
 // checkState tells of what a daemon has found wrong with containers and their
-// records. It starts none.
-func checkState(ctx context.Context, c *cli) []check {
+// records; without one, of what was found by the last.
+func checkState(c *cli, status *api.Status) []check {
 	d, err := c.dirs()
 	if err != nil {
 		return nil // checkDirs said so
@@ -148,10 +168,8 @@ func checkState(ctx context.Context, c *cli) []check {
 		return []check{{Name: "daemon", Status: checkWarn, Detail: text, Remedy: remedy}}
 	}
 	warnings := engine.Leftovers(d.state)
-	if client, err := c.runningDaemon(ctx); err == nil {
-		if status, err := client.Status(ctx); err == nil {
-			warnings = status.Warnings
-		}
+	if status != nil {
+		warnings = status.Warnings
 	}
 	if len(warnings) == 0 {
 		return []check{{Name: "state", Status: checkOK, Detail: "nothing was lost"}}

@@ -14,6 +14,9 @@ const (
 	// Pauses between starts after that: from the first to the second one.
 	minPause = 250 * time.Millisecond
 	maxPause = 5 * time.Second
+	// A worker that no network needs is kept for the next one this long: a start
+	// is some 20 ms of a container's, which often come one after the other.
+	defaultRest = 5 * time.Second
 )
 
 // start brings a worker up with all facts; s.mu is held. When it fails it is tried
@@ -101,6 +104,22 @@ func (s *Supervisor) later() {
 		s.retry = nil
 		if s.live == nil && !s.closed && !s.held && s.needed() {
 			_ = s.start() // logged
+		}
+	})
+}
+
+// retire ends the worker if no network needs it for a while; s.mu is held.
+func (s *Supervisor) retire() {
+	if s.needed() || s.live == nil || s.retiring != nil {
+		return
+	}
+	s.retiring = time.AfterFunc(s.rest, func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.retiring = nil
+		if p := s.live; p != nil && !s.closed && !s.held && !s.needed() {
+			s.live = nil // so that nobody misses it
+			p.end()
 		}
 	})
 }

@@ -51,6 +51,7 @@ type Supervisor struct {
 	registry *portfwd.Registry
 	lock     *workerLock
 	patience time.Duration // with a worker
+	rest     time.Duration // of a worker that no network needs
 
 	mu       sync.Mutex
 	facts    map[factID]*fact
@@ -61,6 +62,7 @@ type Supervisor struct {
 	live     *process  // nil: none
 	recent   []time.Time
 	retry    *time.Timer
+	retiring *time.Timer
 	restarts int
 	lastExit string
 	ended    sync.WaitGroup // goroutines that wait for workers
@@ -83,7 +85,7 @@ type fact struct {
 // New makes a Supervisor that notes facts until Release. Its error is that of a
 // worker of an earlier daemon that cannot be ended.
 func New(o Options) (*Supervisor, error) {
-	s := &Supervisor{opts: o, log: o.Logger, registry: portfwd.NewRegistry(), facts: map[factID]*fact{}, held: true, patience: defaultPatience}
+	s := &Supervisor{opts: o, log: o.Logger, registry: portfwd.NewRegistry(), facts: map[factID]*fact{}, held: true, patience: defaultPatience, rest: defaultRest}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
@@ -225,6 +227,9 @@ func (s *Supervisor) drop(id factID) error {
 		}
 	}
 	fdpass.CloseAll(f.handles)
+	if id.kind == kindPlane {
+		s.retire()
+	}
 	return err
 }
 
@@ -275,8 +280,10 @@ func (s *Supervisor) Close() error {
 		return nil
 	}
 	s.closed = true
-	if s.retry != nil {
-		s.retry.Stop()
+	for _, t := range []*time.Timer{s.retry, s.retiring} {
+		if t != nil {
+			t.Stop()
+		}
 	}
 	s.endPrevious()
 	if s.live != nil {

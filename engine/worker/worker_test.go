@@ -170,6 +170,24 @@ func TestWhatIsDroppedStaysDropped(t *testing.T) {
 	}
 }
 
+// A worker without a network to carry does not stay, and the next network gets one.
+func TestAnIdleWorkerEnds(t *testing.T) {
+	sc := newScene(t, Options{})
+	sc.s.mu.Lock()
+	sc.s.rest = 50 * time.Millisecond
+	sc.s.mu.Unlock()
+	if err := sc.plane.Close(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the worker's end", func() bool { return sc.s.Status().PID == 0 })
+	sc.build(sc.listener.Addr())
+	sc.b.MustCall("dial", "10.99.0.2:7000")
+	sc.check("with another worker")
+	if st := sc.s.Status(); st.PID == 0 || st.Restarts != 0 {
+		t.Errorf("%+v", st)
+	}
+}
+
 // The next program finds interfaces and listeners as they are and ends the worker
 // of the one before when it has one of its own.
 func TestHandOver(t *testing.T) {

@@ -69,7 +69,14 @@ func run(t *testing.T, cmd *exec.Cmd) (string, syscall.WaitStatus) {
 		t.Fatal(err)
 	}
 	_ = cmd.Wait() // the state says all
-	return out.String(), cmd.ProcessState.Sys().(syscall.WaitStatus)
+	return out.String(), waitStatus(cmd)
+}
+
+func waitStatus(cmd *exec.Cmd) syscall.WaitStatus {
+	if cmd.ProcessState == nil {
+		return 0 // it could not be waited for
+	}
+	return cmd.ProcessState.Sys().(syscall.WaitStatus)
 }
 
 // elsewhere gives a thread that exists now and is not the caller's: what is sent to

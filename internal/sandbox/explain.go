@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -23,11 +24,15 @@ func Explain(pid int, ws syscall.WaitStatus) string {
 		return ""
 	}
 	const said = "killed by the sandbox: "
-	if nr, ok := seccompRecord(kernelLog(), pid); ok {
+	if nr, ok := seccompRecord(kernelLog(), pid, time.Now().Add(-recordAge)); ok {
 		return said + "system call " + nameOf(nr)
 	}
 	return said + "a system call that is not on the list (as root: dmesg | grep 'type=1326 .* pid=" + strconv.Itoa(pid) + " ')"
 }
+
+// recordAge is how old a record may be: an older one is of another process that had the
+// same number.
+const recordAge = 5 * time.Second
 
 // kernelLog is what the kernel has kept of its log; empty when it may not be read.
 func kernelLog() string {
@@ -44,16 +49,20 @@ func kernelLog() string {
 }
 
 // record is what a kill leaves in the log: AUDIT_SECCOMP of linux/audit.h.
-var record = regexp.MustCompile(`\btype=1326 audit\(.* pid=(\d+) .*\bsig=31 .*\bsyscall=(\d+)\b`)
+var record = regexp.MustCompile(`\btype=1326 audit\((\d+)\..* pid=(\d+) .*\bsig=31 .*\bsyscall=(\d+)\b`)
 
-// seccompRecord finds a process's last system call in the log.
-func seccompRecord(log string, pid int) (nr uintptr, ok bool) {
+// seccompRecord finds a process's last system call in the log, made since then.
+func seccompRecord(log string, pid int, since time.Time) (nr uintptr, ok bool) {
 	for line := range strings.Lines(log) {
 		m := record.FindStringSubmatch(line)
-		if m == nil || m[1] != strconv.Itoa(pid) {
+		if m == nil || m[2] != strconv.Itoa(pid) {
 			continue
 		}
-		if n, err := strconv.ParseUint(m[2], 10, 32); err == nil {
+		when, err := strconv.ParseInt(m[1], 10, 64)
+		if err != nil || when < since.Unix() {
+			continue
+		}
+		if n, err := strconv.ParseUint(m[3], 10, 32); err == nil {
 			nr, ok = uintptr(n), true
 		}
 	}
@@ -93,6 +102,7 @@ var others = map[uintptr]string{
 	unix.SYS_MOUNT:             "mount",
 	unix.SYS_MPROTECT:          "mprotect",
 	unix.SYS_MREMAP:            "mremap",
+	unix.SYS_NEWFSTATAT:        "newfstatat",
 	unix.SYS_OPENAT:            "openat",
 	unix.SYS_OPENAT2:           "openat2",
 	unix.SYS_PIDFD_GETFD:       "pidfd_getfd",

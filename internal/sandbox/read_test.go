@@ -6,6 +6,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 )
 
 const status = `Name:	footbridge
@@ -69,11 +70,15 @@ func TestTheLogOfAKillIsRead(t *testing.T) {
 <5>[ 10.3] audit: type=1400 audit(1700000000.125:47): pid=78 comm="x" sig=31 syscall=1
 <5>[ 10.4] audit: type=1326 audit(1700000000.126:48): auid=1 uid=1000 gid=1000 ses=1 pid=79 comm="x" exe="/x" sig=0 arch=c000003e syscall=2 compat=0 ip=0x1 code=0x7ffc0000
 `
-	if nr, ok := seccompRecord(log, 77); nr != 257 || !ok {
+	then := time.Unix(1700000000, 0)
+	if nr, ok := seccompRecord(log, 77, then); nr != 257 || !ok {
 		t.Errorf("%d, %v", nr, ok)
 	}
+	if nr, ok := seccompRecord(log, 77, then.Add(time.Second)); ok {
+		t.Errorf("an older process: %d", nr)
+	}
 	for _, pid := range []int{7, 78, 79} {
-		if nr, ok := seccompRecord(log, pid); ok {
+		if nr, ok := seccompRecord(log, pid, then); ok {
 			t.Errorf("process %d: %d", pid, nr)
 		}
 	}

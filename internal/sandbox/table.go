@@ -110,7 +110,7 @@ func goRuntime(pid int) []call {
 		allow(unix.SYS_EPOLL_PWAIT, "epoll_pwait", "netpoller"),
 		allow(unix.SYS_EPOLL_CTL, "epoll_ctl", "netpoller"),
 		allow(unix.SYS_EPOLL_CREATE1, "epoll_create1", "netpoller, when it is first used"),
-		allow(unix.SYS_EVENTFD2, "eventfd2", "netpoller, when it is first used"),
+		allow(unix.SYS_EVENTFD2, "eventfd2", "netpoller, when it is first used; turns of a network"),
 		allow(unix.SYS_NANOSLEEP, "nanosleep", "sysmon"),
 		allow(unix.SYS_SCHED_YIELD, "sched_yield", "spinning threads"),
 		allow(unix.SYS_RESTART_SYSCALL, "restart_syscall", "sleeps after SIGSTOP and SIGCONT; the kernel's own doing"),

@@ -389,7 +389,7 @@ func superviseWork(t *testing.T, cmd *exec.Cmd) {
 		if !ended {
 			_ = cmd.Process.Kill()
 			_ = cmd.Wait()
-			t.Errorf("it ended with %v (%s) and said %q", cmd.ProcessState, Explain(cmd.Process.Pid, cmd.ProcessState.Sys().(syscall.WaitStatus)), out.String())
+			t.Errorf("it ended with %v (%s) and said %q", cmd.ProcessState, Explain(cmd.Process.Pid, waitStatus(cmd)), out.String())
 		}
 	}()
 	_ = conn.SetDeadline(time.Now().Add(2 * patience))
@@ -439,12 +439,15 @@ func superviseWork(t *testing.T, cmd *exec.Cmd) {
 		return
 	}
 	checkHeld(t, cmd.Process.Pid) // threads made meanwhile as well
-	var ws syscall.WaitStatus
-	for _, signal := range []syscall.Signal{syscall.SIGSTOP, syscall.SIGCONT} {
-		if err := cmd.Process.Signal(signal); err != nil {
+	for _, c := range []struct {
+		signal syscall.Signal
+		state  int
+	}{{syscall.SIGSTOP, unix.WSTOPPED}, {syscall.SIGCONT, unix.WCONTINUED}} {
+		if err := cmd.Process.Signal(c.signal); err != nil {
 			t.Error(err)
 		}
-		if _, err := syscall.Wait4(cmd.Process.Pid, &ws, syscall.WUNTRACED|syscall.WCONTINUED, nil); err != nil {
+		// Not its end: that is for Wait.
+		if err := unix.Waitid(unix.P_PID, cmd.Process.Pid, nil, c.state, nil); err != nil {
 			t.Error(err)
 		}
 	}
@@ -453,7 +456,7 @@ func superviseWork(t *testing.T, cmd *exec.Cmd) {
 	}
 	ended = true
 	if err := cmd.Wait(); err != nil {
-		t.Errorf("it ended with %v (%s) and said %q", err, Explain(cmd.Process.Pid, cmd.ProcessState.Sys().(syscall.WaitStatus)), out.String())
+		t.Errorf("it ended with %v (%s) and said %q", err, Explain(cmd.Process.Pid, waitStatus(cmd)), out.String())
 	}
 	if !strings.Contains(out.String(), "msg=here") {
 		t.Errorf("its log is %q", out.String())
@@ -474,6 +477,16 @@ func checkHeld(t *testing.T, pid int) {
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
 		t.Fatal(err)
+	}
+	if strings.Contains(string(status), fmt.Sprintf("Uid:\t%d", nobody)) {
+		// What others may look at belongs to the user, and to root if it is not dumpable.
+		info, err := os.Stat(fmt.Sprintf("/proc/%d/environ", pid))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if owner := info.Sys().(*syscall.Stat_t).Uid; owner != 0 {
+			t.Errorf("it is dumpable: %d owns its memory", owner)
+		}
 	}
 	if os.Getuid() == 0 && strings.Contains(string(status), "Uid:\t0") && !strings.Contains(string(status), "CapBnd:\t0000000000000000") {
 		t.Errorf("the bounding set of root is not empty:\n%s", status)

@@ -13,24 +13,55 @@ import (
 // segments were lost waits longer each time, up to about as long again as it has waited already.
 const streamLimit = 2 * time.Second
 
-// judge says what was lost between mark, before the fault, and now. hit is when recovery began to be measured, took
-// how long it lasted.
-func (c *chaos) judge(f fault, r *row, reports map[string]load.Report, mark, hit, took time.Duration) {
-	for _, agent := range []string{load.Asker, load.Server, load.Hidden, "client"} {
+// everybody lists the agents that no fault is about.
+var everybody = []string{load.Asker, load.Server, load.Hidden, "client"}
+
+// judgeLasting says what was lost since mark, before the fault, whatever time it took.
+func (c *chaos) judgeLasting(f fault, r *row, reports map[string]load.Report, mark time.Duration) {
+	for _, agent := range everybody {
 		if !slices.ContainsFunc(c.stage.Hub.Agents(), func(a *load.Agent) bool { return a.Name == agent }) {
 			r.lose("%s is gone", agent)
 		}
 	}
+	for _, name := range slices.Sorted(maps.Keys(reports)) {
+		report := reports[name]
+		if report.Job.Kind == load.Knock {
+			if open := report.Successes(mark); len(open) > 0 {
+				r.lose("LET IN: %s, %d times", name, len(open))
+			}
+		}
+		if report.Corrupt != "" {
+			r.lose("%s: %s", name, report.Corrupt)
+		}
+		between := report.Job.Kind == load.Stream && !report.Job.Again
+		if len(report.Breaks) > 0 && (between || f.seamless) {
+			r.lose("%s broke: %s", name, report.Breaks[0].Problem)
+		}
+		if len(report.Breaks) > 0 && between {
+			agent, job, _ := strings.Cut(name, "/")
+			if err := c.restart(agent, job, report.Job); err != nil {
+				r.lose("%s cannot begin anew: %v", name, err)
+			}
+		}
+	}
+}
+
+// judgeTimes says what took too long, or failed when it should work. hit is when recovery began to be measured, took
+// how long it lasted.
+func (c *chaos) judgeTimes(f fault, r *row, reports map[string]load.Report, mark, hit, took time.Duration) {
 	slowest := time.Duration(0)
 	for _, name := range slices.Sorted(maps.Keys(reports)) {
 		report := reports[name]
 		switch report.Job.Kind {
 		case load.Knock:
-			if open := report.Successes(mark); len(open) > 0 {
-				r.lose("LET IN: %s, %d times, first %v after the fault", name, len(open), open[0].Begin-hit)
-			}
 		case load.Stream:
-			c.judgeStream(f, r, name, report, mark, hit-mark+took)
+			limit := streamLimit
+			if !f.seamless {
+				limit += hit - mark + took
+			}
+			if gap := report.LongestGap(mark); gap > limit {
+				r.lose("%s stood still for %v, over %v", name, gap.Round(time.Millisecond), limit.Round(time.Millisecond))
+			}
 		default:
 			from := hit + took
 			if f.seamless {
@@ -47,29 +78,6 @@ func (c *chaos) judge(f fault, r *row, reports map[string]load.Report, mark, hit
 		r.recovered[len(r.recovered)-1] = slowest
 		if slowest > f.limit() {
 			r.lose("an answer took %v, over %v", slowest, f.limit())
-		}
-	}
-}
-
-func (c *chaos) judgeStream(f fault, r *row, name string, report load.Report, mark, outage time.Duration) {
-	if report.Corrupt != "" {
-		r.lose("%s: %s", name, report.Corrupt)
-	}
-	limit := outage + streamLimit
-	if f.seamless {
-		limit = streamLimit
-	}
-	if gap := report.LongestGap(mark); gap > limit {
-		r.lose("%s stood still for %v, over %v", name, gap.Round(time.Millisecond), limit.Round(time.Millisecond))
-	}
-	between := !report.Job.Again
-	if len(report.Breaks) > 0 && (between || f.seamless) {
-		r.lose("%s broke: %s", name, report.Breaks[0].Problem)
-	}
-	if len(report.Breaks) > 0 && between {
-		agent, job, _ := strings.Cut(name, "/")
-		if err := c.restart(agent, job, report.Job); err != nil {
-			r.lose("%s cannot begin anew: %v", name, err)
 		}
 	}
 }

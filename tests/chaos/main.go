@@ -87,7 +87,7 @@ func run() int {
 		}
 	}
 	if code != 0 {
-		fmt.Fprintf(os.Stderr, "\nwhat the daemon says:\n%s", c.daemonLog())
+		fmt.Fprintf(os.Stderr, "\nwhat the daemon says:\n%s\n%s\n", c.daemonLog(), c.stage.Try("daemon", "status").Stdout)
 	}
 	fmt.Printf("\n%v, probes every %v.\n", time.Since(begin).Round(time.Second), *probe)
 	return code

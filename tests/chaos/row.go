@@ -10,6 +10,7 @@ import (
 type row struct {
 	fault     fault
 	tried     int
+	disturbed int // rounds of which the times say nothing, because the machine itself stood still
 	lost      []string
 	recovered []time.Duration // of each round: until the slowest probe worked again
 }
@@ -35,6 +36,9 @@ func (r *row) line() string {
 		for i, d := range []time.Duration{percentile(r.recovered, 50), percentile(r.recovered, 99), slices.Max(r.recovered), r.fault.limit()} {
 			times[i] = d.Round(time.Millisecond).String()
 		}
+	}
+	if r.disturbed > 0 {
+		verdict += fmt.Sprintf(" (%d without times: the machine stood still)", r.disturbed)
 	}
 	return fmt.Sprintf("%-62s %6d %5d %9s %9s %9s %9s  %s", r.fault.name, r.tried, len(r.lost), times[0], times[1], times[2], times[3], verdict)
 }

@@ -16,12 +16,12 @@ type CrowdArgs struct {
 	Keep      bool     // until Release
 	HalfClose bool     // after saying it
 	Wait      time.Duration
+	Limit     time.Duration // for all of it; 0 is long
 }
 
 // CrowdReply says how many there came to be.
 type CrowdReply struct {
 	Opened, Failed int
-	Open           int // which the other side had not closed at the end
 }
 
 // Crowd opens connections, many at the same time.
@@ -35,7 +35,10 @@ func (a *Actor) Crowd(args CrowdArgs, reply *CrowdReply) error {
 	var conns []net.Conn
 	var all sync.WaitGroup
 	room := make(chan struct{}, atOnce)
-	deadline := time.Now().Add(20 * time.Second)
+	if args.Limit == 0 {
+		args.Limit = 20 * time.Second
+	}
+	deadline := time.Now().Add(args.Limit)
 	for i := range args.Count {
 		if time.Now().After(deadline) {
 			break

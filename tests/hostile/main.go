@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"regexp"
+	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -34,7 +35,7 @@ func main() {
 
 // rows are the attacks, in the order of the table.
 func allRows() []row {
-	return slices.Concat(spoofing, lying, owning, isolation, naming, control)
+	return slices.Concat(spoofing, lying, owning, isolation, naming, control, exhausting)
 }
 
 func play() int {
@@ -72,32 +73,56 @@ func play() int {
 // perform carries out the rows and prints the table; it returns the exit status.
 func (s *stage) perform(rows []row) int {
 	begin := time.Now()
-	fmt.Printf("seed %d\n\n", s.seed)
+	kernel := strings.TrimSpace(s.w.Run(world.Host, "uname", "-sr").Stdout)
+	load, _, _ := strings.Cut(s.w.Run(world.Host, "cat", "/proc/loadavg").Stdout, " ")
+	fmt.Printf("%s, %d CPUs, load %s, seed %d\n\n", kernel, runtime.NumCPU(), load, s.seed)
+	fmt.Printf("  %-78s %9s %6s  %-7s %6s  %s\n", "ATTACK", "TRIED", "LET IN", "VERDICT", "TIME", "NEIGHBOURS' WORST p99, DURING/BEFORE; DROPPED, BY REASON")
 	var tried, in, broken, failed int
 	group := ""
 	for _, row := range rows {
 		if row.group != group {
 			group = row.group
-			fmt.Printf("%s\n", strings.ToUpper(group))
+			fmt.Println(strings.ToUpper(group))
 		}
-		var r result
-		at := time.Now()
-		r.err = row.run(s, &r)
-		r.duration = time.Since(at)
+		r := s.attack(row)
 		tried += r.tried
 		in += len(r.letIn)
 		broken += len(r.broken)
 		if !r.good() {
 			failed++
 		}
-		fmt.Printf("  %-78s %8d %6d  %-7s %5.1fs  %s\n", row.name, r.tried, len(r.letIn), r.verdict(), r.duration.Seconds(), r.lastCell())
+		fmt.Printf("  %-78s %9d %6d  %-7s %5.1fs  %s\n", row.name, r.tried, len(r.letIn), r.verdict(), r.duration.Seconds(), r.lastCell())
 		for _, line := range r.details() {
 			fmt.Printf("      !! %s\n", line)
 		}
 	}
-	fmt.Printf("\n%d rows, %d tries, %d let in, %d bounds broken, %d rows failed, in %v\n", len(rows), tried, in, broken, failed, time.Since(begin).Round(time.Millisecond))
+	if disaster := s.disaster(); disaster != "" {
+		fmt.Printf("\n!! the daemon's log says %q\n", disaster)
+		failed++
+	}
+	fmt.Printf("\n%d attacks tried %d times: %d let in, %d bounds broken, %d attacks not repelled, in %v (seed %d)\n",
+		len(rows), tried, in, broken, failed, time.Since(begin).Round(100*time.Millisecond), s.seed)
 	if failed > 0 {
 		return 1
 	}
 	return 0
+}
+
+// attack carries out one row, after which footbridge's processes must be the same.
+func (s *stage) attack(row row) (r result) {
+	begin := time.Now()
+	defer func() { r.duration = time.Since(begin) }()
+	before, err := s.vitals()
+	if err != nil {
+		r.err = err
+		return r
+	}
+	r.err = row.run(s, &r)
+	after, err := s.vitals()
+	if err != nil {
+		r.bad("footbridge does not answer any more: %v", err)
+	} else if after != before {
+		r.bad("footbridge's processes are %s (%d restarts), were %s (%d)", after.pids, after.restarts, before.pids, before.restarts)
+	}
+	return r
 }

@@ -25,12 +25,15 @@ import (
 // few enough to be no load themselves.
 const probeEach = 5 * time.Millisecond
 
+// fragmented is the size of a datagram that needs several packets on a network whose MTU is 1500, in bytes.
+const fragmented = 5000
+
 // probeLimit is when a probe is lost.
 const probeLimit = 2 * time.Second
 
 // Probe is one thing to measure again and again.
 type Probe struct {
-	Kind   string // ping, connect, rr, udp, dns or dnstcp
+	Kind   string // ping, connect, rr, udp, fragments (of UDP), dns or dnstcp
 	Target string // address; with a port, but for ping
 }
 
@@ -96,7 +99,7 @@ func (p Probe) once(conn *net.Conn) error {
 	switch p.Kind {
 	case "ping":
 		return ping(p.Target, probeLimit)
-	case "rr", "udp":
+	case "rr", "udp", "fragments":
 		if *conn == nil {
 			network := "tcp"
 			if p.Kind == "udp" {

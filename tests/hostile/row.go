@@ -82,13 +82,16 @@ func (r *result) details() []string {
 	return lines
 }
 
-// lastCell is what was dropped, by reason, and remarks.
+// lastCell is what neighbours felt, what was dropped, by reason, and remarks.
 func (r *result) lastCell() string {
 	var words []string
 	for _, reason := range slices.Sorted(maps.Keys(r.counted)) {
 		words = append(words, fmt.Sprintf("%s %d", reason, r.counted[reason]))
 	}
 	text := strings.Join(words, ", ")
+	if r.effect != nil {
+		text = strings.TrimSuffix(r.effect.text()+"; "+text, "; ")
+	}
 	if r.note != "" {
 		text = strings.TrimPrefix(text+"; "+r.note, "; ")
 	}

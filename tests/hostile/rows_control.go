@@ -31,10 +31,10 @@ func gatewayPorts(s *stage, r *result) error {
 	var ports []uint16
 	if s.short {
 		random := random(s.seed)
-		for port := uint16(1); port <= 600; port++ {
+		for port := uint16(1); port <= 200; port++ {
 			ports = append(ports, port)
 		}
-		for range 100 {
+		for range 60 {
 			ports = append(ports, uint16(601+random.Intn(65535-601)))
 		}
 		ports = append(ports, 2375, 2376, 7777, 8080, 8999, portPublished, portOwnOnly, portPubEcho)

@@ -132,7 +132,7 @@ func wreck(s *stage, r *result, worst func(*actor) error) error {
 	}
 	done := make(chan error, 1)
 	go func() { done <- worst(a) }()
-	samples, err := measure(s.machines["alice"].actor, quick, 400*time.Millisecond)
+	samples, err := measure(s.machines["alice"].actor, quick, 250*time.Millisecond)
 	if err != nil {
 		return err
 	}

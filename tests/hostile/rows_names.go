@@ -257,7 +257,7 @@ func forgedAnswers(s *stage, r *result) error {
 	done := make(chan error, 1)
 	var sent SendReply
 	go func() { done <- me.actor.call("Send", SendArgs{Interface: me.iface, Frames: frames}, &sent) }()
-	for range 2 {
+	for range s.rounds(1, 10) {
 		answers, err := alice.actor.ask(alice.gw4, Question{Name: name, Type: dns.TypeA}, Question{Name: "web.example.test", Type: dns.TypeA})
 		if err != nil {
 			return err
@@ -384,8 +384,8 @@ func (s *stage) askMeanwhile(r *result, m *machine) error {
 // slowQuestions opens connections and says nothing, or little, or lies about how much there is to come.
 func slowQuestions(s *stage, r *result) error {
 	me, alice := s.machines["mallory"], s.machines["alice"]
-	count := s.rounds(2000, 10000)
-	args := CrowdArgs{Target: netip.AddrPortFrom(me.gw4, 53).String(), Count: count, Says: [][]byte{nil, {0}, {0, 0}, {0xff, 0xff}, {0, 40, 1}, {0xff, 0xff, 1, 2, 3}}, Keep: true}
+	count := s.rounds(800, 10000)
+	args := CrowdArgs{Target: netip.AddrPortFrom(me.gw4, 53).String(), Count: count, Says: [][]byte{nil, {0}, {0, 0}, {0xff, 0xff}, {0, 40, 1}, {0xff, 0xff, 1, 2, 3}}, Keep: true, Wait: 300 * time.Millisecond}
 	done := make(chan error, 1)
 	var crowd CrowdReply
 	go func() { done <- me.actor.call("Crowd", args, &crowd) }()

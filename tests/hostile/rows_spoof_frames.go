@@ -57,7 +57,7 @@ func addressShots(p sides) []shot {
 		"link-local": "169.254.1.1", "nobody's of this subnet": "10.71.0.200", "group": "224.0.0.1",
 		"broadcast": "255.255.255.255", "unspecified": "0.0.0.0",
 		"IPv6, another subnet's": "fd72::2", "IPv6, the internet's": "2001:db8:100::10", "IPv6, loopback": "::1",
-		"IPv6, another link-local": "fe80::66", "IPv6, group": "ff02::1", "v4-mapped": "::ffff:10.71.0.3",
+		"IPv6, another link-local": "fe80::66", "IPv6, group": "ff02::1", "a published port's client's": "192.0.2.2", "the host's": "192.0.2.1", "IPv6, the client's": "2001:db8:1::2", "v4-mapped": "::ffff:10.71.0.3",
 	} {
 		reason := dropSourceIP
 		if text == "::ffff:10.71.0.3" {

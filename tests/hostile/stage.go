@@ -71,6 +71,7 @@ type machine struct {
 	ip4, ip6 netip.Addr
 	gw4, gw6 netip.Addr
 	local    netip.Addr // link-local
+	alone    bool       // see decoy
 }
 
 // stage is the world with everything in it.

@@ -6,7 +6,6 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
-	"strings"
 )
 
 // Classes of errors, as the API's clients tell them apart. Any is one of whatever class.
@@ -60,16 +59,21 @@ func (m *Model) apply(op Op) string {
 		}
 		return m.disconnect(c, n)
 	case HostBind:
-		m.Taken[somebodys(op)] = true
+		if want := somebodys(op); m.free(&Ctr{}, []binding{{hostPort: want}}, nil) {
+			m.Taken[want] = true
+		}
 		return ok
 	case HostFree:
 		delete(m.Taken, somebodys(op))
 		return ok
 	case NSMake:
-		m.Holder = "?" // the path is told by whoever makes it
+		if m.Holder == 0 {
+			m.Made++
+			m.Holder = m.Made
+		}
 		return ok
 	case NSDrop:
-		m.Holder = ""
+		m.Holder = 0
 		return ok
 	case Reopen:
 		m.reopen()
@@ -132,18 +136,16 @@ func (m *Model) netCreate(op Op) string {
 	}
 	s := shapes[op.Shape]
 	n := &Net{Name: name, Shape: s}
-	for text, p := range map[string]*netip.Prefix{s.v4: &n.V4, s.v6: &n.V6} {
-		if text == "" {
-			continue
-		}
-		if strings.Contains(text, "%d") {
-			text = fmt.Sprintf(text, op.N[0])
-		}
-		*p = netip.MustParsePrefix(text)
+	for _, p := range s.subnets(op.N[0]) {
 		for _, other := range m.Nets {
-			if other.V4.Overlaps(*p) || other.V6.Overlaps(*p) {
+			if other.V4.Overlaps(p) || other.V6.Overlaps(p) {
 				return forbidden
 			}
+		}
+		if p.Addr().Is4() {
+			n.V4 = p
+		} else {
+			n.V6 = p
 		}
 	}
 	m.Nets[name] = n
@@ -179,7 +181,7 @@ func (m *Model) create(op Op) string {
 		}
 		c.Joined = other.ID
 	case "ns":
-		c.Path = m.Holder
+		c.Holder = m.Holder
 	case "":
 		for i, number := range networksOf(op) {
 			n := m.Nets[netName(number)]
@@ -303,7 +305,7 @@ func (m *Model) start(c *Ctr) (class string) {
 			return conflict
 		}
 	case "ns":
-		if c.Path == "" || c.Path != m.Holder {
+		if c.Holder == 0 || c.Holder != m.Holder {
 			return anyError
 		}
 	}
@@ -332,7 +334,8 @@ func (m *Model) start(c *Ctr) (class string) {
 func (m *Model) end(c *Ctr) {
 	c.Status, c.Out, c.Bound = exited, false, nil
 	for i := range c.Atts {
-		c.Atts[i].V4, c.Atts[i].V6, c.Atts[i].MAC = netip.Addr{}, netip.Addr{}, ""
+		a := c.Atts[i]
+		c.Atts[i] = Att{NetID: a.NetID, Static: a.Static, Alias: a.Alias}
 	}
 	if c.AutoRm {
 		delete(m.Ctrs, c.Name)

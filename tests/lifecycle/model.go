@@ -4,6 +4,7 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -15,8 +16,9 @@ type Model struct {
 	Nets  map[string]*Net // by name
 	Ctrs  map[string]*Ctr // by name
 	Taken map[hostPort]bool
-	// Holder is the namespace that somebody made for containers to join; "" when there is none.
-	Holder string
+	// Holder is the number of the namespace that somebody made for containers to join, 0 when there is none; Made
+	// counts them.
+	Holder, Made int
 }
 
 // Net is a network.
@@ -32,7 +34,7 @@ type Ctr struct {
 	Name, ID string
 	Mode     string
 	Joined   string // id of the container whose network it shares
-	Path     string // namespace that it joins
+	Holder   int    // number of the namespace that it joins
 	AutoRm   bool
 	Ports    []portSpec
 	Status   string // created, running or exited
@@ -48,8 +50,10 @@ type Att struct {
 	Static netip.Addr // asked for
 	Alias  string
 	// While the container runs; zero until seen.
-	V4, V6 netip.Addr
-	MAC    string
+	V4, V6    netip.Addr
+	MAC       string
+	Endpoint  string // id
+	Interface string
 }
 
 const (
@@ -69,7 +73,7 @@ func NewModel() *Model {
 
 // Clone returns a copy that shares nothing that changes.
 func (m *Model) Clone() *Model {
-	c := &Model{Nets: map[string]*Net{}, Ctrs: map[string]*Ctr{}, Taken: maps.Clone(m.Taken), Holder: m.Holder}
+	c := &Model{Nets: map[string]*Net{}, Ctrs: map[string]*Ctr{}, Taken: maps.Clone(m.Taken), Holder: m.Holder, Made: m.Made}
 	for k, n := range m.Nets {
 		n := *n
 		c.Nets[k] = &n
@@ -152,6 +156,17 @@ var shapes = []shape{
 	{v4: "10.77.0.0/16"}, // overlaps with all of the second kind
 	{dual: true},
 	{v4: "10.80.%d.0/24", internal: true, dual: true},
+}
+
+// subnets are those that network number n of the shape asks for.
+func (s shape) subnets(n int) []netip.Prefix {
+	var out []netip.Prefix
+	for _, text := range []string{s.v4, s.v6} {
+		if text != "" {
+			out = append(out, netip.MustParsePrefix(strings.Replace(text, "%d", strconv.Itoa(n), 1)))
+		}
+	}
+	return out
 }
 
 // has4 and has6: the families of the shape's networks.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strconv"
 )
 
 // hostPort is a port of the host that somebody holds.
@@ -63,6 +64,17 @@ func (s portSpec) hosts() []netip.Addr {
 	return []netip.Addr{netip.IPv4Unspecified(), netip.IPv6Unspecified()}
 }
 
+// hostPorts is the host's side as Docker writes it.
+func (s portSpec) hostPorts() string {
+	switch {
+	case s.first == 0:
+		return ""
+	case s.first == s.last:
+		return strconv.Itoa(int(s.first))
+	}
+	return fmt.Sprintf("%d-%d", s.first, s.last)
+}
+
 func (s portSpec) freedom() int {
 	if s.first == 0 {
 		return 1 << 16
@@ -84,7 +96,7 @@ func (s portSpec) at(port uint16) []binding {
 func (m *Model) place(c *Ctr, before []binding) ([]binding, bool) {
 	specs := slices.Clone(c.Ports)
 	slices.SortStableFunc(specs, func(a, b portSpec) int {
-		return cmp.Or(cmp.Compare(a.freedom(), b.freedom()), cmp.Compare(a.container, b.container))
+		return cmp.Or(cmp.Compare(a.freedom(), b.freedom()), cmp.Compare(a.container, b.container), cmp.Compare(a.proto, b.proto))
 	})
 	var out []binding
 	for _, s := range specs {

@@ -24,7 +24,7 @@ type account struct {
 	corrupt  string
 	bytes    uint64
 	failed   uint64
-	latest   string // problem of the latest that failed
+	latest   string        // problem of the latest that failed
 	progress time.Duration // a stream's last byte
 }
 

@@ -97,6 +97,9 @@ func (s *agentServer) serve(r request) answer {
 		slices.SortFunc(a.Reports, func(x, y Report) int { return cmp.Compare(x.Job.Name, y.Job.Name) })
 		return a
 	case r.Signal != nil:
+		if r.Signal.PID <= 1 {
+			return answer{Error: fmt.Sprintf("%d is not one process", r.Signal.PID)}
+		}
 		at := Now()
 		return answer{Error: text(syscall.Kill(r.Signal.PID, syscall.Signal(r.Signal.Number))), At: at}
 	case r.Process != 0:

@@ -22,6 +22,13 @@ const (
 	Published = 8000 // host port of Server's PeerPort, TCP and UDP
 )
 
+// machine is a job that nothing of footbridge has a part in.
+const machine = "the machine itself"
+
+// Machine names the report that shows how long the machine itself keeps a process waiting: its probes go from the
+// client to the client.
+const Machine = "client/" + machine
+
 // SetUp makes the networks and containers of the usual traffic.
 func (s *Stage) SetUp() error {
 	for _, network := range [][]string{
@@ -50,7 +57,7 @@ func (s *Stage) SetUp() error {
 
 // Intensity says how dense the usual traffic is.
 type Intensity struct {
-	Probe  time.Duration // between two probes of a kind
+	Probe  time.Duration // between two probes of a kind; TCP connections, which cost more, are half as frequent
 	Stream time.Duration // between two blocks of a stream
 	Bulk   int           // bytes of a block of the stream that makes the load
 }
@@ -91,16 +98,17 @@ func (s *Stage) Traffic(i Intensity) error {
 		Job{Name: "UDP to server", Kind: Echo, To: at(server, EchoPort), Want: from(address["asker4"]), Every: i.Probe},
 		Job{Name: "UDP to server, IPv6", Kind: Echo, To: at(server6, EchoPort), Want: from(address["asker6"]), Every: i.Probe},
 		Job{Name: "UDP to outside", Kind: Echo, To: to("WEB4", world.PortEcho), Every: i.Probe},
-		Job{Name: "TCP to server", Kind: Ask, To: at(server, PeerPort), Want: from(address["asker4"]), Every: i.Probe},
-		Job{Name: "TCP to outside", Kind: Ask, To: to("WEB4", world.PortPeer), Want: from(world.Addr("UPLINK4").String()), Every: i.Probe},
+		Job{Name: "TCP to server", Kind: Ask, To: at(server, PeerPort), Want: from(address["asker4"]), Every: 2 * i.Probe},
+		Job{Name: "TCP to outside", Kind: Ask, To: to("WEB4", world.PortPeer), Want: from(world.Addr("UPLINK4").String()), Every: 2 * i.Probe},
 		Job{Name: "name of a container", Kind: Query, To: at(resolver, 53), Question: Server, Want: server, Every: i.Probe},
 		Job{Name: "name of the outside", Kind: Query, To: at(resolver, 53), Question: "web.example.test", Want: world.Addr("WEB4").String(), Every: i.Probe},
 	); err != nil {
 		return err
 	}
 	if err := s.Client.Start(
-		Job{Name: "published TCP", Kind: Ask, To: to("HOST4", Published), Want: from(world.Addr("CLIENT4").String()), Every: i.Probe},
-		Job{Name: "published TCP, IPv6", Kind: Ask, To: to("HOST6", Published), Want: from(world.Addr("CLIENT6").String()), Every: i.Probe},
+		Job{Name: machine, Kind: Echo, To: at("127.0.0.1", EchoPort), Every: i.Probe},
+		Job{Name: "published TCP", Kind: Ask, To: to("HOST4", Published), Want: from(world.Addr("CLIENT4").String()), Every: 2 * i.Probe},
+		Job{Name: "published TCP, IPv6", Kind: Ask, To: to("HOST6", Published), Want: from(world.Addr("CLIENT6").String()), Every: 2 * i.Probe},
 		Job{Name: "published UDP", Kind: Echo, To: to("HOST4", Published), Want: from(world.Addr("CLIENT4").String()), Every: i.Probe},
 	); err != nil {
 		return err

@@ -117,7 +117,7 @@ func (s *soak) examine(agent string, r load.Report) {
 			s.fail("LET IN: %s, %d times", name, r.Total-r.Failed)
 		}
 	case r.Failed > 0:
-		s.fail("%s: %d of %d failed, the last: %s", name, r.Failed, r.Total, r.Latest)
+		s.fail("%s: %d of %d failed%s", name, r.Failed, r.Total, whenFailed(r))
 	case r.Corrupt != "":
 		s.fail("%s: %s", name, r.Corrupt)
 	case len(r.Breaks) > 0:
@@ -127,6 +127,16 @@ func (s *soak) examine(agent string, r load.Report) {
 	case r.Job.Kind == load.Stream && r.Bytes == 0, r.Job.Kind != load.Stream && r.Total == 0:
 		s.fail("%s did nothing", name)
 	}
+}
+
+// whenFailed words how the first failure that is remembered came about.
+func whenFailed(r load.Report) string {
+	failed := r.Failures(0)
+	if len(failed) == 0 {
+		return ": " + r.Latest
+	}
+	since := func(a load.Attempt) time.Duration { return (a.Begin - r.Attempts[0].Begin).Round(time.Millisecond) }
+	return fmt.Sprintf(", from %v to %v of %v: %s", since(failed[0]), since(failed[len(failed)-1]), since(r.Attempts[len(r.Attempts)-1]), failed[0].Problem)
 }
 
 // gapLimit is how long a stream may stand still on a machine whose CPUs are all at work.

@@ -1,0 +1,163 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/footbridge-net/footbridge/api"
+	"github.com/footbridge-net/footbridge/internal/fdpass"
+)
+
+// Names of the daemon's own descriptors in the store.
+const (
+	lockName   = "lock"
+	socketName = "api"
+	// previousName is the program that was executed before this one, for the case that
+	// this one cannot start.
+	previousName = "previous"
+)
+
+// errSocket: the service manager passes a socket that cannot be the API's.
+var errSocket = errors.New("the socket of the service manager cannot be used")
+
+// openSocket finds the API's socket in the store, or makes it.
+func (d *daemon) openSocket() (closeSocket func() error, err error) {
+	passed, err := d.passedSocket()
+	if err != nil {
+		return nil, err
+	}
+	if passed != "" {
+		// It is the service manager's, and so is the path.
+		d.socket = passed
+		return func() error { return nil }, d.store.Remove(socketName)
+	}
+	d.socket = socketName
+	closeSocket = func() error {
+		err := os.Remove(d.dirs.socket())
+		if errors.Is(err, fs.ErrNotExist) {
+			err = nil
+		}
+		return errors.Join(err, d.store.Remove(socketName))
+	}
+	if h, ok := d.store.Get(socketName); ok {
+		path, isSocket := listensAt(h)
+		_ = h.Close()
+		if isSocket && path == d.dirs.socket() && isSocketFile(path) && api.CheckDir(filepath.Dir(path)) == nil {
+			return closeSocket, nil
+		}
+		// Nobody could connect to it.
+		if err := d.store.Remove(socketName); err != nil {
+			d.log.Warn("service manager not told", "error", err)
+		}
+	}
+	l, err := api.Listen(d.dirs.socket())
+	if err != nil {
+		return nil, err
+	}
+	l.SetUnlinkOnClose(false) // it is to be accepted from again, see closeSocket
+	defer l.Close()
+	h, err := handleOf(l)
+	if err != nil {
+		return nil, err
+	}
+	defer h.Close()
+	return closeSocket, d.keep(socketName, h)
+}
+
+// keep puts a descriptor into the store. That the service manager could not be told is
+// worth a line, and no more.
+func (d *daemon) keep(name string, h *fdpass.Handle) error {
+	return keep(d.store, d.log, name, h)
+}
+
+// passedSocket returns the name of the socket that a service manager listens on for us;
+// empty without one.
+func (d *daemon) passedSocket() (string, error) {
+	found := ""
+	for _, name := range d.store.Names() {
+		if name == socketName {
+			continue
+		}
+		h, ok := d.store.Get(name)
+		if !ok {
+			continue
+		}
+		path, isSocket := listensAt(h)
+		_ = h.Close()
+		switch {
+		case !isSocket:
+			continue
+		case found != "":
+			return "", fmt.Errorf("%w: there are two, %s and %s: leave one ListenStream= in the .socket unit", errSocket, found, name)
+		case path != d.dirs.socket():
+			return "", fmt.Errorf("%w: it is %q, and commands connect to %s: set ListenStream= of the .socket unit to that", errSocket, path, d.dirs.socket())
+		}
+		if err := api.CheckDir(filepath.Dir(path)); err != nil {
+			return "", fmt.Errorf("%w: %w (DirectoryMode=0700 in the .socket unit)", errSocket, err)
+		}
+		found = name
+	}
+	return found, nil
+}
+
+// accept begins to serve clients. Those who connected before wait in the socket's
+// queue.
+func (d *daemon) accept() error {
+	h, ok := d.store.Get(d.socket)
+	if !ok {
+		return fmt.Errorf("serve %s: the socket is lost", d.dirs.socket())
+	}
+	f := os.NewFile(uintptr(h.Take()), d.dirs.socket())
+	l, err := net.FileListener(f) // a duplicate, which does not remove the path
+	_ = f.Close()
+	if err != nil {
+		return fmt.Errorf("serve %s: %w", d.dirs.socket(), err)
+	}
+	go func() { d.served <- d.server.Serve(l) }()
+	return nil
+}
+
+// listensAt returns the path of a listening unix socket; false: it is something else.
+func listensAt(h *fdpass.Handle) (path string, ok bool) {
+	for option, want := range map[int]int{unix.SO_DOMAIN: unix.AF_UNIX, unix.SO_TYPE: unix.SOCK_STREAM, unix.SO_ACCEPTCONN: 1} {
+		if got, err := unix.GetsockoptInt(h.FD(), unix.SOL_SOCKET, option); err != nil || got != want {
+			return "", false
+		}
+	}
+	address, err := unix.Getsockname(h.FD())
+	if err != nil {
+		return "", false
+	}
+	name, ok := address.(*unix.SockaddrUnix)
+	if !ok {
+		return "", false
+	}
+	return name.Name, true
+}
+
+func isSocketFile(path string) bool {
+	st, err := os.Lstat(path)
+	return err == nil && st.Mode().Type() == fs.ModeSocket
+}
+
+// handleOf duplicates a listener's descriptor.
+func handleOf(l *net.UnixListener) (*fdpass.Handle, error) {
+	raw, err := l.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	var h *fdpass.Handle
+	cerr := raw.Control(func(fd uintptr) {
+		var n int
+		if n, err = unix.FcntlInt(fd, unix.F_DUPFD_CLOEXEC, 3); err == nil {
+			h = fdpass.NewHandle(n)
+		}
+	})
+	return h, errors.Join(cerr, err)
+}

@@ -1,0 +1,187 @@
+package stack
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/footbridge-net/footbridge/internal/packet"
+)
+
+// macOf gives the MAC of the address a, asked for by the port from.
+func (n *Network) macOf(a netip.Addr, from *Port) (packet.MAC, bool) {
+	if n.gateway.owns(a) {
+		return n.gateway.mac, true
+	}
+	if h, ok := n.find(a); ok && h.port != from {
+		return h.mac, true
+	}
+	return packet.MAC{}, false
+}
+
+// answerARP answers requests from what is known. Announcements and replies end
+// here, nobody has to be told what the table says, but those about addresses that a
+// Guard has added.
+func (n *Network) answerARP(in *incoming) DropReason {
+	a := in.arp
+	claim := a.SenderIP == a.TargetIP
+	if reason := n.heard(in, a.SenderIP, claim); reason != DropNone {
+		return reason
+	}
+	switch {
+	case claim:
+		return DropNone
+	case a.Op != packet.ARPRequest:
+		return n.passReply(in, a.SenderIP)
+	}
+	mac, ok := n.macOf(a.TargetIP, in.port)
+	if !ok {
+		return n.ask(in, a.TargetIP)
+	}
+	return in.port.writePlain(packet.ARPFrame(in.source, packet.ARP{
+		Op: packet.ARPReply, SenderMAC: mac, SenderIP: a.TargetIP,
+		TargetMAC: in.source, TargetIP: a.SenderIP,
+	}))
+}
+
+// answerICMPv6 takes the messages of neighbour and group discovery; others are
+// not done here.
+func (n *Network) answerICMPv6(in *incoming) (done bool, reason DropReason) {
+	body := in.frame[packet.EthernetLen:]
+	t := body[in.ip.HeaderLen:in.ip.Len]
+	if len(t) < 4 {
+		return true, DropMalformed
+	}
+	switch t[0] {
+	case packet.NDNeighborSolicit:
+		if !packet.TransportValid(body, &in.ip) {
+			return true, DropMalformed
+		}
+		return true, n.answerSolicitation(in)
+	case packet.NDNeighborAdvert:
+		if !in.port.guard.extended() {
+			return true, DropNone
+		}
+		if !packet.TransportValid(body, &in.ip) {
+			return true, DropMalformed
+		}
+		claim := claims(t, &in.ip)
+		if reason := n.heard(in, in.target, claim); reason != DropNone || claim {
+			return true, reason
+		}
+		return true, n.passReply(in, in.target)
+	case packet.NDRouterSolicit, packet.MLDQuery, packet.MLDReport, packet.MLDDone, packet.MLDv2Report:
+		return true, DropMulticast
+	}
+	return false, DropNone
+}
+
+func (n *Network) answerSolicitation(in *incoming) DropReason {
+	if reason := n.heard(in, in.ip.Src, false); reason != DropNone {
+		return reason
+	}
+	mac, ok := n.macOf(in.target, in.port)
+	if !ok {
+		// For duplicate address detection silence is the good answer.
+		if in.ip.Src.IsUnspecified() {
+			return DropNone
+		}
+		return n.ask(in, in.target)
+	}
+	dst, dstMAC := in.ip.Src, in.source
+	if dst.IsUnspecified() {
+		dst, dstMAC = packet.AllNodes, packet.MulticastMAC(packet.AllNodes)
+	}
+	return in.port.writePlain(packet.NeighborAdvertFrame(dstMAC, mac, dst, in.target))
+}
+
+// heard learns who sent the message, and tells the others when it claims an address
+// that another station had.
+func (n *Network) heard(in *incoming, a netip.Addr, claim bool) DropReason {
+	p := in.port
+	if !p.guard.extended() {
+		return DropNone
+	}
+	if !claim || p.owns(a) || a == p.linkLocal {
+		n.learn(p, in.source, a)
+		return DropNone
+	}
+	if h, ok := n.find(a); ok && (h.port != p || h.mac != in.source) && !p.claims.take(time.Now(), claimRate) {
+		return DropPaced
+	}
+	if n.learn(p, in.source, a) {
+		n.tell(p, in.source, []netip.Addr{a})
+	}
+	return DropNone
+}
+
+// passReply gives an answer about an address that no table of the engine has to who
+// asked for it.
+func (n *Network) passReply(in *incoming, a netip.Addr) DropReason {
+	if !in.port.may(a) {
+		return DropNone
+	}
+	to := n.findMAC(packet.Destination(in.frame))
+	if to == nil || to == in.port { // the gateway, which has learned it by now
+		return DropNone
+	}
+	in.parts = [2][]byte{in.hdr[:], in.frame}
+	return to.write(in.queue, in.parts[:])
+}
+
+// ask passes a question on to those who, by their Guards, may have the address.
+func (n *Network) ask(in *incoming, a netip.Addr) DropReason {
+	in.parts = [2][]byte{in.hdr[:], in.frame}
+	reason := DropUnknown
+	for _, to := range n.table.Load().extended {
+		if to != in.port && to.may(a) {
+			reason = to.write(in.queue, in.parts[:])
+		}
+	}
+	return reason
+}
+
+// seek lets the gateway ask for a station that it has something for.
+func (n *Network) seek(a netip.Addr) {
+	own, ok := n.gateway.addr(a.Is4())
+	if !ok {
+		return
+	}
+	var frame []byte
+	for _, to := range n.table.Load().extended {
+		if !to.may(a) || !to.seeks.take(time.Now(), seekRate) {
+			continue
+		}
+		if frame == nil {
+			frame = packet.ARPFrame(packet.Broadcast, packet.ARP{
+				Op: packet.ARPRequest, SenderMAC: n.gateway.mac, SenderIP: own, TargetIP: a})
+			if a.Is6() {
+				frame = packet.NeighborSolicitFrame(n.gateway.mac, own, a)
+			}
+		}
+		to.writePlain(frame)
+	}
+}
+
+// tell tells all others that the addresses are at p's MAC m now: they may remember
+// who had them before.
+func (n *Network) tell(p *Port, m packet.MAC, addrs []netip.Addr) {
+	var frames [][]byte
+	for _, a := range addrs {
+		if a.Is4() {
+			frames = append(frames, packet.ARPFrame(packet.Broadcast, packet.ARP{
+				Op: packet.ARPRequest, SenderMAC: m, SenderIP: a, TargetIP: a,
+			}))
+		} else {
+			frames = append(frames, packet.NeighborAdvertFrame(
+				packet.MulticastMAC(packet.AllNodes), m, packet.AllNodes, a))
+		}
+	}
+	for _, to := range n.table.Load().ports {
+		if to == p {
+			continue
+		}
+		for _, f := range frames {
+			to.writePlain(f)
+		}
+	}
+}

@@ -1,0 +1,114 @@
+package lifecycle
+
+import "math/rand/v2"
+
+// How much there is of everything: so little that operations meet.
+const (
+	someContainers = 8
+	someNetworks   = 6
+)
+
+// Mix says which operations a sequence is made of.
+type Mix struct {
+	// Faults are the steps during which one may happen; every FaultEvery-th operation has one.
+	Faults     []string
+	FaultEvery int
+	Weights    map[Kind]int
+}
+
+// often is how often operations are chosen, relative to each other.
+var often = map[Kind]int{
+	NetCreate: 6, NetRemove: 3, NetPrune: 1, Connect: 9, Disconnect: 6,
+	Create: 13, Start: 15, Stop: 5, Kill: 4, Restart: 3, Rename: 3, Remove: 6, Prune: 1, Exec: 2,
+	End: 4, EndShim: 2, Reopen: 2, Worker: 1, HostBind: 3, HostFree: 3, NSMake: 2, NSDrop: 1,
+}
+
+// kinds are the operations in a fixed order, for the sake of the seed.
+var kinds = []Kind{
+	NetCreate, NetRemove, NetPrune, Connect, Disconnect, Create, Start, Stop, Kill, Restart, Rename, Remove, Prune, Exec,
+	End, EndShim, Reopen, Worker, HostBind, HostFree, NSMake, NSDrop,
+}
+
+// Generate returns the operations of a seed.
+func Generate(seed uint64, count int, mix Mix) []Op {
+	r := rand.New(rand.NewPCG(seed, 0x1f007))
+	weights := mix.Weights
+	if weights == nil {
+		weights = often
+	}
+	total := 0
+	for _, k := range kinds {
+		total += weights[k]
+	}
+	ops := make([]Op, 0, count)
+	for range count {
+		n := r.IntN(total)
+		var kind Kind
+		for _, k := range kinds {
+			if n -= weights[k]; n < 0 {
+				kind = k
+				break
+			}
+		}
+		ops = append(ops, mix.generate(r, kind))
+	}
+	return ops
+}
+
+func (mix Mix) generate(r *rand.Rand, kind Kind) Op {
+	op := Op{Kind: kind, C: r.IntN(someContainers)}
+	network := func() int { return min(r.IntN(someNetworks+2), someNetworks-1) }
+	endpoint := func() {
+		if r.IntN(4) == 0 {
+			op.Static = []int{1, 2, 3, 4, 7, 9}[r.IntN(6)]
+			op.Shape = 1 + r.IntN(2)
+		}
+		if r.IntN(4) == 0 {
+			op.Alias = 1 + r.IntN(2)
+		}
+	}
+	switch kind {
+	case NetCreate:
+		op.C, op.N, op.Shape = 0, []int{network()}, r.IntN(len(shapes))
+	case NetRemove:
+		op.C, op.N = 0, []int{network()}
+	case Connect:
+		op.N = []int{network()}
+		endpoint()
+	case Disconnect:
+		op.N = []int{network()}
+	case Create:
+		op.Flag = r.IntN(4) == 0
+		switch r.IntN(12) {
+		case 0:
+			op.Mode = "host"
+		case 1:
+			op.Mode = "none"
+		case 2:
+			op.Mode, op.Other = "container", r.IntN(someContainers)
+		case 3:
+			op.Mode = "ns"
+		default:
+			for range 1 + r.IntN(3)*r.IntN(2) {
+				op.N = append(op.N, network())
+			}
+			endpoint()
+			for range r.IntN(4) * r.IntN(2) {
+				op.Ports = append(op.Ports, r.IntN(len(portSpecs)))
+			}
+		}
+	case Remove:
+		op.Flag = r.IntN(2) == 0
+	case Rename:
+		op.Other = r.IntN(someContainers)
+	case HostBind, HostFree:
+		op.C, op.Ports = 0, []int{int(fixedPorts[r.IntN(len(fixedPorts))])}
+	case NetPrune, Prune, Reopen, Worker, NSMake, NSDrop:
+		op.C = 0
+	}
+	if mix.FaultEvery > 0 && r.IntN(mix.FaultEvery) == 0 {
+		op.Fault, op.Nth = mix.Faults[r.IntN(len(mix.Faults))], 1+r.IntN(2)*r.IntN(3)
+		op.Crash = r.IntN(3) == 0
+	}
+	return op
+}
