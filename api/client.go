@@ -30,7 +30,10 @@ type Client struct {
 func New(socketPath string) *Client {
 	c := &Client{socket: socketPath}
 	c.http = &http.Client{
-		Transport:     &http.Transport{DialContext: c.dialContext, DisableCompression: true},
+		// A connection for each request: on one that is kept, a request could be on its way
+		// while the daemon becomes another program, and nobody could say whether it was done.
+		// Another connection waits in the socket's queue.
+		Transport:     &http.Transport{DialContext: c.dialContext, DisableCompression: true, DisableKeepAlives: true},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	return c

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"unicode"
 
 	"github.com/containerd/errdefs"
 	"github.com/moby/moby/api/types/common"
@@ -127,7 +128,7 @@ func classOf(status int) error {
 func encodeError(err error) []byte {
 	// Invalid UTF-8 becomes the replacement character here, as in every text
 	// that json writes.
-	body := errorBody{ErrorResponse: common.ErrorResponse{Message: err.Error()}}
+	body := errorBody{ErrorResponse: common.ErrorResponse{Message: sentence(err.Error())}}
 	for code, sentinel := range codes {
 		if errors.Is(err, sentinel) {
 			body.Code = code
@@ -138,6 +139,17 @@ func encodeError(err error) []byte {
 		panic(jsonErr)
 	}
 	return append(b, '\n')
+}
+
+// sentence replaces what is not to be printed, since errors end on terminals and
+// may quote what somebody else has chosen.
+func sentence(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r != '\n' && r != '\t' && !unicode.IsPrint(r) {
+			return unicode.ReplacementChar
+		}
+		return r
+	}, s)
 }
 
 // decodeError makes an error of a status and a body again.

@@ -66,6 +66,7 @@ func (s *Server) hijack(w http.ResponseWriter, r *http.Request, keys []byte, ope
 	if err != nil {
 		return Errorf(errdefs.ErrInternal, "take over the connection: %w", err)
 	}
+	defer s.leave(netConn)
 	defer netConn.Close()
 	if sw, ok := w.(*startedWriter); ok {
 		sw.started = true

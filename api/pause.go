@@ -127,6 +127,9 @@ func (s *Server) connState(c net.Conn, state http.ConnState) {
 	} else {
 		delete(s.fresh, c)
 	}
+	if state == http.StateClosed { // one that was taken over ends with its stream
+		s.leaveLocked(c)
+	}
 	s.tell()
 }
 

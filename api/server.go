@@ -65,6 +65,9 @@ type Server struct {
 	listener net.Listener          // that is served; nil: none
 	fresh    map[net.Conn]struct{} // connections without a request yet
 	changed  chan struct{}         // closed when one of these changes
+	conns    map[net.Conn]bool     // open; true: refused
+	refused  int                   // of these
+	bounds   bounds                // never changed while it serves
 	hijacked sync.WaitGroup
 }
 
@@ -78,7 +81,7 @@ func NewServer(o ServerOptions) (*Server, error) {
 	}
 	s := &Server{
 		backend: o.Backend, upgrader: o.Upgrader, log: o.Logger, mux: http.NewServeMux(), lastEnd: time.Now(),
-		fresh: map[net.Conn]struct{}{}, changed: make(chan struct{}),
+		fresh: map[net.Conn]struct{}{}, changed: make(chan struct{}), conns: map[net.Conn]bool{}, bounds: usualBounds,
 	}
 	s.closing, s.close = context.WithCancelCause(context.Background())
 	s.routes()
@@ -136,7 +139,7 @@ func (s *Server) acceptConn(ctx context.Context, c net.Conn) context.Context {
 	if u, ok := c.(*net.UnixConn); ok {
 		err = checkPeer(u, os.Geteuid())
 	}
-	if err == nil {
+	if err = s.admit(c, err); err == nil {
 		return ctx
 	}
 	s.log.Warn("connection refused", "err", err)
@@ -149,6 +152,7 @@ func (s *Server) Handler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		serving := s.begin()
 		defer s.end()
+		w, r = s.boundAnswer(w, r)
 		defer s.recovered(w, r)
 		h := w.Header()
 		h.Set("Server", serverName+"/"+buildinfo.Get().Version)
@@ -290,6 +294,7 @@ func (w *startedWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 // streamContext returns a context for a stream: it ends with the request and
 // when the server shuts down. Its end is not waited for before a pause.
 func (s *Server) streamContext(r *http.Request) (context.Context, context.CancelFunc) {
+	unboundAnswer(r)
 	ctx, cancel := context.WithCancelCause(r.Context())
 	stop := context.AfterFunc(s.closing, func() { cancel(errShuttingDown) })
 	done := s.stream()

@@ -32,7 +32,7 @@ const largeSize = 4096
 
 // Buffers for UDP replies. Those of the greatest size are for clients that name
 // one over largeSize: what a hostile container makes us hold is 64 KiB times
-// Limits.ForwardsPerSource.
+// ClientLimits.Forwards.
 var (
 	usualBuffers = sync.Pool{New: func() any { return new([largeSize + 1]byte) }}
 	hugeBuffers  = sync.Pool{New: func() any { return new([maxMessage + 1]byte) }}

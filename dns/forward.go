@@ -13,13 +13,14 @@ import (
 // called when there is nothing left to do, unless forward returns false: then
 // nothing was started.
 func (s *Server) forward(sc *scratch, up *Upstream, src netip.Addr, tcp bool, reply func([]byte), over func()) (started bool) {
-	if !s.forwards.take(src) {
+	c, held := s.clients.takeForward(src)
+	if c == nil {
 		s.stats.refused.Add(1)
 		s.refuse(sc, miekg.RcodeRefused)
 		return false
 	}
 	if !s.enter(nil) {
-		s.forwards.give(src)
+		s.clients.giveForward(c)
 		return false // closed: silence
 	}
 	msg := bytes.Clone(sc.q.msg)
@@ -28,9 +29,9 @@ func (s *Server) forward(sc *scratch, up *Upstream, src netip.Addr, tcp bool, re
 		if over != nil {
 			defer over()
 		}
-		out := s.exchange(up, msg, tcp)
+		out := s.exchange(up, msg, tcp, c, held)
 		// Before the answer: whoever has it may ask the next question at once.
-		s.forwards.give(src)
+		s.clients.giveForward(c)
 		if s.ctx.Err() == nil {
 			reply(out)
 		}
@@ -38,8 +39,9 @@ func (s *Server) forward(sc *scratch, up *Upstream, src netip.Addr, tcp bool, re
 	return true
 }
 
-// exchange asks the upstream and always has an answer.
-func (s *Server) exchange(up *Upstream, msg []byte, tcp bool) []byte {
+// exchange asks the upstream for c, which has held questions under way besides. It
+// always has an answer.
+func (s *Server) exchange(up *Upstream, msg []byte, tcp bool, c *client, held int) []byte {
 	sc := getScratch()
 	defer putScratch(sc)
 	sc.q.read(msg)
@@ -54,9 +56,10 @@ func (s *Server) exchange(up *Upstream, msg []byte, tcp bool) []byte {
 		return fail(miekg.RcodeFormatError)
 	}
 	s.stats.forwarded.Add(1)
-	out, err := up.Exchange(s.ctx, msg, tcp)
+	out, err := up.exchange(s.ctx, msg, tcp, held)
 	switch {
 	case errors.Is(err, ErrBusy):
+		s.clients.refuse(c)
 		s.stats.refused.Add(1)
 		return fail(miekg.RcodeRefused)
 	case err != nil:

@@ -107,7 +107,7 @@ func TestForwardingLimits(t *testing.T) {
 	})
 	s := newServer(t, Options{
 		Zone: myBridge(), Upstream: asking(t, UpstreamOptions{}, r.addr),
-		Limits: Limits{Forwards: 3, ForwardsPerSource: 2},
+		Limits: Limits{Forwards: 3, Client: ClientLimits{Forwards: 2}},
 	})
 	refusedInline := func(src netip.AddrPort) bool {
 		b := inline(s, src, pack(t, question("over.example.com.", miekg.TypeA)))

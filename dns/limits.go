@@ -4,23 +4,23 @@ import (
 	"net/netip"
 	"sync"
 	"time"
+
+	"github.com/footbridge-net/footbridge/internal/share"
 )
 
 // Limits bound what containers may use up. A zero field has the default.
 type Limits struct {
+	// Client are those of each container that has none of its own; see
+	// Server.SetLimits.
+	Client ClientLimits
 	// Forwards is the number of questions that may wait for the upstream at the same
 	// time. One more is REFUSED. Default 1024, Docker's figure; each is a
-	// goroutine and a socket.
+	// goroutine and a socket. It is shared as package share says, as is
+	// Connections.
 	Forwards int
-	// ForwardsPerSource is the same for one source address. Default 256, so
-	// that it takes four containers to keep out a fifth.
-	ForwardsPerSource int
-	// Connections is the number of open TCP connections; one more is closed
+	// Connections is the number of open TCP connections; one more is reset
 	// at once. Default 256.
 	Connections int
-	// ConnectionsPerSource is the same for one source address. Default 16: a
-	// stub resolver has one or two.
-	ConnectionsPerSource int
 	// Pipeline is the number of forwarded questions of one connection that may
 	// be under way; beyond it the connection isn't read from. Default 32.
 	Pipeline int
@@ -32,56 +32,173 @@ type Limits struct {
 	Write time.Duration
 }
 
+// ClientLimits bound what one container may use up, whatever its addresses. A
+// zero field has the default.
+//
+// Questions in a second are not bounded: those about containers are answered at
+// once, for less than any other packet costs, and those under way bound the
+// others.
+type ClientLimits struct {
+	// Forwards is Limits.Forwards for the container. Default 256: a browser has
+	// some ten under way, a crawler or mail server a hundred.
+	Forwards int
+	// Connections is Limits.Connections for the container. Default 16: a
+	// stub resolver has one or two.
+	Connections int
+}
+
 func (l Limits) withDefaults() Limits {
-	orInt := func(v *int, d int) {
-		if *v <= 0 {
-			*v = d
-		}
-	}
-	orTime := func(v *time.Duration, d time.Duration) {
-		if *v <= 0 {
-			*v = d
-		}
-	}
-	orInt(&l.Forwards, 1024)
-	orInt(&l.ForwardsPerSource, 256)
-	orInt(&l.Connections, 256)
-	orInt(&l.ConnectionsPerSource, 16)
-	orInt(&l.Pipeline, 32)
-	orTime(&l.Idle, 10*time.Second)
-	orTime(&l.Write, 5*time.Second)
+	l.Client = l.Client.or(ClientLimits{Forwards: 256, Connections: 16})
+	def(&l.Forwards, 1024)
+	def(&l.Connections, 256)
+	def(&l.Pipeline, 32)
+	def(&l.Idle, 10*time.Second)
+	def(&l.Write, 5*time.Second)
 	return l
 }
 
-// quota counts things in use, in total and per source address.
-type quota struct {
-	total, each int
-
-	mu   sync.Mutex
-	used int
-	by   map[netip.Addr]int // only sources that have something in use
+// or gives l with zero fields taken from d.
+func (l ClientLimits) or(d ClientLimits) ClientLimits {
+	def(&l.Forwards, d.Forwards)
+	def(&l.Connections, d.Connections)
+	return l
 }
 
-func newQuota(total, each int) *quota {
-	return &quota{total: total, each: each, by: make(map[netip.Addr]int)}
-}
-
-func (q *quota) take(src netip.Addr) bool {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if q.used >= q.total || q.by[src] >= q.each {
-		return false
+func def[T int | time.Duration](p *T, v T) {
+	if *p <= 0 {
+		*p = v
 	}
-	q.used++
-	q.by[src]++
-	return true
 }
 
-func (q *quota) give(src netip.Addr) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	q.used--
-	if q.by[src]--; q.by[src] == 0 {
-		delete(q.by, src)
+// client is what one container uses. clients.mu guards it.
+type client struct {
+	addr   netip.Addr // by which it is known
+	limits ClientLimits
+	known  bool // SetLimits was called: it stays when nothing is used
+
+	forwards, connections int
+	refused               uint64
+}
+
+// clients are those of one network.
+type clients struct {
+	owner       func(netip.Addr) netip.Addr
+	limits      ClientLimits
+	forwards    *share.Pool
+	connections *share.Pool
+
+	mu  sync.Mutex
+	all map[netip.Addr]*client
+}
+
+// of gives the client that has address a. The caller holds mu.
+func (cs *clients) of(a netip.Addr) *client {
+	a = cs.owner(a)
+	c := cs.all[a]
+	if c == nil {
+		c = &client{addr: a, limits: cs.limits}
+		cs.all[a] = c
 	}
+	return c
+}
+
+// forget drops c if nothing is known of it. The caller holds mu.
+func (cs *clients) forget(c *client) {
+	if !c.known && c.forwards+c.connections == 0 && cs.all[c.addr] == c {
+		delete(cs.all, c.addr)
+	}
+}
+
+// takeForward counts a question in that is to be forwarded for a; nil is over a
+// limit. held is how many it has besides.
+func (cs *clients) takeForward(a netip.Addr) (c *client, held int) {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	c = cs.of(a)
+	held = c.forwards
+	if held >= c.limits.Forwards || !cs.forwards.Take(held) {
+		c.refused++
+		cs.forget(c)
+		return nil, held
+	}
+	c.forwards++
+	return c, held
+}
+
+func (cs *clients) giveForward(c *client) {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	c.forwards--
+	cs.forwards.Give()
+	cs.forget(c)
+}
+
+// takeConnection counts a connection of a in; nil is over a limit.
+func (cs *clients) takeConnection(a netip.Addr) *client {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	c := cs.of(a)
+	if c.connections >= c.limits.Connections || !cs.connections.Take(c.connections) {
+		c.refused++
+		cs.forget(c)
+		return nil
+	}
+	c.connections++
+	return c
+}
+
+func (cs *clients) giveConnection(c *client) {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	c.connections--
+	cs.connections.Give()
+	cs.forget(c)
+}
+
+// refuse counts a refusal of somebody else.
+func (cs *clients) refuse(c *client) {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	c.refused++
+}
+
+// SetLimits bounds what the container known by address a may use up, until
+// Release. What is over a lower limit goes on until it ends. Zero fields are
+// those of Options.
+func (s *Server) SetLimits(a netip.Addr, l ClientLimits) {
+	cs := &s.clients
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	c := cs.of(a)
+	c.limits, c.known = l.or(cs.limits), true
+}
+
+// Release forgets the limits of the container known by address a.
+func (s *Server) Release(a netip.Addr) {
+	cs := &s.clients
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	if c := cs.all[a]; c != nil {
+		c.known, c.limits = false, cs.limits
+		cs.forget(c)
+	}
+}
+
+// ClientStats are what one container uses now, and how often it was refused
+// more: since SetLimits, or else since it last used nothing.
+type ClientStats struct {
+	Forwards, Connections int
+	Refused               uint64
+}
+
+// StatsOf gives the counters of the container known by address a.
+func (s *Server) StatsOf(a netip.Addr) ClientStats {
+	cs := &s.clients
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	c := cs.all[a]
+	if c == nil {
+		return ClientStats{}
+	}
+	return ClientStats{Forwards: c.forwards, Connections: c.connections, Refused: c.refused}
 }

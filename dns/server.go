@@ -5,11 +5,14 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net/netip"
+	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
 
 	miekg "github.com/miekg/dns"
+
+	"github.com/footbridge-net/footbridge/internal/share"
 )
 
 // Options describe a network's [Server].
@@ -30,6 +33,12 @@ type Options struct {
 	Client func(src netip.Addr) Client
 	// Limits bound what containers may use up.
 	Limits Limits
+	// Owner gives the address by which a container is known to limits, for any
+	// of its addresses. nil: each address is a container.
+	Owner func(netip.Addr) netip.Addr
+	// Yield lets others run. Whoever has been busy for long with connections
+	// that are always ready calls it. nil means runtime.Gosched.
+	Yield func()
 	// Logger is for what is worth knowing. nil: nothing is logged.
 	Logger *slog.Logger
 }
@@ -46,12 +55,11 @@ type Client struct {
 
 // Server answers the questions of one network's containers.
 type Server struct {
-	opts     Options
-	limits   Limits
-	log      *slog.Logger
-	stats    counters
-	forwards *quota
-	conns    *quota
+	opts    Options
+	limits  Limits
+	log     *slog.Logger
+	stats   counters
+	clients clients
 
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
@@ -89,8 +97,19 @@ func New(o Options) (*Server, error) {
 		s.log = slog.New(slog.DiscardHandler)
 	}
 	s.log = s.log.With("network", o.NetworkName)
-	s.forwards = newQuota(s.limits.Forwards, s.limits.ForwardsPerSource)
-	s.conns = newQuota(s.limits.Connections, s.limits.ConnectionsPerSource)
+	s.clients = clients{
+		owner:       o.Owner,
+		limits:      s.limits.Client,
+		forwards:    share.New(s.limits.Forwards),
+		connections: share.New(s.limits.Connections),
+		all:         make(map[netip.Addr]*client),
+	}
+	if o.Owner == nil {
+		s.clients.owner = func(a netip.Addr) netip.Addr { return a }
+	}
+	if s.opts.Yield == nil {
+		s.opts.Yield = runtime.Gosched
+	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	return s, nil
 }

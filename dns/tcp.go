@@ -16,6 +16,10 @@ import (
 // maxMessage is what the two bytes before a message on a stream can say.
 const maxMessage = 65535
 
+// acceptBatch is how many connections are accepted before others run: some 100
+// microseconds, in netstack.
+const acceptBatch = 8
+
 // ServeTCP answers on l until Close or until l fails, and closes l. After Close
 // it returns nil.
 func (s *Server) ServeTCP(l net.Listener) error {
@@ -24,7 +28,10 @@ func (s *Server) ServeTCP(l net.Listener) error {
 		return nil
 	}
 	defer s.leave(l)
-	for {
+	for n := 1; ; n++ {
+		if n%acceptBatch == 0 {
+			s.opts.Yield()
+		}
 		c, err := l.Accept()
 		switch {
 		case s.ctx.Err() != nil:
@@ -47,25 +54,36 @@ func (s *Server) ServeTCP(l net.Listener) error {
 	}
 }
 
-// startConn gives c a goroutine, or closes it where there are too many.
-func (s *Server) startConn(c net.Conn) {
-	src := sourceOf(c)
-	if !s.conns.take(src) {
+// startConn gives conn a goroutine, or resets it where there are too many.
+func (s *Server) startConn(conn net.Conn) {
+	src := sourceOf(conn)
+	c := s.clients.takeConnection(src)
+	if c == nil {
 		s.stats.refused.Add(1)
-		c.Close()
+		reset(conn)
 		return
 	}
-	if !s.enter(c) {
-		s.conns.give(src)
-		c.Close()
+	if !s.enter(conn) {
+		s.clients.giveConnection(c)
+		conn.Close()
 		return
 	}
 	go func() {
-		defer s.leave(c)
-		defer s.conns.give(src)
-		defer c.Close()
-		s.serveConn(c, src)
+		defer s.leave(conn)
+		defer s.clients.giveConnection(c)
+		defer conn.Close()
+		s.serveConn(conn, src)
 	}()
+}
+
+// reset closes a connection without a word more: what is closed in order stays in
+// memory until the client has agreed, and this client opens more of them than it
+// may.
+func reset(conn net.Conn) {
+	if l, ok := conn.(interface{ SetLinger(sec int) error }); ok {
+		_ = l.SetLinger(0) // else it is closed in order
+	}
+	conn.Close()
 }
 
 func sourceOf(c net.Conn) netip.Addr {

@@ -130,7 +130,7 @@ func TestInternalNetworkNeverForwardsOverTCP(t *testing.T) {
 }
 
 func TestStreamsThatAreNotDNS(t *testing.T) {
-	s := newServer(t, Options{Zone: myBridge(), Limits: Limits{ConnectionsPerSource: 64}})
+	s := newServer(t, Options{Zone: myBridge(), Limits: Limits{Client: ClientLimits{Connections: 64}}})
 	addr := serve(t, s)
 	for _, tt := range []struct{ what, bytes string }{
 		{"length 0", "\x00\x00"},
@@ -195,7 +195,7 @@ func TestSlowClientsAreCutOff(t *testing.T) {
 }
 
 func TestIdleConnectionsHoldNobodyUp(t *testing.T) {
-	s := newServer(t, Options{Zone: myBridge(), Limits: Limits{Connections: 7, ConnectionsPerSource: 4, Idle: time.Hour}})
+	s := newServer(t, Options{Zone: myBridge(), Limits: Limits{Connections: 7, Client: ClientLimits{Connections: 4}, Idle: time.Hour}})
 	addr := serve(t, s)
 	works := func(c net.Conn) {
 		t.Helper()

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	miekg "github.com/miekg/dns"
+
+	"github.com/footbridge-net/footbridge/internal/share"
 )
 
 // Errors of [Upstream.Exchange].
@@ -22,11 +24,15 @@ var (
 	// ErrNoAnswer: each server was asked and none gave any answer. The
 	// reasons are joined to it.
 	ErrNoAnswer = errors.New("no DNS server answered")
-	// ErrBusy: UpstreamOptions.MaxInFlight exchanges are under way.
+	// ErrBusy: too many exchanges are under way (UpstreamOptions.MaxInFlight).
 	ErrBusy = errors.New("too many DNS exchanges under way")
 	// ErrNotAQuery: the bytes to be forwarded are not one well-formed question.
 	ErrNotAQuery = errors.New("not a DNS query")
 )
+
+// sockets are those of all Upstreams' exchanges. The number is settled when the
+// process starts: package forwarder has most of the descriptors, and portfwd.
+var sockets = share.New(min(2048, share.OpenFiles()/16))
 
 // UpstreamOptions describe an [Upstream]. A zero field has the default.
 type UpstreamOptions struct {
@@ -38,8 +44,9 @@ type UpstreamOptions struct {
 	// Total bounds an exchange with all its tries. Default 12 s, which is
 	// three servers that don't answer.
 	Total time.Duration
-	// MaxInFlight bounds the exchanges of all networks together, each of which
-	// is one socket of this process. Default 2048.
+	// MaxInFlight bounds this Upstream's exchanges. Default: what the exchanges of
+	// all Upstreams of the process may be together, which is 2048, or a
+	// sixteenth of its limit of open files if that is less. Each is a socket.
 	MaxInFlight int
 	// Logger is for what is worth knowing. nil: nothing is logged.
 	Logger *slog.Logger
@@ -57,7 +64,7 @@ type Upstream struct {
 	total    time.Duration
 	log      *slog.Logger
 	config   atomic.Pointer[Config]
-	inFlight chan struct{}
+	inFlight *share.Pool
 
 	reloadMu sync.Mutex // one reload, with its callbacks, at a time
 	follow   *follower  // nil without a file
@@ -78,8 +85,9 @@ func NewUpstream(path string, o UpstreamOptions) (*Upstream, error) {
 	if o.Total <= 0 {
 		o.Total = 12 * time.Second
 	}
-	if o.MaxInFlight <= 0 {
-		o.MaxInFlight = 2048
+	inFlight := sockets
+	if o.MaxInFlight > 0 {
+		inFlight = share.New(o.MaxInFlight)
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
@@ -92,7 +100,7 @@ func NewUpstream(path string, o UpstreamOptions) (*Upstream, error) {
 		timeout:  o.Timeout,
 		total:    o.Total,
 		log:      o.Logger,
-		inFlight: make(chan struct{}, o.MaxInFlight),
+		inFlight: inFlight,
 		subs:     make(map[int]func(Config)),
 	}
 	u.explicit = u.firstServers(slices.Clone(o.Servers))
@@ -203,6 +211,11 @@ func (u *Upstream) set(c Config) {
 //
 // Errors: ErrNotAQuery, ErrNoServers, ErrBusy, ErrNoAnswer.
 func (u *Upstream) Exchange(ctx context.Context, query []byte, tcp bool) ([]byte, error) {
+	return u.exchange(ctx, query, tcp, 0)
+}
+
+// exchange is Exchange for a client that has held exchanges under way besides.
+func (u *Upstream) exchange(ctx context.Context, query []byte, tcp bool, held int) ([]byte, error) {
 	x := exchange{timeout: u.timeout, tcp: tcp}
 	if v := x.q.read(query); v != good {
 		return nil, ErrNotAQuery
@@ -215,12 +228,10 @@ func (u *Upstream) Exchange(ctx context.Context, query []byte, tcp bool) ([]byte
 		}
 		return nil, fmt.Errorf("%w in %s: add a nameserver line", ErrNoServers, u.path)
 	}
-	select {
-	case u.inFlight <- struct{}{}:
-		defer func() { <-u.inFlight }()
-	default:
+	if !u.inFlight.Take(held) {
 		return nil, ErrBusy
 	}
+	defer u.inFlight.Give()
 	ctx, cancel := context.WithTimeout(ctx, u.total)
 	defer cancel()
 

@@ -78,7 +78,7 @@ func (e *Engine) findContainer(term string) (*ctr, error) {
 	case 1:
 		return matches[0], nil
 	case 0:
-		return nil, notFound("No such container: %s", term)
+		return nil, notFound("No such container: %s", shown(term))
 	}
 	return nil, invalid("multiple IDs found with provided prefix: %s (%d): give more of the id", term, len(matches))
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/footbridge-net/footbridge/engine/plane"
 	"github.com/footbridge-net/footbridge/engine/worker"
 	"github.com/footbridge-net/footbridge/internal/packet"
+	"github.com/footbridge-net/footbridge/stack"
 )
 
 // link is an endpoint that is being made, is there, or is being unmade. Each
@@ -259,6 +260,8 @@ func (e *Engine) plug(ctx context.Context, def *ContainerDef, r *run, l *link, r
 		Link:     plane.Link{Container: def.Name, Interface: l.ep.Interface, MAC: [6]byte(l.ep.MAC)},
 		Endpoint: l.ep.ID, Default4: l.default4, Default6: l.default6,
 	}
+	spec.Guard = stack.Guard{Addresses: l.ep.More.Addresses, Nested: l.ep.More.Nested}
+	spec.Limits = plane.Limits(l.ep.Limits)
 	for _, a := range l.ep.addresses() {
 		s, _ := l.n.def.subnet(a.Is4())
 		spec.Addresses = append(spec.Addresses, netip.PrefixFrom(a, s.Prefix.Bits()))

@@ -67,7 +67,7 @@ func (e *Engine) findNetwork(term string) (*netw, error) {
 	case 1:
 		return matches[0], nil
 	case 0:
-		return nil, notFound("network %s not found", term)
+		return nil, notFound("network %s not found", shown(term))
 	}
 	return nil, invalid("network %s is ambiguous (%d matches found based on ID prefix): give more of the id", term, len(matches))
 }

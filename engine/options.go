@@ -68,7 +68,7 @@ func checkOptions(options map[string]string) error {
 	for _, k := range keys {
 		switch values, ok := only[k]; {
 		case ok && !slices.Contains(values, strings.ToLower(options[k])):
-			return invalid("invalid network option %s=%s: footbridge has only %s=%s", k, options[k], k, values[0])
+			return invalid("invalid network option %s=%s: footbridge has only %s=%s", k, shown(options[k]), k, values[0])
 		case ok, k == optMTU, k == optMTUShort, k == optHostIP, k == optBridgeName:
 			// optBridgeName names a kernel bridge, of which there is none: the
 			// answer to the creation warns of it.
@@ -86,7 +86,7 @@ func checkOptions(options map[string]string) error {
 	}
 	if v, ok := options[optHostIP]; ok {
 		if a, err := netip.ParseAddr(v); err != nil || !a.Is4() {
-			return invalid("invalid network option %s=%s: it is an IPv4 address of this host", optHostIP, v)
+			return invalid("invalid network option %s=%q: it is an IPv4 address of this host", optHostIP, v)
 		}
 	}
 	return nil

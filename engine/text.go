@@ -83,8 +83,8 @@ func checkTexts(def *ContainerDef) error {
 		}
 	}
 	for _, k := range slices.Sorted(maps.Keys(host.Sysctls)) {
-		if !printable(k) || !prose(host.Sysctls[k]) {
-			return invalid("invalid sysctl %q=%q: it holds characters that cannot be shown", k, host.Sysctls[k])
+		if len(k) > maxText || !printable(k) || !prose(host.Sysctls[k]) {
+			return invalid("invalid sysctl %.255q=%.255q: it is longer than %d bytes, or holds characters that cannot be shown", k, host.Sysctls[k], maxText)
 		}
 	}
 	for _, annotations := range []map[string]string{cfg.Labels, host.Annotations} {

@@ -3,7 +3,6 @@ package forwarder
 import (
 	"fmt"
 	"os"
-	"syscall"
 
 	"github.com/footbridge-net/footbridge/internal/share"
 )
@@ -14,27 +13,13 @@ import (
 // allowed to look any more when it is needed.
 var (
 	// descriptors: half of the process's open files is for published ports
-	// (portfwd.NewBudget); an eighth stays for devices, names and the control
-	// socket.
-	descriptors = share.New(openFiles() * 3 / 8)
+	// (portfwd.NewBudget), a sixteenth for names (package dns); a sixteenth stays
+	// for devices, listeners and the rest.
+	descriptors = share.New(share.OpenFiles() * 3 / 8)
 	// ephemeral: each mapping binds a port that the kernel chooses, and has it
 	// for itself on all of the host's addresses. The other half is the host's.
 	ephemeral = share.New(ephemeralPorts() / 2)
 )
-
-// openFiles is the process's limit of open files, to which the Go runtime has
-// raised it at start.
-func openFiles() int {
-	const (
-		usual     = 1024    // POSIX's soft limit
-		unlimited = 1 << 20 // is no number to reckon with
-	)
-	var r syscall.Rlimit
-	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &r); err != nil {
-		return usual
-	}
-	return int(min(r.Cur, unlimited))
-}
 
 // ephemeralPorts is how many ports the kernel chooses from.
 func ephemeralPorts() int {

@@ -2,7 +2,6 @@ package portfwd
 
 import (
 	"sync"
-	"syscall"
 
 	"github.com/footbridge-net/footbridge/internal/share"
 )
@@ -23,7 +22,7 @@ type Budget struct {
 // share it as package share says: one gets half if it is alone.
 func NewBudget(connections int) *Budget {
 	if connections <= 0 {
-		connections = openFiles() / 2
+		connections = share.OpenFiles() / 2
 	}
 	return &Budget{pool: share.New(connections), owners: make(map[string]int)}
 }
@@ -50,14 +49,4 @@ func (b *Budget) leave(owner string) {
 	if b.owners[owner]--; b.owners[owner] == 0 {
 		delete(b.owners, owner)
 	}
-}
-
-// openFiles is the process's limit of open files (the Go runtime has raised the
-// soft limit to the hard one at start).
-func openFiles() int {
-	var r syscall.Rlimit
-	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &r); err != nil {
-		return 1024 // POSIX's usual soft limit
-	}
-	return int(min(r.Cur, 1<<20)) // "unlimited" is not a number to reckon with
 }

@@ -130,9 +130,16 @@ func (n *Network) passReply(in *incoming, a netip.Addr) DropReason {
 
 // ask passes a question on to those who, by their Guards, may have the address.
 func (n *Network) ask(in *incoming, a netip.Addr) DropReason {
+	ports := n.table.Load().extended
+	if len(ports) == 0 {
+		return DropUnknown
+	}
+	if !in.port.floods.takeMany(time.Now(), floodRate, len(ports)) {
+		return DropPaced
+	}
 	in.parts = [2][]byte{in.hdr[:], in.frame}
 	reason := DropUnknown
-	for _, to := range n.table.Load().extended {
+	for _, to := range ports {
 		if to != in.port && to.may(a) {
 			reason = to.write(in.queue, in.parts[:])
 		}

@@ -37,6 +37,11 @@ var outSYNRate = rate{perSecond: 20000, burst: 2000}
 // limit for longer than its kernel needs to notice.
 var dropRate = rate{perSecond: 50000, burst: 5000}
 
+// floodRate is how many copies of one container's frames for groups are written: each
+// costs as much as a frame for one station. It lets a container send a video of
+// 10 Mbit/s to fifty others, which is more than groups are used for in one machine.
+var floodRate = rate{perSecond: 50000, burst: 5000}
+
 // claimRate is how often a port may move addresses to itself: each time all others are told.
 // A router of VRRP does it once for each address, and repeats it a few times.
 var claimRate = rate{perSecond: 10, burst: 20}
@@ -52,7 +57,11 @@ type pace struct {
 }
 
 // take reports whether an event may happen now.
-func (p *pace) take(now time.Time, r rate) bool {
+func (p *pace) take(now time.Time, r rate) bool { return p.takeMany(now, r, 1) }
+
+// takeMany reports whether n events may happen now: all of them if there is room for
+// one, at the expense of later ones.
+func (p *pace) takeMany(now time.Time, r rate, n int) bool {
 	each := int64(r.each())
 	t := now.UnixNano()
 	for {
@@ -60,7 +69,7 @@ func (p *pace) take(now time.Time, r rate) bool {
 		if next > t+int64(r.burst-1)*each {
 			return false
 		}
-		if p.next.CompareAndSwap(next, max(next, t)+each) {
+		if p.next.CompareAndSwap(next, max(next, t)+int64(n)*each) {
 			return true
 		}
 	}

@@ -20,7 +20,7 @@ const (
 	DropProtocol               // a protocol that the gateway does not carry
 	DropDevice                 // the receiving device did not take it
 	DropNoHandler              // for the outside, on a network that has no way there
-	DropPaced                  // connections or claims above the port's rate
+	DropPaced                  // connections, floods or claims above the port's rate
 	DropFragments              // a header cut apart, overlapping, over quota, too late
 	DropSourceRoute            // wants its receiver to send it on
 	DropDestination            // for a loopback, unspecified or IPv4-mapped address

@@ -1,6 +1,8 @@
 package stack
 
 import (
+	"time"
+
 	"github.com/footbridge-net/footbridge/internal/packet"
 	"github.com/footbridge-net/footbridge/internal/vnet"
 )
@@ -56,9 +58,13 @@ func (n *Network) flood(in *incoming) DropReason {
 	if !in.ip.Dst.IsMulticast() && !n.gateway.isBroadcast(in.ip.Dst) {
 		return DropMulticast
 	}
+	ports := n.table.Load().ports
+	if len(ports) > 1 && !in.port.floods.takeMany(time.Now(), floodRate, len(ports)-1) {
+		return DropPaced
+	}
 	in.parts = [2][]byte{in.hdr[:], in.frame}
 	reason := DropMulticast // nobody else is here
-	for _, to := range n.table.Load().ports {
+	for _, to := range ports {
 		if to != in.port {
 			reason = to.write(in.queue, in.parts[:])
 		}

@@ -1,23 +1,17 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"os"
-	"os/signal"
 	"runtime"
 	"strconv"
 	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
-
-	"github.com/footbridge-net/footbridge/api"
-	"github.com/footbridge-net/footbridge/engine"
-	"github.com/footbridge-net/footbridge/internal/buildinfo"
 )
 
 const (
@@ -25,13 +19,10 @@ const (
 	levelVariable = "FOOTBRIDGE_LOG_LEVEL"
 )
 
-// shutdownTimeout bounds how long the daemon waits for requests under way when
-// it ends. Longer than a stop with Docker's usual ten seconds of patience takes.
-const shutdownTimeout = 15 * time.Second
-
 type daemonOptions struct {
 	idleTimeout time.Duration
 	logLevel    string
+	ability     bool
 }
 
 func daemonCommand(c *cli) *cobra.Command {
@@ -43,7 +34,9 @@ func daemonCommand(c *cli) *cobra.Command {
 
 There is one daemon a user. The first command that needs it starts it in the
 background, and it ends by itself when there has been nothing to do for a while,
-so this command is for service managers and for watching it work.`,
+so this command is for service managers and for watching it work. systemd may start
+it on a connection (a .socket unit), be told when it is ready (Type=notify), and keep
+its descriptors while it is restarted (FileDescriptorStoreMax=).`,
 		Args: unknownCommand,
 		RunE: func(cmd *cobra.Command, _ []string) error { return o.run(cmd, c) },
 	}
@@ -51,12 +44,20 @@ so this command is for service managers and for watching it work.`,
 		"End after this long without running containers and requests; 0 never (environment: "+idleVariable+")")
 	cmd.Flags().StringVar(&o.logLevel, "log-level", "warn",
 		"How much to log: debug, info, warn or error (environment: "+levelVariable+")")
-	cmd.AddCommand(daemonStatusCommand(c), daemonStopCommand(c))
+	cmd.Flags().BoolVar(&o.ability, abilityFlag, false, "Say what this program can take over from a daemon, and end")
+	_ = cmd.Flags().MarkHidden(abilityFlag)
+	cmd.AddCommand(daemonStatusCommand(c), daemonStopCommand(c), daemonUpgradeCommand(c))
 	return cmd
 }
 
 // run prepares the daemon and tells whoever started it how that went.
 func (o *daemonOptions) run(cmd *cobra.Command, c *cli) error {
+	if o.ability {
+		if err := o.complete(cmd, c); err != nil {
+			return err
+		}
+		return ownAbility().say(c.stdout)
+	}
 	ready, err := readyPipe(c.getenv(readyVariable))
 	if err != nil {
 		return err
@@ -83,8 +84,8 @@ func (o *daemonOptions) run(cmd *cobra.Command, c *cli) error {
 	return err
 }
 
-// prepare completes the options and sets up the process.
-func (o *daemonOptions) prepare(cmd *cobra.Command, c *cli) error {
+// complete takes from the environment what the flags leave open, and checks it.
+func (o *daemonOptions) complete(cmd *cobra.Command, c *cli) error {
 	if text := c.getenv(idleVariable); text != "" && !cmd.Flags().Changed("idle-timeout") {
 		d, err := time.ParseDuration(text)
 		if err != nil {
@@ -94,6 +95,22 @@ func (o *daemonOptions) prepare(cmd *cobra.Command, c *cli) error {
 	}
 	if text := c.getenv(levelVariable); text != "" && !cmd.Flags().Changed("log-level") {
 		o.logLevel = text
+	}
+	_, err := o.level()
+	return err
+}
+
+func (o *daemonOptions) level() (level slog.Level, err error) {
+	if err := level.UnmarshalText([]byte(o.logLevel)); err != nil {
+		return level, fmt.Errorf("invalid log level %q: it is debug, info, warn or error", o.logLevel)
+	}
+	return level, nil
+}
+
+// prepare completes the options and sets up the process.
+func (o *daemonOptions) prepare(cmd *cobra.Command, c *cli) error {
+	if err := o.complete(cmd, c); err != nil {
+		return err
 	}
 	// One P: a frame goes through reader, netstack and writer by hand-offs
 	// between goroutines, and on one P these stay on one thread instead of waking
@@ -109,83 +126,6 @@ func (o *daemonOptions) prepare(cmd *cobra.Command, c *cli) error {
 	// gives the processes that are started the limit that was. Doing it here
 	// would make that forgotten, and containers would get the daemon's limit.
 	return nil
-}
-
-// serve is the daemon from its lock to its end. ready is called when clients
-// can connect, with what the user should be told.
-func (o *daemonOptions) serve(ctx context.Context, c *cli, ready func(notices []string)) (err error) {
-	var level slog.Level
-	if err := level.UnmarshalText([]byte(o.logLevel)); err != nil {
-		return fmt.Errorf("invalid log level %q: it is debug, info, warn or error", o.logLevel)
-	}
-	log := slog.New(slog.NewTextHandler(c.stderr, &slog.HandlerOptions{Level: level}))
-
-	d, err := c.dirs()
-	if err != nil {
-		return err
-	}
-	if err := d.prepare(); err != nil {
-		return err
-	}
-	unlock, err := lockDaemon(ctx, d)
-	if err != nil {
-		return err
-	}
-	defer unlock()
-
-	ctx, stop := context.WithCancel(ctx)
-	defer stop()
-	// Before the first container is touched: a signal from here on is a request
-	// to end in order.
-	ctx, stopSignals := signal.NotifyContext(ctx, unix.SIGTERM, unix.SIGINT, unix.SIGHUP)
-	defer stopSignals()
-
-	info := buildinfo.Get()
-	eng, err := engine.New(engine.Options{
-		RuntimeDir: d.runtime, StateDir: d.state, Socket: d.socket(),
-		Version: info.Version, Commit: info.Commit,
-		Logger: log, Shutdown: stop,
-	})
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, eng.Close()) }()
-
-	life := &lifetime{Backend: eng, timeout: o.idleTimeout, now: time.Now, idle: eng.Idle}
-	server, err := api.NewServer(api.ServerOptions{Backend: life, Logger: log})
-	if err != nil {
-		return err
-	}
-	life.activity = server.Activity
-	listener, err := api.Listen(d.socket())
-	if err != nil {
-		return err
-	}
-	served := make(chan error, 1)
-	go func() { served <- server.Serve(listener) }()
-	log.Info("daemon is ready", "socket", d.socket(), "version", info.Version, "pid", os.Getpid())
-	ready(eng.Notices())
-
-	idle := make(chan struct{})
-	go func() {
-		life.wait(ctx)
-		close(idle)
-	}()
-	select {
-	case err := <-served:
-		stop()
-		<-idle
-		return fmt.Errorf("serve %s: %w", d.socket(), err)
-	case <-idle:
-	}
-	log.Info("daemon ends", "idle", ctx.Err() == nil)
-	life.end()
-	// A second signal ends the program at once.
-	stopSignals()
-	deadline, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
-	defer cancel()
-	err = server.Shutdown(deadline)
-	return errors.Join(err, <-served)
 }
 
 // readyFile is where a daemon says how its start went; without a File, what is

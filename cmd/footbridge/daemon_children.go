@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"log/slog"
 	"os"
 	"os/signal"
@@ -21,25 +22,30 @@ func reapInherited(ctx context.Context, log *slog.Logger) {
 		log.Warn("children of the program before are not reaped", "error", err)
 		return
 	}
+	go reap(ctx, children)
+}
+
+// reap returns when all of the children have ended and are reaped. Nobody else may wait
+// for them.
+func reap(ctx context.Context, children []int) {
 	ended := make(chan os.Signal, 1)
 	signal.Notify(ended, unix.SIGCHLD)
-	go func() {
-		defer signal.Stop(ended)
-		for {
-			children = slices.DeleteFunc(children, func(pid int) bool {
-				got, err := unix.Wait4(pid, nil, unix.WNOHANG, nil)
-				return got == pid || err == unix.ECHILD
-			})
-			if len(children) == 0 {
-				return
-			}
-			select {
-			case <-ended:
-			case <-ctx.Done():
-				return
-			}
+	defer signal.Stop(ended)
+	children = slices.Clone(children)
+	for {
+		children = slices.DeleteFunc(children, func(pid int) bool {
+			got, err := unix.Wait4(pid, nil, unix.WNOHANG, nil)
+			return got == pid || errors.Is(err, unix.ECHILD)
+		})
+		if len(children) == 0 {
+			return
 		}
-	}()
+		select {
+		case <-ended:
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 // childrenOf lists the children of a process.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"log/slog"
 	"os"
 	"strconv"
 	"strings"
@@ -15,6 +16,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/footbridge-net/footbridge/api"
+	"github.com/footbridge-net/footbridge/internal/fdpass"
+	"github.com/footbridge-net/footbridge/internal/fdstore"
 )
 
 var (
@@ -33,8 +36,50 @@ const (
 )
 
 // lockDaemon makes this process the user's one daemon, and writes its pid into
-// the lock's file. When another daemon answers it returns errAnotherDaemon.
-func lockDaemon(ctx context.Context, d dirs) (unlock func(), err error) {
+// the lock's file. When another daemon answers it returns errAnotherDaemon. The lock is
+// in the store: it is there already when a program before this one had it.
+func lockDaemon(ctx context.Context, d dirs, store *fdstore.Store, log *slog.Logger) (unlock func() error, err error) {
+	f := storedLock(d, store)
+	if f == nil {
+		if f, err = takeLock(ctx, d); err != nil {
+			return nil, err
+		}
+	}
+	defer f.Close()
+	h, err := duplicate(f)
+	if err != nil {
+		return nil, err
+	}
+	defer h.Close()
+	if err := keep(store, log, lockName, h); err != nil {
+		return nil, err
+	}
+	unlock = func() error { return store.Remove(lockName) }
+	if err := writePID(f); err != nil {
+		return nil, errors.Join(err, unlock())
+	}
+	return unlock, nil
+}
+
+// storedLock returns the lock that is in the store, if it is the lock's file of today.
+func storedLock(d dirs, store *fdstore.Store) *os.File {
+	h, ok := store.Get(lockName)
+	if !ok {
+		return nil
+	}
+	f := os.NewFile(uintptr(h.Take()), d.lock())
+	held, err := f.Stat()
+	today, lerr := os.Lstat(d.lock())
+	if err == nil && lerr == nil && os.SameFile(held, today) && unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) == nil {
+		return f
+	}
+	_ = f.Close()
+	_ = store.Remove(lockName) // the next one that is kept takes its place anyway
+	return nil
+}
+
+// takeLock waits for the lock.
+func takeLock(ctx context.Context, d dirs) (_ *os.File, err error) {
 	f, err := os.OpenFile(d.lock(), os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("lock of the daemon: %w", err)
@@ -52,7 +97,7 @@ func lockDaemon(ctx context.Context, d dirs) (unlock func(), err error) {
 	for {
 		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 		if err == nil {
-			break
+			return f, nil
 		}
 		if !errors.Is(err, unix.EWOULDBLOCK) && !errors.Is(err, unix.EINTR) {
 			return nil, fmt.Errorf("lock %s: %w", d.lock(), err)
@@ -66,13 +111,40 @@ func lockDaemon(ctx context.Context, d dirs) (unlock func(), err error) {
 			return nil, fmt.Errorf("%w: pid %s: end it, then try again", errLockHeld, readPID(f))
 		}
 	}
+}
+
+func writePID(f *os.File) error {
 	if err := f.Truncate(0); err != nil {
+		return err
+	}
+	_, err := f.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
+	return err
+}
+
+// keep puts a descriptor into the store. That the service manager could not be told is
+// worth a line, and no more.
+func keep(store *fdstore.Store, log *slog.Logger, name string, h *fdpass.Handle) error {
+	err := store.Put(name, h)
+	if errors.Is(err, fdstore.ErrManager) {
+		log.Warn("a descriptor is not kept by the service manager", "name", name, "error", err)
+		return nil
+	}
+	return err
+}
+
+// duplicate makes a Handle of what f has open.
+func duplicate(f syscall.Conn) (h *fdpass.Handle, err error) {
+	raw, err := f.SyscallConn()
+	if err != nil {
 		return nil, err
 	}
-	if _, err := f.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0); err != nil {
-		return nil, err
-	}
-	return func() { _ = f.Close() }, nil
+	cerr := raw.Control(func(fd uintptr) {
+		var n int
+		if n, err = unix.FcntlInt(fd, unix.F_DUPFD_CLOEXEC, 3); err == nil {
+			h = fdpass.NewHandle(n)
+		}
+	})
+	return h, errors.Join(cerr, err)
 }
 
 // readPID returns what the lock's file says, as text.

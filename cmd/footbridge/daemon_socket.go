@@ -62,18 +62,12 @@ func (d *daemon) openSocket() (closeSocket func() error, err error) {
 	}
 	l.SetUnlinkOnClose(false) // it is to be accepted from again, see closeSocket
 	defer l.Close()
-	h, err := handleOf(l)
+	h, err := duplicate(l)
 	if err != nil {
 		return nil, err
 	}
 	defer h.Close()
-	return closeSocket, d.keep(socketName, h)
-}
-
-// keep puts a descriptor into the store. That the service manager could not be told is
-// worth a line, and no more.
-func (d *daemon) keep(name string, h *fdpass.Handle) error {
-	return keep(d.store, d.log, name, h)
+	return closeSocket, keep(d.store, d.log, socketName, h)
 }
 
 // passedSocket returns the name of the socket that a service manager listens on for us;
@@ -144,20 +138,4 @@ func listensAt(h *fdpass.Handle) (path string, ok bool) {
 func isSocketFile(path string) bool {
 	st, err := os.Lstat(path)
 	return err == nil && st.Mode().Type() == fs.ModeSocket
-}
-
-// handleOf duplicates a listener's descriptor.
-func handleOf(l *net.UnixListener) (*fdpass.Handle, error) {
-	raw, err := l.SyscallConn()
-	if err != nil {
-		return nil, err
-	}
-	var h *fdpass.Handle
-	cerr := raw.Control(func(fd uintptr) {
-		var n int
-		if n, err = unix.FcntlInt(fd, unix.F_DUPFD_CLOEXEC, 3); err == nil {
-			h = fdpass.NewHandle(n)
-		}
-	})
-	return h, errors.Join(cerr, err)
 }

@@ -69,6 +69,11 @@ func printStatus(w io.Writer, s api.Status, now time.Time) error {
 	fmt.Fprintf(table, "Uptime:\t%s, since %s\n", strings.ToLower(units.HumanDuration(now.Sub(s.StartedAt))), s.StartedAt.Local().Format(time.RFC3339))
 	fmt.Fprintf(table, "Socket:\t%s\n", s.Socket)
 	fmt.Fprintf(table, "State:\t%s\n", s.StateDir)
+	if u := s.Upgrade; u != nil && u.Error == "" {
+		fmt.Fprintf(table, "Upgraded:\tfrom %s, %s\n", u.From, u.At.Local().Format(time.RFC3339))
+	} else if u != nil {
+		fmt.Fprintf(table, "Upgrade:\tto %s failed, %s: %s\n", u.To, u.At.Local().Format(time.RFC3339), oneLine(u.Error))
+	}
 	for _, warning := range s.Warnings {
 		fmt.Fprintf(table, "Warning:\t%s\n\t-> %s\n", warning.Text, warning.Remedy)
 	}

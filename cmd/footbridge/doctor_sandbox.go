@@ -35,9 +35,10 @@ func fromSandbox(s sandbox.Support) []check {
 	return []check{privileges, seccomp, landlock}
 }
 
-// checkWorker says what holds the worker of a daemon that runs; nil: none runs.
+// checkWorker says what holds the worker of a daemon that runs; nil: none runs. A
+// daemon of a version that had no worker says nothing of a keeper either.
 func checkWorker(status *api.Status) []check {
-	if status == nil {
+	if status == nil || status.Keeper.PID == 0 {
 		return nil
 	}
 	w := status.Worker
@@ -45,7 +46,7 @@ func checkWorker(status *api.Status) []check {
 	if w.PID == 0 {
 		c.Status, c.Detail = checkWarn, "no worker runs, so nothing is carried"
 		if w.LastExit != "" {
-			c.Detail += "; the last one was " + w.LastExit
+			c.Detail += "; the last one: " + w.LastExit
 		}
 		c.Remedy = "the daemon starts one by itself: its log, daemon.log in the runtime folder, says why it could not"
 		return []check{c}

@@ -43,8 +43,10 @@ func TestSandboxChecks(t *testing.T) {
 }
 
 func TestWorkerCheck(t *testing.T) {
-	if got := checkWorker(nil); len(got) != 0 {
-		t.Errorf("no daemon: %+v", got)
+	for _, s := range []*api.Status{nil, {PID: 7}} {
+		if got := checkWorker(s); len(got) != 0 {
+			t.Errorf("no daemon, or one without workers: %+v", got)
+		}
 	}
 	held := api.Sandbox{NoNewPrivs: true, Seccomp: sandbox.SeccompFilter, Landlock: 7}
 	off := api.Sandbox{NoNewPrivs: true, Seccomp: sandbox.SeccompOff, Notes: []string{"THE SANDBOX IS OFF"}}
@@ -62,9 +64,10 @@ func TestWorkerCheck(t *testing.T) {
 		"off":              {7, off, checkWarn, "pid 7: it has no seccomp filter, no_new_privs, no capabilities, THE SANDBOX IS OFF"},
 		"with privileges":  {7, capable, checkWarn, "pid 7: it has capabilities 0x1000, no_new_privs, seccomp filter, Landlock ABI 7"},
 		"not to be seen":   {7, api.Sandbox{}, checkWarn, "pid 7: it has no no_new_privs, it has no seccomp filter, no capabilities"},
-		"no worker at all": {0, api.Sandbox{}, checkWarn, "no worker runs, so nothing is carried; the last one was killed"},
+		"no worker at all": {0, api.Sandbox{}, checkWarn, "no worker runs, so nothing is carried; the last one: killed"},
 	} {
 		var s api.Status
+		s.Keeper.PID = 6
 		s.Worker.PID, s.Worker.Sandbox, s.Worker.LastExit = test.pid, test.held, "killed"
 		got := checkWorker(&s)
 		if len(got) != 1 || got[0].Status != test.status || got[0].Detail != test.detail || (got[0].Status != checkOK) != (got[0].Remedy != "") {

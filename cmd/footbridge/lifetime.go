@@ -29,7 +29,24 @@ type lifetime struct {
 
 	mu       sync.Mutex
 	ending   bool
-	lastBusy time.Time // when something other than a request last happened
+	lastBusy time.Time           // when something other than a request last happened
+	outcome  *api.UpgradeOutcome // of the last upgrade; nil: there was none
+}
+
+// Status implements api.Backend.
+func (l *lifetime) Status(ctx context.Context) (api.Status, error) {
+	s, err := l.Backend.Status(ctx)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s.Upgrade = l.outcome
+	return s, err
+}
+
+// upgraded notes how an upgrade ended.
+func (l *lifetime) upgraded(outcome *api.UpgradeOutcome) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.outcome = outcome
 }
 
 // Ping implements api.Backend.

@@ -19,6 +19,9 @@ const asCommand = "FOOTBRIDGE_TEST_AS_COMMAND"
 func TestMain(m *testing.M) {
 	tap.Dispatch()
 	shim.Dispatch()
+	if os.Getenv(brokenVariable) != "" {
+		breakStart()
+	}
 	if os.Getenv(asCommand) != "" {
 		os.Exit(newCLI().main(context.Background(), os.Args[1:]))
 	}

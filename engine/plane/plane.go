@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"sync"
 
 	"github.com/footbridge-net/footbridge/dns"
 	"github.com/footbridge-net/footbridge/forwarder"
@@ -46,11 +47,14 @@ type Plane struct {
 	out  *forwarder.Forwarder // nil when internal
 	in   *portfwd.Forwarder   // nil when internal
 	dns  *dns.Server
+
+	mu     sync.Mutex
+	owners map[netip.Addr]string // of the first address of each port: its container
 }
 
 // New makes a network without endpoints.
 func New(o Options) (*Plane, error) {
-	p := &Plane{opts: o, log: o.Logger}
+	p := &Plane{opts: o, log: o.Logger, owners: map[netip.Addr]string{}}
 	if p.log == nil {
 		p.log = slog.New(slog.DiscardHandler)
 	}
@@ -73,9 +77,11 @@ func New(o Options) (*Plane, error) {
 // connectOutside gives the gateway's flows to those who carry them.
 func (p *Plane) connectOutside() {
 	g := p.net.Gateway()
-	p.out = forwarder.New(forwarder.Options{Gateway: g, Allow: p.opts.Allow, Logger: p.opts.Logger})
+	p.out = forwarder.New(forwarder.Options{
+		Gateway: g, Allow: p.opts.Allow, Owner: g.Owner, Yield: g.Yield, Logger: p.opts.Logger,
+	})
 	p.in = portfwd.New(portfwd.Options{
-		Gateway: g, Subnets: p.subnets(), Budget: p.opts.Budget, Logger: p.opts.Logger,
+		Gateway: g, Subnets: p.subnets(), Budget: p.opts.Budget, Owner: g.Owner, Yield: g.Yield, Logger: p.opts.Logger,
 	})
 	g.SetHandlers(stack.Handlers{
 		TCP: p.out.HandleTCP,
@@ -186,6 +192,10 @@ type Link struct {
 	MAC       [6]byte
 	// Addresses with their subnets' prefix lengths.
 	Addresses []netip.Prefix
+	// Guard is what the endpoint may carry beyond its own.
+	Guard stack.Guard
+	// Limits bound what the endpoint makes the network hold.
+	Limits Limits
 }
 
 // Port is an endpoint on the network.
@@ -204,10 +214,15 @@ func (p *Plane) AddPort(l Link, device *tap.Device) (*Port, error) {
 	}
 	port, err := p.net.AddPort(stack.PortOptions{
 		Name: l.Container, MAC: packet.MAC(l.MAC), Addresses: addrs, Device: newTap(device),
+		Guard: l.Guard, Limits: l.Limits.stack(),
 	})
 	if err != nil { // AddPort has closed the device
 		return nil, fmt.Errorf("network %s: %w", p.opts.Name, err)
 	}
+	p.setLimits(addrs[0], l.Limits)
+	p.mu.Lock()
+	p.owners[addrs[0]] = l.Container
+	p.mu.Unlock()
 	return &Port{plane: p, port: port, addrs: addrs}, nil
 }
 
@@ -215,10 +230,9 @@ func (p *Plane) AddPort(l Link, device *tap.Device) (*Port, error) {
 // The interface stays in its namespace.
 func (p *Port) Close() error {
 	err := p.port.Close()
-	if p.plane.out != nil {
-		for _, a := range p.addrs {
-			p.plane.out.ReleaseAddr(a)
-		}
-	}
+	p.plane.mu.Lock()
+	delete(p.plane.owners, p.addrs[0])
+	p.plane.mu.Unlock()
+	p.plane.release(p.addrs[0])
 	return err
 }

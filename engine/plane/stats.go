@@ -3,6 +3,8 @@ package plane
 import (
 	"maps"
 	"strings"
+
+	"github.com/footbridge-net/footbridge/forwarder"
 )
 
 // Stats are counters by name in snake_case.
@@ -30,19 +32,14 @@ func (p *Plane) Stats() Stats {
 		}
 		maps.Copy(s.Ports[port.Name], c)
 	}
+	p.countFlows(s.Ports)
 	d := p.dns.Stats()
 	maps.Copy(s.Network, map[string]uint64{
 		"dns_queries": d.Queries, "dns_names": d.Names, "dns_forwarded": d.Forwarded,
 		"dns_failed": d.Failed, "dns_refused": d.Refused, "dns_malformed": d.Malformed,
 	})
 	if p.out != nil {
-		f := p.out.Stats()
-		maps.Copy(s.Network, map[string]uint64{
-			"tcp_flows": uint64(f.TCP), "tcp_half_open": uint64(f.HalfOpen), "udp_flows": uint64(f.UDP), "echo_flows": uint64(f.Echo),
-		})
-		for reason, n := range f.Refused {
-			s.Network["refused_"+strings.ReplaceAll(reason, "-", "_")] = n
-		}
+		addFlows(s.Network, p.out.Stats())
 	}
 	if p.in != nil {
 		for _, l := range p.in.Listeners() {
@@ -55,4 +52,29 @@ func (p *Plane) Stats() Stats {
 		}
 	}
 	return s
+}
+
+// countFlows adds each container's flows to the outside, and those that were not let
+// out, to its counters.
+func (p *Plane) countFlows(ports map[string]map[string]uint64) {
+	if p.out == nil {
+		return
+	}
+	p.mu.Lock()
+	owners := maps.Clone(p.owners)
+	p.mu.Unlock()
+	for a, name := range owners {
+		if c := ports[name]; c != nil {
+			addFlows(c, p.out.StatsOf(a))
+		}
+	}
+}
+
+func addFlows(counters map[string]uint64, f forwarder.Stats) {
+	maps.Copy(counters, map[string]uint64{
+		"tcp_flows": uint64(f.TCP), "tcp_half_open": uint64(f.HalfOpen), "udp_flows": uint64(f.UDP), "echo_flows": uint64(f.Echo),
+	})
+	for reason, n := range f.Refused {
+		counters["refused_"+strings.ReplaceAll(reason, "-", "_")] = n
+	}
 }

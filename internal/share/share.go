@@ -1,6 +1,9 @@
 package share
 
-import "sync/atomic"
+import (
+	"sync/atomic"
+	"syscall"
+)
 
 // Pool is so much of something. The zero value has nothing to give.
 type Pool struct {
@@ -29,3 +32,17 @@ func (p *Pool) Give() { p.used.Add(-1) }
 
 // Used is how many are taken.
 func (p *Pool) Used() int { return int(p.used.Load()) }
+
+// OpenFiles is the process's limit of open files, to which the Go runtime has
+// raised it at start.
+func OpenFiles() int {
+	const (
+		usual     = 1024    // POSIX's soft limit
+		unlimited = 1 << 20 // is no number to reckon with
+	)
+	var r syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &r); err != nil {
+		return usual
+	}
+	return int(min(r.Cur, unlimited))
+}

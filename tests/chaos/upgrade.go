@@ -23,7 +23,7 @@ func (c *chaos) upgrade(r *row) (time.Duration, error) {
 	if before.Worker.PID == 0 {
 		return 0, errNoWorker
 	}
-	to := otherBinary()
+	from, to := c.stage.Binary, otherBinary()
 	if before.Version == otherVersion {
 		to = world.Binary()
 	}
@@ -34,11 +34,11 @@ func (c *chaos) upgrade(r *row) (time.Duration, error) {
 		args = args[:2]
 	}
 	hit := load.Now()
-	_, err = c.stage.Footbridge(args...)
-	c.stage.Binary = to
-	if err != nil {
+	if _, err = c.stage.Footbridge(args...); err != nil {
+		c.stage.Binary = from
 		return hit, err
 	}
+	c.stage.Binary = to
 	after, err := c.stage.Status()
 	if err != nil {
 		return hit, err

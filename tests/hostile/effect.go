@@ -142,7 +142,7 @@ func rounded(d time.Duration) time.Duration { return d.Round(10 * time.Microseco
 func (s *stage) suffer(r *result, victim *actor, probes map[string]Probe, beside, attack func(d time.Duration) error) error {
 	d := 5 * time.Second
 	if s.short {
-		d = 600 * time.Millisecond
+		d = 900 * time.Millisecond
 	}
 	r.effect = new(effect)
 	for range maxRounds {
@@ -172,25 +172,48 @@ func (e *effect) merge(other *effect) {
 	}
 }
 
+// turns is how often the two sides of a comparison take turns in a round: what others do on the machine then falls on both.
+const turns = 3
+
 func (s *stage) sufferOnce(victim *actor, probes map[string]Probe, d time.Duration, beside, attack func(time.Duration) error) (*effect, error) {
-	quiet, err := measureDuring(victim, probes, d, beside)
-	if err != nil {
-		return nil, err
+	e := new(effect)
+	for _, name := range slices.Sorted(maps.Keys(probes)) {
+		e.kinds = append(e.kinds, kindEffect{name: name})
 	}
-	for name, samples := range quiet {
-		if samples.Lost > 0 {
-			return nil, fmt.Errorf("%s is lost without an attack: %s", name, samples.Why)
+	for range turns {
+		before, err := measureDuring(victim, probes, d/turns, beside)
+		if err != nil {
+			return nil, err
+		}
+		during, err := measureDuring(victim, probes, d/turns, attack)
+		if err != nil {
+			return nil, err
+		}
+		for i := range e.kinds {
+			if err := e.kinds[i].add(before[e.kinds[i].name], during[e.kinds[i].name]); err != nil {
+				return nil, err
+			}
 		}
 	}
-	during, err := measureDuring(victim, probes, d, attack)
-	if err != nil {
-		return nil, err
-	}
-	e := new(effect)
-	for _, name := range slices.Sorted(maps.Keys(quiet)) {
-		e.kinds = append(e.kinds, kindEffect{name: name, beside: quiet[name].Took, during: during[name].Took, lost: during[name].Lost, why: during[name].Why})
+	for i := range e.kinds {
+		slices.Sort(e.kinds[i].beside)
+		slices.Sort(e.kinds[i].during)
 	}
 	return e, nil
+}
+
+// add takes the samples of one turn.
+func (k *kindEffect) add(before, during Samples) error {
+	if before.Lost > 0 {
+		return fmt.Errorf("%s is lost without an attack: %s", k.name, before.Why)
+	}
+	k.beside = append(k.beside, before.Took...)
+	k.during = append(k.during, during.Took...)
+	k.lost += during.Lost
+	if k.why == "" {
+		k.why = during.Why
+	}
+	return nil
 }
 
 func measureDuring(victim *actor, probes map[string]Probe, d time.Duration, other func(time.Duration) error) (map[string]Samples, error) {

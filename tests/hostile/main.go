@@ -14,7 +14,7 @@ import (
 )
 
 var (
-	short   = flag.Bool("short", false, "the short form: floods of a second instead of five, and without the longest rows")
+	short   = flag.Bool("short", false, "the short form: floods of a second instead of five, fewer lies, fewer ports")
 	pattern = flag.String("run", "", "only rows whose `group: name` matches this regular expression")
 	seed    = flag.Int64("seed", 0, "seed of what is chosen at random; 0 takes one from the clock")
 	list    = flag.Bool("list", false, "print the rows and end")
@@ -45,7 +45,7 @@ func play() int {
 		return 2
 	}
 	rows := slices.DeleteFunc(allRows(), func(r row) bool {
-		return r.full && *short || !choose.MatchString(r.group+": "+r.name)
+		return !choose.MatchString(r.group + ": " + r.name)
 	})
 	if *list {
 		for _, r := range rows {

@@ -13,7 +13,6 @@ import (
 type row struct {
 	group string
 	name  string
-	full  bool // not in the short form
 	run   func(s *stage, r *result) error
 }
 

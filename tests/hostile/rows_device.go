@@ -15,17 +15,17 @@ const groupDevice = "an interface that its owner turns against us"
 var owning = []row{
 	device("her MAC changed", "ip link set eth0 down; ip link set eth0 address 02:66:66:66:66:66; ip link set eth0 up"),
 	device("her addresses changed to a neighbour's and the gateway's",
-		"for a in 10.71.0.4/24 10.71.0.1/24; do ip addr add $a dev eth0 || exit; ping -c1 -W1 -I ${a%/24} 10.71.0.3; done; ip -6 addr add fd71::1/64 dev eth0 && ip -6 addr add fd71::4/64 dev eth0 nodad"),
+		"for a in 10.71.0.4/24 10.71.0.1/24; do ip addr add $a dev eth0 || exit; ping -c1 -W.1 -I ${a%/24} 10.71.0.3; done; ip -6 addr add fd71::1/64 dev eth0 && ip -6 addr add fd71::4/64 dev eth0 nodad"),
 	device("down and up again, fifty times", "for i in $(seq 50); do ip link set eth0 down; ip link set eth0 up; done"),
 	device("down, for good", "ip link set eth0 down"),
 	device("renamed", "ip link set eth0 down; ip link set eth0 name evil; ip link set evil up"),
 	device("moved to another namespace", "ip link set eth0 down; unshare -n sleep 30 >/dev/null 2>&1 & p=$!; "+
 		"for i in 1 2 3 4 5 6 7 8 9; do [ $(readlink /proc/$p/ns/net) != $(readlink /proc/self/ns/net) ] && break; sleep .02; done; ip link set eth0 netns $p"),
-	device("MTU of 68, then of 65521", "ip link set eth0 mtu 68; ping -c1 -W1 10.71.0.1; ip link set eth0 mtu 65521; ping -c1 -W1 -s 60000 10.71.0.3; true"),
+	device("MTU of 68, then of 65521", "ip link set eth0 mtu 68; ping -c1 -W.1 10.71.0.1; ip link set eth0 mtu 65521; ping -c1 -W.1 -s 60000 10.71.0.3; true"),
 	device("a bridge on it, with a station that has a neighbour's address",
 		"ip link add br type bridge && ip link set eth0 master br && ip link set br up && ip link add s0 type veth peer name s1 && "+
 			"ip link set s0 master br && ip link set s0 up && ip link set s1 up && ip addr add 10.71.0.4/24 dev s1 && ip -6 addr add fd71::4/64 dev s1 nodad && "+
-			"ping -c2 -i.05 -W1 -I s1 10.71.0.3; ping -c2 -i.05 -W1 -I s1 fd71::3; true"),
+			"ping -c2 -i.05 -W.1 -I s1 10.71.0.3; ping -c2 -i.05 -W.1 -I s1 fd71::3; true"),
 	device("promiscuous mode, and no room to send", "ip link set eth0 promisc on && ip link set eth0 txqueuelen 0 && ping -c2 -i.05 10.71.0.3; true"),
 	device("deleted", "ip link del eth0"),
 	{group: groupDevice, name: "deleted, and another device of that name instead", run: func(s *stage, r *result) error {
@@ -95,7 +95,7 @@ func setHeader2(a *actor, args QueueArgs) error {
 	if err := a.call("Release", struct{}{}, &struct{}{}); err != nil {
 		return err
 	}
-	_, err := a.run("ping -c2 -i0.02 -W1 10.71.0.1; ping -c2 -i0.02 -W1 10.71.0.3; true")
+	_, err := a.run("ping -c2 -i0.02 -W.1 10.71.0.1; ping -c2 -i0.02 -W.1 10.71.0.3; true")
 	return err
 }
 

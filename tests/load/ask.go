@@ -12,7 +12,7 @@ import (
 
 // crowd bounds the attempts of one job that wait at once. More than that are not begun: a machine that cannot keep
 // up would otherwise get further and further behind, and what was measured would be its queue.
-const crowd = 64
+const crowd = 256
 
 // each begins an attempt every so often, each on a goroutine of its own, and waits for them at the end.
 func each(ctx context.Context, j Job, attempts ...func()) {
