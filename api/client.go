@@ -33,7 +33,7 @@ func New(socketPath string) *Client {
 		// A connection for each request: on one that is kept, a request could be on its way
 		// while the daemon becomes another program, and nobody could say whether it was done.
 		// Another connection waits in the socket's queue.
-		Transport:     &http.Transport{DialContext: c.dialContext, DisableCompression: true, DisableKeepAlives: true},
+		Transport:     &http.Transport{DialContext: c.dialContext, DisableCompression: true, MaxIdleConnsPerHost: -1},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	return c

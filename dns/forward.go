@@ -2,7 +2,6 @@ package dns
 
 import (
 	"bytes"
-	"errors"
 	"net/netip"
 
 	miekg "github.com/miekg/dns"
@@ -13,14 +12,14 @@ import (
 // called when there is nothing left to do, unless forward returns false: then
 // nothing was started.
 func (s *Server) forward(sc *scratch, up *Upstream, src netip.Addr, tcp bool, reply func([]byte), over func()) (started bool) {
-	c, held := s.clients.takeForward(src)
+	c := s.clients.takeForward(src, up.inFlight)
 	if c == nil {
 		s.stats.refused.Add(1)
 		s.refuse(sc, miekg.RcodeRefused)
 		return false
 	}
 	if !s.enter(nil) {
-		s.clients.giveForward(c)
+		s.clients.giveForward(c, up.inFlight)
 		return false // closed: silence
 	}
 	msg := bytes.Clone(sc.q.msg)
@@ -29,9 +28,9 @@ func (s *Server) forward(sc *scratch, up *Upstream, src netip.Addr, tcp bool, re
 		if over != nil {
 			defer over()
 		}
-		out := s.exchange(up, msg, tcp, c, held)
+		out := s.exchange(up, msg, tcp)
 		// Before the answer: whoever has it may ask the next question at once.
-		s.clients.giveForward(c)
+		s.clients.giveForward(c, up.inFlight)
 		if s.ctx.Err() == nil {
 			reply(out)
 		}
@@ -39,9 +38,8 @@ func (s *Server) forward(sc *scratch, up *Upstream, src netip.Addr, tcp bool, re
 	return true
 }
 
-// exchange asks the upstream for c, which has held questions under way besides. It
-// always has an answer.
-func (s *Server) exchange(up *Upstream, msg []byte, tcp bool, c *client, held int) []byte {
+// exchange asks the upstream and always has an answer.
+func (s *Server) exchange(up *Upstream, msg []byte, tcp bool) []byte {
 	sc := getScratch()
 	defer putScratch(sc)
 	sc.q.read(msg)
@@ -56,12 +54,8 @@ func (s *Server) exchange(up *Upstream, msg []byte, tcp bool, c *client, held in
 		return fail(miekg.RcodeFormatError)
 	}
 	s.stats.forwarded.Add(1)
-	out, err := up.exchange(s.ctx, msg, tcp, held)
+	out, err := up.exchange(s.ctx, msg, tcp)
 	switch {
-	case errors.Is(err, ErrBusy):
-		s.clients.refuse(c)
-		s.stats.refused.Add(1)
-		return fail(miekg.RcodeRefused)
 	case err != nil:
 		s.stats.failed.Add(1)
 		s.log.Debug("question not answered", "name", sc.q.name(), "type", miekg.Type(sc.q.qtype), "error", err)

@@ -109,23 +109,28 @@ func (cs *clients) forget(c *client) {
 	}
 }
 
-// takeForward counts a question in that is to be forwarded for a; nil is over a
-// limit. held is how many it has besides.
-func (cs *clients) takeForward(a netip.Addr) (c *client, held int) {
+// takeForward counts a question in that is to be forwarded for a, with a socket of
+// sockets; nil is over a limit.
+func (cs *clients) takeForward(a netip.Addr, sockets *share.Pool) *client {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
-	c = cs.of(a)
-	held = c.forwards
-	if held >= c.limits.Forwards || !cs.forwards.Take(held) {
+	c := cs.of(a)
+	ok := c.forwards < c.limits.Forwards && cs.forwards.Take(c.forwards)
+	if ok && !sockets.Take(c.forwards) {
+		cs.forwards.Give()
+		ok = false
+	}
+	if !ok {
 		c.refused++
 		cs.forget(c)
-		return nil, held
+		return nil
 	}
 	c.forwards++
-	return c, held
+	return c
 }
 
-func (cs *clients) giveForward(c *client) {
+func (cs *clients) giveForward(c *client, sockets *share.Pool) {
+	sockets.Give()
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
 	c.forwards--
@@ -153,13 +158,6 @@ func (cs *clients) giveConnection(c *client) {
 	c.connections--
 	cs.connections.Give()
 	cs.forget(c)
-}
-
-// refuse counts a refusal of somebody else.
-func (cs *clients) refuse(c *client) {
-	cs.mu.Lock()
-	defer cs.mu.Unlock()
-	c.refused++
 }
 
 // SetLimits bounds what the container known by address a may use up, until

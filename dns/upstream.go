@@ -211,11 +211,15 @@ func (u *Upstream) set(c Config) {
 //
 // Errors: ErrNotAQuery, ErrNoServers, ErrBusy, ErrNoAnswer.
 func (u *Upstream) Exchange(ctx context.Context, query []byte, tcp bool) ([]byte, error) {
-	return u.exchange(ctx, query, tcp, 0)
+	if !u.inFlight.Take(0) {
+		return nil, ErrBusy
+	}
+	defer u.inFlight.Give()
+	return u.exchange(ctx, query, tcp)
 }
 
-// exchange is Exchange for a client that has held exchanges under way besides.
-func (u *Upstream) exchange(ctx context.Context, query []byte, tcp bool, held int) ([]byte, error) {
+// exchange is Exchange for whoever has taken one of inFlight.
+func (u *Upstream) exchange(ctx context.Context, query []byte, tcp bool) ([]byte, error) {
 	x := exchange{timeout: u.timeout, tcp: tcp}
 	if v := x.q.read(query); v != good {
 		return nil, ErrNotAQuery
@@ -228,10 +232,6 @@ func (u *Upstream) exchange(ctx context.Context, query []byte, tcp bool, held in
 		}
 		return nil, fmt.Errorf("%w in %s: add a nameserver line", ErrNoServers, u.path)
 	}
-	if !u.inFlight.Take(held) {
-		return nil, ErrBusy
-	}
-	defer u.inFlight.Give()
 	ctx, cancel := context.WithTimeout(ctx, u.total)
 	defer cancel()
 

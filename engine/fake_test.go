@@ -44,6 +44,7 @@ type world struct {
 	fail     map[string]error  // step -> error
 	hangs    map[string]bool   // runtime directories whose processes do not answer
 	nextPort uint16
+	quiet    bool // no log
 }
 
 func newWorld(t *testing.T) *world {
@@ -69,7 +70,7 @@ func (w *world) engine() *Engine {
 	}
 	e, err := New(Options{
 		RuntimeDir: filepath.Join(w.dir, "run"), StateDir: filepath.Join(w.dir, "state"), ResolvConf: w.resolv,
-		Logger:     slog.New(slog.NewTextHandler(testWriter{w.t}, nil)),
+		Logger:     w.logger(),
 		HostRoutes: func() ([]HostRoute, error) { return w.routes, nil },
 		Runtime:    fakeRuntime{w}, DataPlane: fakeDataPlane{w},
 	})
@@ -100,6 +101,13 @@ func (w *world) step(step string) error {
 type testWriter struct{ t *testing.T }
 
 func (w testWriter) Write(b []byte) (int, error) { w.t.Logf("%s", b); return len(b), nil }
+
+func (w *world) logger() *slog.Logger {
+	if w.quiet {
+		return slog.New(slog.DiscardHandler)
+	}
+	return slog.New(slog.NewTextHandler(testWriter{w.t}, nil))
+}
 
 // fakeRuntime keeps processes in the world.
 type fakeRuntime struct{ w *world }

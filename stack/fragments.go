@@ -318,7 +318,9 @@ func (g *Gateway) fragment(in *incoming, body []byte) DropReason {
 	if whole.ip.Fragment {
 		return DropFragments
 	}
-	return g.input(&whole, vnet.Header{})
+	reason := g.input(&whole, vnet.Header{})
+	in.spawned += whole.spawned
+	return reason
 }
 
 // expireFragments gives up fragments that have waited for too long, and tells the

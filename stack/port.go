@@ -161,8 +161,15 @@ func (p *Port) read(queue int, q Queue) {
 			buf = in.view.AsSlice()
 		}
 		n, err := q.ReadFrame(&hdr, buf)
+		switch {
+		case q.Waited():
+			turn = time.Now()
+		case time.Since(turn) > turnLength:
+			p.net.turns.yield()
+			turn = time.Now()
+		}
 		if errors.Is(err, io.ErrShortBuffer) || errors.Is(err, io.ErrUnexpectedEOF) {
-			p.stats.drops[DropMalformed].Add(1)
+			p.dropped(DropMalformed)
 			continue
 		}
 		if err != nil {
@@ -171,13 +178,6 @@ func (p *Port) read(queue int, q Queue) {
 			}
 			in.view.Release()
 			return
-		}
-		switch {
-		case q.Waited():
-			turn = time.Now()
-		case time.Since(turn) > turnLength:
-			p.net.turns.yield()
-			turn = time.Now()
 		}
 		p.stats.rxFrames.Add(1)
 		p.stats.rxBytes.Add(uint64(n))

@@ -8,7 +8,6 @@ import (
 	"os"
 	"runtime"
 	"runtime/debug"
-	"time"
 
 	"github.com/footbridge-net/footbridge/internal/buildinfo"
 	"github.com/footbridge-net/footbridge/internal/fdpass"
@@ -62,8 +61,7 @@ func run() error {
 		return err
 	}
 	defer conn.Close()
-	fdpass.NewHandle(lockFD)        // held until the end
-	_ = time.Now().Local().String() // the zone's file is read now or never
+	fdpass.NewHandle(lockFD) // held until the end
 
 	s, err := newServer(log, fds)
 	if err != nil {

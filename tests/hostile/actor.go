@@ -22,6 +22,7 @@ type Actor struct {
 	mu      sync.Mutex
 	watches map[int]*watcher
 	last    int
+	peak    func() uint64       // of Memory
 	held    []func()            // what Release lets go of
 	queues  map[string]*os.File // by the name of their device
 }

@@ -15,8 +15,9 @@ const (
 	// maxMemory of its processes together, in bytes, and what it may be with 20,000 connections: 30 KiB for each.
 	maxMemory      = 256 << 20
 	maxCrowdMemory = maxMemory + 20_000*30<<10
-	// spareFiles is how many more descriptors there may be after a row: those of a neighbour's flows, which end by timeout.
-	spareFiles = 40
+	// spare is how many more descriptors or goroutines there may be after a row: those of a neighbour's flows, which end by
+	// timeout.
+	spare = 40
 	// settleFiles is how long they, and goroutines, may take to go: the attacker is gone by then, and with her all that was hers.
 	settleFiles = 10 * time.Second
 )
@@ -53,13 +54,6 @@ func (s *stage) exhaust(r *result, memory uint64, attack func(m *machine, d time
 		return err
 	}
 	root := s.actors[onRoot]
-	var before Usage
-	if err := root.call("Usage", pids(status), &before); err != nil {
-		return err
-	}
-	if err := root.call("ResetPeak", pids(status), &struct{}{}); err != nil {
-		return err
-	}
 	attackers++
 	name := fmt.Sprintf("attacker%d", attackers)
 	run := append([]string{"run", "-d", "--name", name, "--privileged", "--network", homeNet, "--"}, actorCommand(name)...)
@@ -77,6 +71,9 @@ func (s *stage) exhaust(r *result, memory uint64, attack func(m *machine, d time
 	if err != nil {
 		return err
 	}
+	if err := root.call("Memory", pids(status), &struct{}{}); err != nil {
+		return err
+	}
 	herself, err := m.decoy()
 	if err != nil {
 		return err
@@ -88,8 +85,9 @@ func (s *stage) exhaust(r *result, memory uint64, attack func(m *machine, d time
 			return errors.Join(err, m.actor.call("Release", struct{}{}, &struct{}{}))
 		}
 	}
+	var peak uint64
 	err = s.suffer(r, s.machines["alice"].actor, s.duel(), busy(herself, new(int)), busy(m, &r.tried))
-	if err != nil {
+	if err = errors.Join(err, root.call("Peak", struct{}{}, &peak)); err != nil {
 		return err
 	}
 	if err := s.compareCounters(r, m, counts, nil); err != nil {
@@ -103,35 +101,29 @@ func (s *stage) exhaust(r *result, memory uint64, attack func(m *machine, d time
 		r.bad("footbridge's processes are others now: %v, were %v", pids(after), pids(status))
 		return nil
 	}
-	var peak Usage
-	if err := root.call("Usage", pids(status), &peak); err != nil {
-		return err
-	}
-	r.remark("%d MiB, %d fds", peak.Memory>>20, peak.Files)
-	if peak.Memory > memory {
-		r.bad("memory: %d MiB, over %d", peak.Memory>>20, memory>>20)
+	r.remark("%d MiB, %d fds, %d goroutines", peak>>20, descriptors(after), goroutines(after))
+	if peak > memory {
+		r.bad("memory: %d MiB, over %d", peak>>20, memory>>20)
 	}
 	if _, err := s.footbridge("rm", "-f", name); err != nil {
 		return err
 	}
-	if !world.Poll(settleFiles, func() bool {
-		peak = Usage{}
-		err = root.call("Usage", pids(status), &peak)
-		return err != nil || peak.Files <= before.Files+spareFiles
-	}) {
-		r.bad("descriptors: %d before, %d when the attacker is gone for %v", before.Files, peak.Files, settleFiles)
-	}
-	if err != nil {
-		return err
-	}
-	if !world.Poll(settleFiles, func() bool {
-		after, err = s.status()
-		return err != nil || goroutines(after) <= goroutines(status)+spareFiles
-	}) {
-		r.bad("goroutines: %d before, %d when the attacker is gone for %v", goroutines(status), goroutines(after), settleFiles)
+	for _, c := range []struct {
+		what  string
+		count func(api.Status) int
+	}{{"descriptors", descriptors}, {"goroutines", goroutines}} {
+		if !world.Poll(settleFiles, func() bool {
+			after, err = s.status()
+			return err != nil || c.count(after) <= c.count(status)+spare
+		}) {
+			r.bad("%s: %d before, %d when the attacker is gone for %v", c.what, c.count(status), c.count(after), settleFiles)
+		}
 	}
 	return err
 }
+
+// descriptors of footbridge's processes together, as the daemon counts them.
+func descriptors(status api.Status) int { return status.Keeper.Descriptors + status.Worker.Descriptors }
 
 // goroutines of footbridge's processes together.
 func goroutines(status api.Status) int { return status.Keeper.Goroutines + status.Worker.Goroutines }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/binary"
+	"errors"
 	"math/rand"
 	"os"
 	"strconv"
@@ -96,45 +97,62 @@ func (a *Actor) Flood(args FloodArgs, sent *int) error {
 	return nil
 }
 
-// Usage is what processes take.
-type Usage struct {
-	Memory uint64 // the most resident bytes since the last ResetPeak
-	Files  int    // open descriptors
-}
-
-// Usage looks at processes, by pid.
-func (a *Actor) Usage(pids []int, reply *Usage) error {
-	for _, pid := range pids {
-		dir := "/proc/" + strconv.Itoa(pid)
-		status, err := os.ReadFile(dir + "/status")
-		if err != nil {
-			return err
-		}
-		for line := range strings.Lines(string(status)) {
-			if value, ok := strings.CutPrefix(line, "VmHWM:"); ok {
-				kib, err := strconv.ParseUint(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(value), "kB")), 10, 64)
-				if err != nil {
-					return err
-				}
-				reply.Memory += kib << 10
+// Memory begins to look at what processes have resident together, by pid; Peak says how much that was at most.
+func (a *Actor) Memory(pids []int, reply *struct{}) error {
+	if _, err := resident(pids); err != nil {
+		return err
+	}
+	stop, peak := make(chan struct{}), make(chan uint64)
+	go func() {
+		tick := time.NewTicker(memoryEach)
+		defer tick.Stop()
+		var most uint64
+		for {
+			now, _ := resident(pids) // one that has died is told by others
+			most = max(most, now)
+			select {
+			case <-tick.C:
+			case <-stop:
+				peak <- most
+				return
 			}
 		}
-		files, err := os.ReadDir(dir + "/fd")
-		if err != nil {
-			return err
-		}
-		reply.Files += len(files)
+	}()
+	a.peak = func() uint64 {
+		close(stop)
+		return <-peak
 	}
 	return nil
 }
 
-// ResetPeak makes processes forget the most memory that they had.
-func (a *Actor) ResetPeak(pids []int, reply *struct{}) error {
-	const peak = "5" // Documentation/filesystems/proc.rst, clear_refs
+// memoryEach is how often memory is looked at.
+const memoryEach = 20 * time.Millisecond
+
+// Peak ends Memory; in bytes.
+func (a *Actor) Peak(_ struct{}, bytes *uint64) error {
+	if a.peak == nil {
+		return errors.New("nobody has looked at the memory")
+	}
+	*bytes, a.peak = a.peak(), nil
+	return nil
+}
+
+// resident bytes of processes together.
+func resident(pids []int) (total uint64, err error) {
 	for _, pid := range pids {
-		if err := os.WriteFile("/proc/"+strconv.Itoa(pid)+"/clear_refs", []byte(peak), 0); err != nil {
-			return err
+		status, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/status")
+		if err != nil {
+			return 0, err
+		}
+		for line := range strings.Lines(string(status)) {
+			if value, ok := strings.CutPrefix(line, "VmRSS:"); ok {
+				kib, err := strconv.ParseUint(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(value), "kB")), 10, 64)
+				if err != nil {
+					return 0, err
+				}
+				total += kib << 10
+			}
 		}
 	}
-	return nil
+	return total, nil
 }

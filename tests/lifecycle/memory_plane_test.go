@@ -24,7 +24,13 @@ func (dataOf) Release() error            { return nil }
 func (dataOf) Status() worker.Status     { return worker.Status{} }
 func (dataOf) HandOver() error           { return nil }
 func (dataOf) TakeBack() error           { return nil }
-func (dataOf) Close() error              { return nil }
+
+func (d dataOf) Close() error {
+	d.stage.mu.Lock()
+	defer d.stage.mu.Unlock()
+	d.closed = true
+	return nil
+}
 
 func (d dataOf) NewPlane(spec engine.PlaneSpec) (engine.Plane, error) {
 	if err := d.step("plane"); err != nil {
@@ -173,7 +179,7 @@ func (p *memPlane) Close() error {
 	var err error
 	p.change(func() {
 		delete(p.planes, p)
-		if n := len(p.ports) + len(p.names) + len(p.views) + len(p.listeners); n > 0 && p.stage.life == p.life {
+		if n := len(p.ports) + len(p.names) + len(p.views) + len(p.listeners); n > 0 && !p.closed {
 			err = fmt.Errorf("%w: plane %s is closed with %d things on it", os.ErrInvalid, p.spec.Name, n)
 		}
 	})

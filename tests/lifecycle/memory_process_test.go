@@ -21,6 +21,7 @@ import (
 type life struct {
 	stage  *memory
 	dead   bool // killed; guarded by stage.mu, as the rest
+	closed bool // it lets go of everything at once
 	planes map[*memPlane]bool
 }
 

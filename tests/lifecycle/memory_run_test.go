@@ -104,7 +104,7 @@ func report(t *testing.T, seed uint64, ops []Op, f *Failure, again func([]Op) *F
 			return 0
 		}
 		g := again(candidate)
-		if g == nil {
+		if g == nil || !g.Alike(f) {
 			return 0
 		}
 		last, lines = g, lastLog

@@ -62,8 +62,8 @@ type Op struct {
 	Crash bool   `json:"crash,omitempty"`
 }
 
-// ctrName and netName are the names by which the program knows them.
-func ctrName(i int) string { return fmt.Sprintf("c%d", i) }
+// ctrName and netName are the names by which the program knows them: none that could be the beginning of an id.
+func ctrName(i int) string { return fmt.Sprintf("x%d", i) }
 func netName(i int) string {
 	if i == 0 {
 		return "bridge"

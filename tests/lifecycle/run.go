@@ -34,7 +34,7 @@ func (f *Failure) Error() string {
 
 // patience is how long things may take that happen behind the daemon's back: what a fault hindered is tried again
 // after a tenth of a second at first.
-const patience = 8 * time.Second
+const patience = 4 * time.Second
 
 // Run does the operations on a stage, from a fresh install, and compares after each.
 func Run(ctx context.Context, s Stage, ops []Op) *Failure {

@@ -1,6 +1,9 @@
 package lifecycle
 
-import "slices"
+import (
+	"slices"
+	"strings"
+)
 
 // Shrink drops operations from a failing sequence as long as it goes on failing, trying at most so many times. fails
 // runs a sequence from the start and returns how many operations it needed to fail, 0 when it did not.
@@ -40,4 +43,16 @@ func Shrink(ops []Op, tries int, fails func([]Op) int) []Op {
 		}
 	}
 	return ops
+}
+
+// Alike says whether two failures are of one cause, as far as that can be told: the same operation, and the first thing
+// wrong in the same words, whatever the names and numbers in it.
+func (f *Failure) Alike(g *Failure) bool {
+	words := func(f *Failure) []string {
+		if len(f.Problems) == 0 {
+			return nil
+		}
+		return slices.DeleteFunc(strings.Fields(f.Problems[0]), func(w string) bool { return strings.ContainsAny(w, "0123456789") })
+	}
+	return f.Op.Kind == g.Op.Kind && slices.Equal(words(f), words(g))
 }
