@@ -6,6 +6,7 @@
 #   make test    unit tests and the scripts of tests/
 #   make bench   iperf3 beside the kernel's bridge and slirp4netns
 #   make chaos    faults under load: what was lost, how long until all worked again. ROUNDS=n; SHORT=1: a minute
+#   make hostile  attacks from inside: what was let in, what neighbours felt. SEED=n; RUN=regexp; SHORT=1: a minute or two
 #   make soak     traffic and churn for DURATION, memory and descriptors watched. SHORT=1: half a minute
 #   make lint    gofmt, go vet and, where it is there, golangci-lint
 #   make fuzz    every fuzz target for FUZZTIME
@@ -27,7 +28,7 @@ SOAKCSV ?= bin/soak.csv
 # go test looks for the go command when it builds the program under test.
 export PATH := $(dir $(GO)):$(PATH)
 
-.PHONY: all deps tun build demo test bench chaos soak lint fuzz clean
+.PHONY: all deps tun build demo test bench chaos hostile soak lint fuzz clean
 all: build
 
 # A command and the Debian package that it comes from.
@@ -67,6 +68,10 @@ bench: tun build
 chaos: tun build
 	@CGO_ENABLED=0 $(GO) build -trimpath -o bin/chaos ./tests/chaos
 	@FOOTBRIDGE_TEST_BINARY=$(CURDIR)/bin/footbridge bin/chaos -rounds $(ROUNDS)
+
+hostile: tun build
+	@CGO_ENABLED=0 $(GO) build -trimpath -o bin/hostile ./tests/hostile
+	@FOOTBRIDGE_TEST_BINARY=$(CURDIR)/bin/footbridge bin/hostile $(if $(SHORT),-short) $(if $(SEED),-seed $(SEED)) $(if $(RUN),-run '$(RUN)')
 
 soak: tun build
 	@CGO_ENABLED=0 $(GO) build -trimpath -o bin/soak ./tests/soak

@@ -83,7 +83,7 @@ func TestFlatSettings(t *testing.T) {
 		}},
 	}}
 	w := httptest.NewRecorder()
-	if err := writeFlat(w, c); err != nil {
+	if err := writeFlat(w, ContainerInspect{InspectResponse: c}); err != nil {
 		t.Fatal(err)
 	}
 	var got struct {

@@ -89,6 +89,8 @@ type ContainerBackend interface {
 	ContainerWait(ctx context.Context, nameOrID string, condition container.WaitCondition) (<-chan container.WaitResponse, error)
 	ContainerList(ctx context.Context, options ListOptions) ([]container.Summary, error)
 	ContainerInspect(ctx context.Context, nameOrID string) (container.InspectResponse, error)
+	// ContainerDetail tells of a container what Docker's types have no field for.
+	ContainerDetail(ctx context.Context, nameOrID string) (ContainerDetail, error)
 	// ContainerLogs opens what the container has written. The entries are ranged
 	// over at most once; with Follow they end when the container does or ctx ends.
 	ContainerLogs(ctx context.Context, nameOrID string, options LogsOptions) (*Logs, error)
@@ -135,6 +137,25 @@ type EventsOptions struct {
 type NetworkInspectOptions struct {
 	Verbose bool
 	Scope   string // "" or "local": "swarm" finds nothing
+}
+
+// ContainerInspect is a container with what is footbridge's own: one more field of
+// the object, which Docker's clients pass over, or show as it is.
+type ContainerInspect struct {
+	container.InspectResponse
+	Footbridge ContainerDetail
+}
+
+// ContainerDetail is what Docker has no word for.
+type ContainerDetail struct {
+	// Endpoints of a running container, by the names of their networks.
+	Endpoints map[string]EndpointDetail
+}
+
+// EndpointDetail is one endpoint.
+type EndpointDetail struct {
+	// Counters of frames and bytes, and of what was dropped, by reason.
+	Counters map[string]uint64
 }
 
 // StopOptions says how a container is ended. Nil and empty mean the

@@ -204,3 +204,20 @@ func hungUp(t *testing.T, c *net.UnixConn) bool {
 	}
 	return p[0].Revents&(unix.POLLHUP|unix.POLLERR) != 0
 }
+
+// What Docker has no word for is one more field, in every version of the API.
+func TestInspectTellsMore(t *testing.T) {
+	_, c := start(t)
+	if status, answer := do(t, c, "POST", "/containers/create?name=web", `{"Cmd":["cat"]}`); status != http.StatusCreated {
+		t.Fatalf("%d %s", status, answer)
+	}
+	for _, version := range []string{"", "/v1.44", "/v1.52"} {
+		if status, answer := do(t, c, "GET", version+"/containers/web/json", ""); status != http.StatusOK || !strings.Contains(answer, `"Footbridge":{"Endpoints":{"net":{"Counters":{"dropped_spoofed":3}}}}`) || !strings.Contains(answer, `"Id":`) {
+			t.Errorf("%s: %d %s", version, status, answer)
+		}
+	}
+	all, err := c.ContainerInspectAll(context.Background(), "web")
+	if err != nil || all.Footbridge.Endpoints["net"].Counters["dropped_spoofed"] != 3 || all.Name != "/web" {
+		t.Errorf("%+v, %v", all, err)
+	}
+}

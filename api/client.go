@@ -191,6 +191,12 @@ func (c *Client) ContainerInspect(ctx context.Context, nameOrID string) (contain
 	return out, c.get(ctx, pathOf("containers", nameOrID, "json"), nil, &out)
 }
 
+// ContainerInspectAll describes one container with what Docker has no word for.
+func (c *Client) ContainerInspectAll(ctx context.Context, nameOrID string) (ContainerInspect, error) {
+	var out ContainerInspect
+	return out, c.get(ctx, pathOf("containers", nameOrID, "json"), nil, &out)
+}
+
 // ContainerResize sets the size of a container's terminal.
 func (c *Client) ContainerResize(ctx context.Context, nameOrID string, size TTYSize) error {
 	return c.post(ctx, pathOf("containers", nameOrID, "resize"), size.query(), nil, nil)

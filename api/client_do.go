@@ -247,7 +247,7 @@ func (c *Client) CheckVersion(ctx context.Context) error {
 		return err
 	}
 	if ours := buildinfo.Get().Version; theirs != ours {
-		return Errorf(ErrOtherVersion, "the daemon on %s is footbridge %s, this command is %s: stop the daemon with `footbridge daemon stop`; the next command starts the other", c.socket, theirs, ours)
+		return Errorf(ErrOtherVersion, "the daemon on %s is footbridge %s, this command is %s: exchange it with `footbridge daemon upgrade`, or stop it with `footbridge daemon stop`; the next command starts the other", c.socket, theirs, ours)
 	}
 	return nil
 }

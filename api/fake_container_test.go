@@ -170,6 +170,10 @@ func (f *fake) ContainerList(_ context.Context, o ListOptions) ([]container.Summ
 	return list, nil
 }
 
+func (f *fake) ContainerDetail(context.Context, string) (ContainerDetail, error) {
+	return ContainerDetail{Endpoints: map[string]EndpointDetail{"net": {Counters: map[string]uint64{"dropped_spoofed": 3}}}}, nil
+}
+
 func (f *fake) ContainerInspect(_ context.Context, nameOrID string) (container.InspectResponse, error) {
 	unlock, err := f.enter()
 	defer unlock()

@@ -35,7 +35,7 @@ func FlatSettings(s *container.NetworkSettings) map[string]any {
 }
 
 // writeFlat answers with a container and its FlatSettings.
-func writeFlat(w http.ResponseWriter, c container.InspectResponse) error {
+func writeFlat(w http.ResponseWriter, c ContainerInspect) error {
 	if c.NetworkSettings == nil {
 		return writeJSON(w, http.StatusOK, c)
 	}

@@ -53,10 +53,15 @@ func (s *Server) containerInspect(w http.ResponseWriter, r *http.Request) error 
 	if err != nil {
 		return err
 	}
-	if requestVersion(r).less(versionNoFlatSettings) {
-		return writeFlat(w, c)
+	detail, err := s.backend.ContainerDetail(r.Context(), c.ID)
+	if err != nil {
+		return err // removed in between
 	}
-	return writeJSON(w, http.StatusOK, c)
+	whole := ContainerInspect{InspectResponse: c, Footbridge: detail}
+	if requestVersion(r).less(versionNoFlatSettings) {
+		return writeFlat(w, whole)
+	}
+	return writeJSON(w, http.StatusOK, whole)
 }
 
 func (s *Server) containerCreate(w http.ResponseWriter, r *http.Request) error {

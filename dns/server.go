@@ -2,6 +2,7 @@ package dns
 
 import (
 	"context"
+	"io"
 	"log/slog"
 	"math/rand/v2"
 	"net/netip"
@@ -67,7 +68,7 @@ type Server struct {
 
 	mu      sync.Mutex
 	closed  bool
-	closers map[interface{ Close() error }]struct{} // listeners and connections
+	closers map[io.Closer]struct{} // listeners and connections
 }
 
 // Stats count what a [Server] did since it was made.
@@ -90,7 +91,7 @@ func New(o Options) (*Server, error) {
 		opts:    o,
 		limits:  o.Limits.withDefaults(),
 		log:     o.Logger,
-		closers: make(map[interface{ Close() error }]struct{}),
+		closers: make(map[io.Closer]struct{}),
 	}
 	s.opts.Subnets = slices.Clone(o.Subnets)
 	if s.log == nil {
@@ -300,7 +301,7 @@ func (s *Server) recursion() uint16 {
 
 // enter counts the caller in as something that Close waits for, or returns
 // false after Close. What isn't nil is closed by Close, unless left before.
-func (s *Server) enter(c interface{ Close() error }) bool {
+func (s *Server) enter(c io.Closer) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
@@ -313,7 +314,7 @@ func (s *Server) enter(c interface{ Close() error }) bool {
 	return true
 }
 
-func (s *Server) leave(c interface{ Close() error }) {
+func (s *Server) leave(c io.Closer) {
 	if c != nil {
 		s.mu.Lock()
 		delete(s.closers, c)
@@ -327,14 +328,14 @@ func (s *Server) leave(c interface{ Close() error }) {
 func (s *Server) Close() error {
 	s.mu.Lock()
 	s.closed = true
-	open := make([]interface{ Close() error }, 0, len(s.closers))
+	open := make([]io.Closer, 0, len(s.closers))
 	for c := range s.closers {
 		open = append(open, c)
 	}
 	s.mu.Unlock()
 	s.cancel()
 	for _, c := range open {
-		_ = c.Close() // it is going away; there is nobody to tell
+		reset(c)
 	}
 	s.wg.Wait()
 	return nil

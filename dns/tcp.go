@@ -65,25 +65,24 @@ func (s *Server) startConn(conn net.Conn) {
 	}
 	if !s.enter(conn) {
 		s.clients.giveConnection(c)
-		conn.Close()
+		reset(conn)
 		return
 	}
 	go func() {
 		defer s.leave(conn)
-		defer s.clients.giveConnection(c)
+		defer s.clients.giveConnection(c) // when it is really gone: Close waits
 		defer conn.Close()
 		s.serveConn(conn, src)
 	}()
 }
 
-// reset closes a connection without a word more: what is closed in order stays in
-// memory until the client has agreed, and this client opens more of them than it
-// may.
-func reset(conn net.Conn) {
-	if l, ok := conn.(interface{ SetLinger(sec int) error }); ok {
+// reset closes a connection without a word more. What is closed in order stays in
+// memory until the client has agreed to it.
+func reset(c io.Closer) {
+	if l, ok := c.(interface{ SetLinger(sec int) error }); ok {
 		_ = l.SetLinger(0) // else it is closed in order
 	}
-	conn.Close()
+	_ = c.Close() // it is going away; there is nobody to tell
 }
 
 func sourceOf(c net.Conn) netip.Addr {
@@ -115,7 +114,7 @@ func (w *stream) write(msg []byte) {
 		}
 	}
 	// Half a message may be out. This also ends the reader.
-	w.conn.Close()
+	reset(w.conn)
 }
 
 // serveConn answers a connection's questions until the client ends it, is idle

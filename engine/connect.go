@@ -231,8 +231,10 @@ func (e *Engine) replug(ctx context.Context, c *ctr, r *run, give bool) error {
 	for _, l := range r.links {
 		loses := l.default4 && routes.v4 != l || l.default6 && routes.v6 != l
 		gains := !l.default4 && routes.v4 == l || !l.default6 && routes.v6 == l
-		if l.plane == nil || give && !gains || !give && !loses {
-			continue // the first: not connected again after a restart
+		// Without a plane it is not connected again after a restart; without a port
+		// an earlier try has failed.
+		if l.plane == nil || l.port != nil && (give && !gains || !give && !loses) {
+			continue
 		}
 		// A route is a setting of the interface: taking it over again
 		// sets it. Nothing is lost but what is under way this millisecond.

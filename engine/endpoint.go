@@ -255,10 +255,9 @@ func (e *Engine) attach(ctx context.Context, c *ctr, r *run, l *link, routes gat
 // plug makes the link's interface, or takes it over if it is there, and puts it
 // on the network.
 func (e *Engine) plug(ctx context.Context, def *ContainerDef, r *run, l *link, routes gateways) error {
-	l.default4, l.default6 = routes.v4 == l, routes.v6 == l
 	spec := worker.Link{
 		Link:     plane.Link{Container: def.Name, Interface: l.ep.Interface, MAC: [6]byte(l.ep.MAC)},
-		Endpoint: l.ep.ID, Default4: l.default4, Default6: l.default6,
+		Endpoint: l.ep.ID, Default4: routes.v4 == l, Default6: routes.v6 == l,
 	}
 	spec.Guard = stack.Guard{Addresses: l.ep.More.Addresses, Nested: l.ep.More.Nested}
 	spec.Limits = plane.Limits(l.ep.Limits)
@@ -270,7 +269,7 @@ func (e *Engine) plug(ctx context.Context, def *ContainerDef, r *run, l *link, r
 	if err != nil {
 		return fmt.Errorf("network %s: %w", l.n.def.Name, err)
 	}
-	l.port = port
+	l.port, l.default4, l.default6 = port, spec.Default4, spec.Default6
 	return nil
 }
 

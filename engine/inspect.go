@@ -10,6 +10,8 @@ import (
 
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/network"
+
+	"github.com/footbridge-net/footbridge/api"
 )
 
 // ContainerInspect implements api.ContainerBackend.
@@ -54,6 +56,33 @@ func (e *Engine) ContainerInspect(_ context.Context, nameOrID string) (container
 	}
 	slices.Sort(out.ExecIDs)
 	return out, nil
+}
+
+// ContainerDetail implements api.ContainerBackend.
+func (e *Engine) ContainerDetail(_ context.Context, nameOrID string) (api.ContainerDetail, error) {
+	d := api.ContainerDetail{Endpoints: map[string]api.EndpointDetail{}}
+	e.mu.Lock()
+	c, err := e.findContainer(nameOrID)
+	var on []*netw
+	if err == nil && c.def.running() {
+		for _, a := range c.def.Attachments {
+			if n := e.networks[a.NetworkID]; n != nil {
+				on = append(on, n)
+			}
+		}
+	}
+	e.mu.Unlock()
+	if err != nil {
+		return d, err
+	}
+	for _, n := range on {
+		for _, s := range e.networkStatus(n).Containers {
+			if s.ContainerID == c.def.ID {
+				d.Endpoints[n.def.Name] = api.EndpointDetail{Counters: s.Counters}
+			}
+		}
+	}
+	return d, nil
 }
 
 // endpointSettings is NetworkSettings.Networks: by the network's name; e.mu is

@@ -116,6 +116,36 @@ func (e *Engine) findAgain(c *ctr, r *run) {
 	e.takeOver(c, r)
 }
 
+// clearUnstarted clears away what the start of a container has left that was cut
+// off before its command ran, as soon as its processes can be asked.
+func (e *Engine) clearUnstarted(c *ctr) {
+	again := newBackoff()
+	defer again.stop()
+	for over := false; !over; {
+		select {
+		case <-e.ctx.Done():
+			return
+		case <-again.after():
+		}
+		c.op.Lock()
+		e.mu.Lock()
+		over = c.gone || c.run != nil
+		e.mu.Unlock()
+		var cause error
+		if !over {
+			var p Process
+			if p, cause = e.findProcess(c, lookTimeout); cause == nil {
+				cause = errors.Join(errEnded, p.Remove(e.ctx), p.Close()) // it runs what it should not
+			}
+			over = errors.Is(cause, errEnded)
+		}
+		c.op.Unlock()
+		if errors.Is(cause, errEnded) {
+			e.noteEnd(c)
+		}
+	}
+}
+
 // errEnded: the processes are there no more, or are no use.
 var errEnded = errors.New("container has ended")
 
@@ -133,6 +163,9 @@ func (e *Engine) findProcess(c *ctr, timeout time.Duration) (Process, error) {
 	ctx, cancel := context.WithTimeout(e.ctx, timeout)
 	defer cancel()
 	trace := e.trace(c)
+	if _, err := os.Lstat(trace.Dir); errors.Is(err, os.ErrNotExist) && !e.snapshot(c).running() {
+		return nil, errEnded // most containers that do not run: no descriptor is needed to see it
+	}
 	p, err := e.opts.Runtime.Connect(ctx, trace.Dir)
 	if err != nil {
 		return nil, e.judge(trace, err)

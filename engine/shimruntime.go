@@ -54,20 +54,16 @@ func (p shimProcess) Resize(ctx context.Context, width, height uint16) error {
 	return p.s.Resize(ctx, width, height)
 }
 
-// Namespaces: the pid is pid 1's of the container, and if it lived when the
-// shim was asked after the namespaces were opened, they were its own and not
-// those of a process that got its number.
-func (p shimProcess) Namespaces(ctx context.Context) (tap.Namespaces, error) {
+// Namespaces: the pid is pid 1's of the container, and if that lives after the
+// namespaces were opened, they were its own and not those of a process that got its
+// number.
+func (p shimProcess) Namespaces(context.Context) (tap.Namespaces, error) {
 	ns, err := tap.OpenNamespaces(p.s.PID())
 	if err != nil {
 		return ns, err
 	}
-	st, err := p.s.State(ctx)
-	if err == nil && st.Status == shim.Exited {
-		err = shim.ErrGone
-	}
-	if err != nil {
-		return tap.Namespaces{}, errors.Join(err, ns.Close())
+	if !p.s.Alive() {
+		return tap.Namespaces{}, errors.Join(shim.ErrGone, ns.Close())
 	}
 	return ns, nil
 }

@@ -69,6 +69,7 @@ func (e *Engine) start(ctx context.Context, c *ctr) error {
 	r := &run{done: make(chan struct{})}
 	e.mu.Lock()
 	c.run = r
+	was := c.def.State
 	e.mu.Unlock()
 	err := e.startSteps(ctx, c, r)
 	if err == nil {
@@ -95,10 +96,8 @@ func (e *Engine) start(ctx context.Context, c *ctr) error {
 	c.run = nil
 	e.mu.Unlock()
 	serr := e.change(c, func(d *ContainerDef) {
+		d.State = was // created, or the end of its life before
 		d.State.ExitCode, d.State.Error, d.State.Pid = code, err.Error(), 0
-		if d.State.Status == container.StateRunning {
-			d.State.Status = container.StateCreated
-		}
 		d.forgetRun()
 	})
 	if serr != nil {

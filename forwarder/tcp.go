@@ -123,7 +123,7 @@ func (f *Forwarder) handleRequest(r *tcp.ForwarderRequest) {
 	}
 	splice.Confine(ep, f.settle(id, true))
 	keepAlive(ep)
-	err = splice.Relay(p.client.ctx, ep, &wq, conn)
+	err = splice.Relay(p.client.ctx, ep, &wq, conn, f.yield)
 	f.log.Debug("tcp flow ended", "from", id.RemoteAddress, "to", id.LocalAddress, "port", id.LocalPort, "error", err)
 
 	f.mu.Lock()

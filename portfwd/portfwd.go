@@ -112,7 +112,7 @@ func New(o Options) *Forwarder {
 		f.clock = newSystemClock()
 	}
 	if f.relay == nil {
-		f.relay = spliceRelay
+		f.relay = f.spliceRelay
 	}
 	for _, p := range o.Subnets {
 		f.subnets = append(f.subnets, p.Masked())

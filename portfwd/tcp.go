@@ -19,13 +19,13 @@ import (
 // over the endpoint and the host's connected socket and closes both.
 type relay func(ctx context.Context, ep tcpip.Endpoint, wq *waiter.Queue, fd int) error
 
-func spliceRelay(ctx context.Context, ep tcpip.Endpoint, wq *waiter.Queue, fd int) error {
+func (f *Forwarder) spliceRelay(ctx context.Context, ep tcpip.Endpoint, wq *waiter.Queue, fd int) error {
 	conn, err := splice.NewConn(fd)
 	if err != nil {
 		ep.Abort()
 		return err
 	}
-	return splice.Relay(ctx, ep, wq, conn)
+	return splice.Relay(ctx, ep, wq, conn, f.yield)
 }
 
 // tcpServer accepts clients and connects each to the container. The client's

@@ -87,7 +87,7 @@ func TestAFragmentedDatagramIsPutTogether(t *testing.T) {
 	w := newWorld(t, false)
 	got := make(chan packet.Datagram, 1)
 	w.net.Gateway().SetHandlers(Handlers{UDP: func(d packet.Datagram) {
-		d.Payload = bytes.Clone(d.Payload)
+		d.Payload, d.IP = bytes.Clone(d.Payload), bytes.Clone(d.IP)
 		got <- d
 	}})
 	data := bytes.Repeat([]byte("0123456789abcdef"), 200)

@@ -153,19 +153,17 @@ func (n *Network) seek(a netip.Addr) {
 	if !ok {
 		return
 	}
-	var frame []byte
 	for _, to := range n.table.Load().extended {
 		if !to.may(a) || !to.seeks.take(time.Now(), seekRate) {
 			continue
 		}
-		if frame == nil {
-			frame = packet.ARPFrame(packet.Broadcast, packet.ARP{
-				Op: packet.ARPRequest, SenderMAC: n.gateway.mac, SenderIP: own, TargetIP: a})
-			if a.Is6() {
-				frame = packet.NeighborSolicitFrame(n.gateway.mac, own, a)
-			}
+		if a.Is6() {
+			to.writePlain(packet.NeighborSolicitFrame(n.gateway.mac, own, a))
+			continue
 		}
-		to.writePlain(frame)
+		to.writePlain(packet.ARPFrame(packet.Broadcast, packet.ARP{
+			Op: packet.ARPRequest, SenderMAC: n.gateway.mac, SenderIP: own, TargetIP: a,
+		}))
 	}
 }
 

@@ -47,11 +47,43 @@ func OpenNamespaces(pid int) (Namespaces, error) {
 //
 // Errors: ErrNotNamespace, ErrForeignOwner, ErrHostNamespace, and those of open(2).
 func OpenNamespacePath(path string) (Namespaces, error) {
-	handle, err := netns.GetFromPath(path)
+	net, err := OpenNetwork(path)
 	if err != nil {
-		return Namespaces{}, fmt.Errorf("tap: open network namespace %s: %w", path, err)
+		return Namespaces{}, err
 	}
-	return openOwner(handle, "network namespace "+path)
+	return AddOwner(net)
+}
+
+// OpenNetwork opens a network namespace by its path, whoever owns it. What the
+// path leads to is settled once, whatever becomes of the path; and nothing but a
+// namespace is opened, since opening a pipe waits and opening a device may do
+// anything.
+//
+// Errors: ErrNotNamespace, and those of open(2).
+func OpenNetwork(path string) (*os.File, error) {
+	what := "network namespace " + path
+	place, err := unix.Open(path, unix.O_PATH|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("tap: open %s: %w", what, err)
+	}
+	defer unix.Close(place)
+	var st unix.Statfs_t
+	if err := unix.Fstatfs(place, &st); err != nil {
+		return nil, fmt.Errorf("tap: open %s: %w", what, err)
+	}
+	if st.Type != unix.NSFS_MAGIC {
+		return nil, fmt.Errorf("tap: %s: %w", path, ErrNotNamespace)
+	}
+	handle, err := netns.GetFromPath(fmt.Sprintf("/proc/self/fd/%d", place))
+	if err != nil {
+		return nil, fmt.Errorf("tap: open %s: %w", what, err)
+	}
+	net := os.NewFile(uintptr(handle), what)
+	if err := checkKind(net, what); err != nil {
+		net.Close()
+		return nil, err
+	}
+	return net, nil
 }
 
 func processError(pid int, err error) error {
@@ -64,12 +96,24 @@ func processError(pid int, err error) error {
 	return fmt.Errorf("tap: namespaces of process %d: %w", pid, err)
 }
 
-// openOwner takes over handle and adds the user namespace that owns it. It is the
-// kernel's answer, not /proc/PID/ns/user: a process may have moved on into
-// a user namespace that has no power over its network.
+// openOwner is AddOwner of a handle.
 func openOwner(handle netns.NsHandle, what string) (Namespaces, error) {
 	net := os.NewFile(uintptr(handle), what)
-	ns, err := checkOwner(net, what)
+	if err := checkKind(net, what); err != nil {
+		net.Close()
+		return Namespaces{}, err
+	}
+	return AddOwner(net)
+}
+
+// AddOwner takes over an open network namespace and adds the user namespace that
+// owns it, which must belong to the caller's uid. It is the kernel's answer, not
+// /proc/PID/ns/user: a process may have moved on into a user namespace that has no
+// power over its network.
+//
+// Errors: ErrForeignOwner, ErrHostNamespace.
+func AddOwner(net *os.File) (Namespaces, error) {
+	ns, err := checkOwner(net, net.Name())
 	if err != nil {
 		net.Close()
 		return Namespaces{}, err
@@ -77,11 +121,15 @@ func openOwner(handle netns.NsHandle, what string) (Namespaces, error) {
 	return ns, nil
 }
 
+func checkKind(net *os.File, what string) error {
+	if kind, err := unix.IoctlRetInt(int(net.Fd()), unix.NS_GET_NSTYPE); err != nil || kind != unix.CLONE_NEWNET {
+		return fmt.Errorf("tap: %s: %w", what, ErrNotNamespace)
+	}
+	return nil
+}
+
 func checkOwner(net *os.File, what string) (Namespaces, error) {
 	fd := int(net.Fd())
-	if kind, err := unix.IoctlRetInt(fd, unix.NS_GET_NSTYPE); err != nil || kind != unix.CLONE_NEWNET {
-		return Namespaces{}, fmt.Errorf("tap: %s: %w", what, ErrNotNamespace)
-	}
 	owner, err := unix.IoctlRetInt(fd, unix.NS_GET_USERNS)
 	if errors.Is(err, unix.EPERM) { // not ours, nor below ours
 		return Namespaces{}, fmt.Errorf("tap: %s: %w", what, ErrForeignOwner)

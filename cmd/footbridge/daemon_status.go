@@ -67,6 +67,9 @@ func printStatus(w io.Writer, s api.Status, now time.Time) error {
 	fmt.Fprintf(table, "Daemon:\trunning, pid %d\n", s.PID)
 	fmt.Fprintf(table, "Version:\t%s (%s)\n", s.Version, shortID(s.Commit, false))
 	fmt.Fprintf(table, "Uptime:\t%s, since %s\n", strings.ToLower(units.HumanDuration(now.Sub(s.StartedAt))), s.StartedAt.Local().Format(time.RFC3339))
+	if s.Keeper.PID != 0 { // else it is of a version that had no worker
+		printWorker(table, s.Worker, now)
+	}
 	fmt.Fprintf(table, "Socket:\t%s\n", s.Socket)
 	fmt.Fprintf(table, "State:\t%s\n", s.StateDir)
 	if u := s.Upgrade; u != nil && u.Error == "" {
@@ -99,6 +102,22 @@ func printStatus(w io.Writer, s api.Status, now time.Time) error {
 		}
 	}
 	return nil
+}
+
+// printWorker prints the process that carries the packets, what holds it, and why
+// there was another before it.
+func printWorker(w io.Writer, worker api.WorkerStatus, now time.Time) {
+	restarts := fmt.Sprintf("restarted %d time(s)", worker.Restarts)
+	if worker.PID == 0 {
+		fmt.Fprintf(w, "Worker:\tnone runs, %s\n", restarts)
+	} else {
+		fmt.Fprintf(w, "Worker:\tpid %d, %s, %s\n", worker.PID, strings.ToLower(units.HumanDuration(now.Sub(worker.StartedAt))), restarts)
+		has, lacks := heldBy(worker.Sandbox)
+		fmt.Fprintf(w, "Sandbox:\t%s\n", oneLine(strings.Join(append(lacks, has...), ", ")))
+	}
+	if worker.LastExit != "" {
+		fmt.Fprintf(w, "Last worker:\t%s\n", oneLine(worker.LastExit))
+	}
 }
 
 // daemonElsewhere returns an error that says where the daemon of the state

@@ -51,8 +51,18 @@ func checkWorker(status *api.Status) []check {
 		c.Remedy = "the daemon starts one by itself: its log, daemon.log in the runtime folder, says why it could not"
 		return []check{c}
 	}
-	held := w.Sandbox
-	var has, lacks []string
+	has, lacks := heldBy(w.Sandbox)
+	c.Detail = fmt.Sprintf("pid %d: %s", w.PID, strings.Join(append(lacks, has...), ", "))
+	if len(lacks) > 0 {
+		c.Status = checkWarn
+		c.Remedy = "a container that breaks into the worker has what its user has: take " + sandbox.Variable + "=off out of the daemon's environment and run `footbridge daemon stop`; the next command starts a daemon with a sandbox"
+	}
+	return []check{c}
+}
+
+// heldBy says in words what holds the worker, with the kernel's notes, and what does
+// not though it should.
+func heldBy(held api.Sandbox) (has, lacks []string) {
 	for _, part := range []struct {
 		there     bool
 		has, lack string
@@ -69,10 +79,5 @@ func checkWorker(status *api.Status) []check {
 			lacks = append(lacks, part.lack)
 		}
 	}
-	c.Detail = fmt.Sprintf("pid %d: %s", w.PID, strings.Join(append(append(lacks, has...), held.Notes...), ", "))
-	if len(lacks) > 0 {
-		c.Status = checkWarn
-		c.Remedy = "a container that breaks into the worker has what its user has: take " + sandbox.Variable + "=off out of the daemon's environment and run `footbridge daemon stop`; the next command starts a daemon with a sandbox"
-	}
-	return []check{c}
+	return append(has, held.Notes...), lacks
 }

@@ -54,6 +54,7 @@ func (o *execOptions) run(ctx context.Context, c *cli, name string, command []st
 	if err != nil {
 		return err
 	}
+	begin := c.now()
 	created, err := client.ExecCreate(ctx, name, req)
 	if err != nil {
 		return err
@@ -83,6 +84,8 @@ func (o *execOptions) run(ctx context.Context, c *cli, name string, command []st
 	}
 	ended, err := client.ExecInspect(ctx, created.ID)
 	switch {
+	case errdefs.IsNotFound(err) && livesOn(ctx, client, name, begin):
+		return errExecForgotten
 	case errdefs.IsNotFound(err): // removed with its container, which it ended with
 		return &statusError{code: exitKilled}
 	case err != nil:

@@ -32,6 +32,7 @@ type fakeBackend struct {
 	summaries []container.Summary
 	networks  []network.Summary
 	inspect   container.InspectResponse
+	detail    api.ContainerDetail
 
 	mu       sync.Mutex
 	created  container.CreateRequest
@@ -205,6 +206,10 @@ func (b *fakeBackend) ContainerResize(_ context.Context, _ string, size api.TTYS
 
 func (b *fakeBackend) ContainerList(context.Context, api.ListOptions) ([]container.Summary, error) {
 	return b.summaries, nil
+}
+
+func (b *fakeBackend) ContainerDetail(context.Context, string) (api.ContainerDetail, error) {
+	return b.detail, nil
 }
 
 func (b *fakeBackend) ContainerInspect(_ context.Context, name string) (container.InspectResponse, error) {

@@ -53,7 +53,7 @@ func containerInspectCommand(c *cli) *cobra.Command {
 type getter func(ctx context.Context, client *api.Client, name string) (any, error)
 
 func getContainer(ctx context.Context, client *api.Client, name string) (any, error) {
-	return client.ContainerInspect(ctx, name)
+	return client.ContainerInspectAll(ctx, name)
 }
 
 func getNetwork(ctx context.Context, client *api.Client, name string) (any, error) {

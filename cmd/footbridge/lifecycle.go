@@ -127,14 +127,10 @@ func waitCommand(c *cli) *cobra.Command {
 				return err
 			}
 			return each(args, func(name string) error {
-				exit, err := client.ContainerWait(cmd.Context(), name, container.WaitConditionNotRunning)
-				if err != nil {
-					return err
-				}
-				result, ok := <-exit
+				result, err := waitFor(cmd.Context(), client, name)
 				switch {
-				case !ok:
-					return fmt.Errorf("wait for %s: %w", name, errDaemonGone)
+				case err != nil:
+					return err
 				case result.Error != nil && result.Error.Message != "":
 					return errors.New(result.Error.Message)
 				}
@@ -143,6 +139,22 @@ func waitCommand(c *cli) *cobra.Command {
 			})
 		},
 		ValidArgsFunction: completeContainers(c, -1, false),
+	}
+}
+
+// waitFor waits for a container's end, also when the daemon goes away and comes back.
+func waitFor(ctx context.Context, client *api.Client, name string) (container.WaitResponse, error) {
+	for {
+		exit, err := client.ContainerWait(ctx, name, container.WaitConditionNotRunning)
+		if err != nil {
+			return container.WaitResponse{}, err
+		}
+		if result, ok := <-exit; ok {
+			return result, nil
+		}
+		if comeBack(ctx, client) != nil {
+			return container.WaitResponse{}, fmt.Errorf("wait for %s: %w", name, errDaemonGone)
+		}
 	}
 }
 

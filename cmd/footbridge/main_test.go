@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/footbridge-net/footbridge/engine/shim"
+	"github.com/footbridge-net/footbridge/engine/worker"
 	"github.com/footbridge-net/footbridge/tap"
 )
 
@@ -19,6 +20,7 @@ const asCommand = "FOOTBRIDGE_TEST_AS_COMMAND"
 func TestMain(m *testing.M) {
 	tap.Dispatch()
 	shim.Dispatch()
+	worker.Dispatch()
 	if os.Getenv(brokenVariable) != "" {
 		breakStart()
 	}

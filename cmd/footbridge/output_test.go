@@ -13,6 +13,8 @@ import (
 
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/network"
+
+	"github.com/footbridge-net/footbridge/api"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -182,11 +184,13 @@ func testInspect() container.InspectResponse {
 
 func TestInspectTemplates(t *testing.T) {
 	w := newWorld(t)
-	w.serve(t, &fakeBackend{inspect: testInspect(), networks: []network.Summary{{Network: network.Network{
+	detail := api.ContainerDetail{Endpoints: map[string]api.EndpointDetail{"bridge": {Counters: map[string]uint64{"guard_drops": 7}}}}
+	w.serve(t, &fakeBackend{inspect: testInspect(), detail: detail, networks: []network.Summary{{Network: network.Network{
 		Name: "my", ID: strings.Repeat("2", 64),
 		IPAM: network.IPAM{Config: []network.IPAMConfig{{Subnet: netip.MustParsePrefix("172.18.0.0/16"), Gateway: netip.MustParseAddr("172.18.0.1")}}},
 	}}}})
 	for template, want := range map[string]string{
+		"{{.Footbridge.Endpoints.bridge.Counters.guard_drops}}":                                                                                                                 "7",
 		"{{.NetworkSettings.Networks.bridge.IPAddress}}/{{.NetworkSettings.Networks.bridge.IPPrefixLen}}":                                                                       "172.17.0.2/16",
 		"{{range $n, $e := .NetworkSettings.Networks}}{{$n}}={{$e.MacAddress}} via {{$e.Gateway}}{{end}}":                                                                       "bridge=02:42:ac:11:00:02 via 172.17.0.1",
 		"[{{.NetworkSettings.Networks.bridge.GlobalIPv6Address}}]":                                                                                                              "[]",

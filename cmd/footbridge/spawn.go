@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"os/exec"
 	"strconv"
@@ -152,6 +153,9 @@ func spawnDaemon(ctx context.Context, d dirs, environ []string) (notices []strin
 	cmd.ExtraFiles = []*os.File{readyChild}
 	cmd.Env = append(daemonEnv(environ), readyVariable+"="+strconv.Itoa(3))
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	// What this command's caller has open is not the daemon's: a pipe that it kept would
+	// never end for its reader.
+	_ = unix.CloseRange(3, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC)
 	err = cmd.Start()
 	_ = readyChild.Close()
 	if err != nil {

@@ -18,6 +18,9 @@ type session struct {
 	detachKeys     []byte
 	terminal       *os.File // whose size the process's terminal follows; may be nil
 	resize         func(api.TTYSize)
+	// again, unless nil, is called when the output has ended. It returns a connection to go
+	// on with, or nil when it was the end.
+	again func(in *inlet, cause error) *api.Hijacked
 }
 
 // run copies until the process's output ends, and returns errDetached when the
@@ -35,32 +38,47 @@ func (s session) run() error {
 		defer stop()
 	}
 
+	in := newInlet(s.conn)
 	output := make(chan error, 1)
-	go func() { output <- s.conn.Copy(s.stdout, s.stderr) }()
+	go func() {
+		for conn := s.conn; ; in.join(conn) {
+			err := conn.Copy(s.stdout, s.stderr)
+			next := (*api.Hijacked)(nil)
+			if s.again != nil && !in.isClosed() {
+				next = s.again(in, err)
+			}
+			if next == nil {
+				output <- err
+				return
+			}
+			conn = next
+		}
+	}()
 
 	// The goroutine below may stay in a read of the terminal when the process
 	// has ended: it ends with the program.
 	detached := make(chan struct{})
 	if s.stdin != nil {
 		go func() {
-			var in io.Reader = s.stdin
+			var from io.Reader = s.stdin
 			if s.tty {
-				in = newDetachReader(in, s.detachKeys)
+				from = newDetachReader(from, s.detachKeys)
 			}
-			_, err := io.Copy(s.conn.Conn, in)
+			_, err := io.Copy(in, from)
 			if errors.Is(err, errDetached) {
 				close(detached)
 				return
 			}
-			_ = s.conn.CloseWrite()
+			in.end()
 		}()
 	}
 
 	select {
 	case err := <-output:
+		in.close()
 		return err
 	case <-detached:
-		_ = s.conn.Close()
+		in.close()
 		<-output
 		return errDetached
 	}

@@ -9,8 +9,6 @@ import (
 	"strings"
 	"text/template"
 
-	"github.com/moby/moby/api/types/container"
-
 	"github.com/footbridge-net/footbridge/api"
 )
 
@@ -83,7 +81,7 @@ func parseTemplate(text string) (*template.Template, error) {
 // addFlatSettings puts the settings of the default network where Docker had
 // them once and scripts still look for them: .NetworkSettings.IPAddress.
 func addFlatSettings(v, raw any) {
-	found, ok := v.(container.InspectResponse)
+	found, ok := v.(api.ContainerInspect)
 	if !ok || found.NetworkSettings == nil {
 		return
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 
 	"github.com/moby/moby/api/types/container"
 
@@ -25,6 +24,8 @@ type watch struct {
 
 	conn *api.Hijacked
 	exit <-chan container.WaitResponse
+	gone error // why the watch has ended before the container; nil: it has not
+	end  *container.WaitResponse
 }
 
 // attach connects to the container's streams and registers the wait: both
@@ -72,18 +73,16 @@ func (w *watch) stay(ctx context.Context) error {
 		s.stdin = w.c.stdin
 		s.raw = w.tty && w.c.stdinIsTerminal()
 	}
+	s.again = func(in *inlet, cause error) *api.Hijacked { return w.again(ctx, in, cause) }
 	err := s.run()
 	if errors.Is(err, errDetached) {
 		fmt.Fprintln(w.c.stderr, errDetached)
 		return nil
 	}
-	result, ok := <-w.exit
-	if !ok {
-		if err != nil && !errors.Is(err, os.ErrClosed) {
-			return fmt.Errorf("%w (%w)", errDaemonGone, err)
-		}
-		return errDaemonGone
+	if w.end == nil {
+		return w.gone
 	}
+	result := *w.end
 	if result.Error != nil && result.Error.Message != "" {
 		return errors.New(result.Error.Message)
 	}

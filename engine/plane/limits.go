@@ -3,6 +3,7 @@ package plane
 import (
 	"net/netip"
 
+	"github.com/footbridge-net/footbridge/dns"
 	"github.com/footbridge-net/footbridge/forwarder"
 	"github.com/footbridge-net/footbridge/portfwd"
 	"github.com/footbridge-net/footbridge/stack"
@@ -28,6 +29,7 @@ func (l Limits) stack() stack.Limits {
 
 // setLimits makes l known to those who carry the flows of the endpoint known by a.
 func (p *Plane) setLimits(a netip.Addr, l Limits) {
+	p.dns.SetLimits(a, dns.ClientLimits{Forwards: l.DNS})
 	if p.out != nil {
 		p.out.SetLimits(a, forwarder.Limits{HalfOpen: l.HalfOpen, TCP: l.TCP, UDP: l.UDP, Echo: l.Echo})
 	}
@@ -38,6 +40,7 @@ func (p *Plane) setLimits(a netip.Addr, l Limits) {
 
 // release ends the endpoint's flows and forgets its limits.
 func (p *Plane) release(a netip.Addr) {
+	p.dns.Release(a)
 	if p.out != nil {
 		p.out.ReleaseAddr(a)
 	}

@@ -108,6 +108,7 @@ func (p *Plane) subnets() []netip.Prefix {
 func (p *Plane) serveDNS() error {
 	o := dns.Options{
 		NetworkName: p.opts.Name, Zone: p.opts.Zone, Subnets: p.subnets(), Client: p.opts.Client, Logger: p.opts.Logger,
+		Owner: p.net.Gateway().Owner, Yield: p.net.Gateway().Yield,
 	}
 	if !p.opts.Internal {
 		o.Upstream = p.opts.Upstream

@@ -27,16 +27,10 @@ func (in *initServer) signal(id int, s syscall.Signal) {
 	}
 }
 
-// signals reaps on SIGCHLD and forwards to the command whatever else pid 1 is sent from outside.
-func (in *initServer) signals(c <-chan os.Signal) {
+// forward hands on to the command what pid 1 is sent from outside.
+func (in *initServer) forward(c <-chan os.Signal) {
 	for s := range c {
-		switch s {
-		case unix.SIGCHLD:
-			in.reap()
-		case unix.SIGURG, unix.SIGPIPE: // the Go scheduler's own, and a shim that went away
-		default:
-			in.signal(0, s.(syscall.Signal))
-		}
+		in.signal(0, s.(syscall.Signal))
 	}
 }
 

@@ -54,7 +54,8 @@
 //
 // # Lifetime
 //
-// Whoever dies, what is below it is right: the daemon killed leaves shim and container running; the shim
+// Whoever dies, what is below it is right: the daemon killed leaves shim and container running, and the
+// command's input open for who attaches next; the shim
 // killed closes pid 1's socket, and pid 1 ends, and with it its pid namespace; pid 1 killed ends the
 // namespace, and the shim writes exit.json. The shim goes when the engine calls Ack, or when the
 // container has ended and nobody was connected for three seconds. A service manager must not kill the

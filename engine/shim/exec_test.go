@@ -5,7 +5,10 @@ import (
 	"io"
 	"strings"
 	"syscall"
+	"sync"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 func TestExec(t *testing.T) {
@@ -120,4 +123,32 @@ func TestExecLeavesChildrenBehind(t *testing.T) {
 	if exit, _, errs := execOutput(t, c.s, ExecSpec{Args: []string{"kill", "-0", strings.TrimSpace(out)}}, ""); exit.Code != 0 {
 		t.Errorf("the child is gone: %s", errs)
 	}
+}
+
+// However many signals pid 1 is sent from outside, it notices the end of every process.
+func TestEndsAreNoticedInAFloodOfSignals(t *testing.T) {
+	c := start(t, newSpec(t, sh(`trap '' USR1 USR2 WINCH; echo up; while :; do sleep 1000; done`)...))
+	c.until("up")
+	stop := make(chan struct{})
+	var flood sync.WaitGroup
+	pid1 := pidfdOf(t, c.s.PID())
+	for _, s := range []unix.Signal{unix.SIGUSR1, unix.SIGUSR2, unix.SIGWINCH, unix.SIGURG} {
+		flood.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+					_ = unix.PidfdSendSignal(pid1, s, nil, 0) // it outlives the flood
+				}
+			}
+		})
+	}
+	for i := range 40 {
+		if exit, out, errs := execOutput(t, c.s, ExecSpec{Args: sh("exit 3")}, ""); exit.Code != 3 {
+			t.Errorf("exec %d: %+v, %q, %q", i, exit, out, errs)
+		}
+	}
+	close(stop)
+	flood.Wait()
 }

@@ -37,11 +37,34 @@ func initMain() int {
 		return 1
 	}
 	in := &initServer{conn: conn, children: map[int]*child{}, ended: make(chan int, 1)}
-	signals := make(chan os.Signal, 64)
-	signal.Notify(signals)
-	go in.signals(signals)
+	// Children's ends have a channel of their own: a signal that finds its channel full is dropped, and of these
+	// none may be. With room for one, one that finds it full is not needed: reap takes all that have ended. And
+	// the Go scheduler's own signals, of which there may be any number, are not asked for.
+	children := make(chan os.Signal, 1)
+	signal.Notify(children, unix.SIGCHLD)
+	go func() {
+		for range children {
+			in.reap()
+		}
+	}()
+	others := make(chan os.Signal, 64)
+	signal.Notify(others, forwarded()...)
+	go in.forward(others)
 	go in.serve()
 	return <-in.ended
+}
+
+// forwarded are the signals that pid 1 hands on to the command.
+func forwarded() []os.Signal {
+	var all []os.Signal
+	for s := syscall.Signal(1); s <= lastSignal; s++ {
+		switch s {
+		case unix.SIGCHLD, unix.SIGURG, unix.SIGPIPE: // children, the Go scheduler's own, and a shim that went away
+		default:
+			all = append(all, s)
+		}
+	}
+	return all
 }
 
 // initServer is the state of pid 1.

@@ -2,12 +2,13 @@ package shim
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"time"
 
-	"golang.org/x/sys/unix"
+	"github.com/footbridge-net/footbridge/tap"
 )
 
 // namespaces are what a container joins instead of having its own.
@@ -74,41 +75,35 @@ func namespacesOf(dir string) (*namespaces, error) {
 // namespacesAt opens a network namespace by path and the user namespace that owns it. Others' user
 // namespaces are refused: entering one would run our code with their processes around it.
 func namespacesAt(path string) (*namespaces, error) {
-	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
+	net, err := tap.OpenNetwork(path)
+	if errors.Is(err, tap.ErrNotNamespace) {
+		return nil, invalid("%s is not a network namespace; give a path like /proc/PID/ns/net", path)
+	}
 	if err != nil {
-		return nil, fmt.Errorf("open network namespace %s: %w", path, err)
-	}
-	net := os.NewFile(uintptr(fd), path)
-	fail := func(err error) (*namespaces, error) {
-		net.Close()
 		return nil, err
-	}
-	if kind, err := unix.IoctlRetInt(fd, unix.NS_GET_NSTYPE); err != nil || kind != unix.CLONE_NEWNET {
-		return fail(invalid("%s is not a network namespace; give a path like /proc/PID/ns/net", path))
 	}
 	if host, err := sameAs(net, "/proc/self/ns/net"); err == nil && host {
 		user, err := os.Open("/proc/self/ns/user")
 		if err != nil {
-			return fail(err)
+			net.Close()
+			return nil, err
 		}
 		return &namespaces{user, net}, nil
 	}
-	ufd, err := unix.IoctlRetInt(fd, unix.NS_GET_USERNS)
+	ns, err := tap.AddOwner(net)
+	if errors.Is(err, tap.ErrForeignOwner) {
+		return nil, fmt.Errorf("%w: %s is not yours to join: %w; it must belong to a user namespace of yours, below the one that footbridge runs in",
+			ErrNamespaces, path, err)
+	}
 	if err != nil {
-		return fail(fmt.Errorf("find the user namespace that owns %s: %w; it must be below the one footbridge runs in", path, err))
+		return nil, err
 	}
-	unix.CloseOnExec(ufd)
-	user := os.NewFile(uintptr(ufd), "userns of "+path)
-	if own, err := sameAs(user, "/proc/self/ns/user"); err != nil || own {
-		user.Close()
-		return fail(fmt.Errorf("%w: %s belongs to the user namespace that footbridge itself runs in, joining it needs CAP_SYS_ADMIN; make it inside a user namespace, for example with unshare --user --map-root-user --net",
-			ErrNamespaces, path))
+	if own, err := sameAs(ns.User, "/proc/self/ns/user"); err != nil || own {
+		ns.Close()
+		return nil, fmt.Errorf("%w: %s belongs to the user namespace that footbridge itself runs in, joining it needs CAP_SYS_ADMIN; make it inside a user namespace, for example with unshare --user --map-root-user --net",
+			ErrNamespaces, path)
 	}
-	if owner, err := unix.IoctlGetUint32(ufd, unix.NS_GET_OWNER_UID); err != nil || int(owner) != os.Geteuid() {
-		user.Close()
-		return fail(fmt.Errorf("%w: %s belongs to uid %d, not to you", ErrNamespaces, path, owner))
-	}
-	return &namespaces{user, net}, nil
+	return &namespaces{ns.User, ns.Net}, nil
 }
 
 // sameAs says whether an open namespace is the one at path.

@@ -164,13 +164,27 @@ func (p *process) close() {
 	}
 }
 
-// feed copies a client's input to the process until either ends, and closes from.
-func (p *process) feed(from *os.File) {
+// feed copies a client's input to the process until either ends, and closes from. Said is closed when the
+// client says that input has ended, hung when it hangs up. The command's input does not end because
+// the engine died: whoever attaches next goes on. An exec's does, as nobody can attach to that again.
+func (p *process) feed(from *os.File, said, hung <-chan struct{}) {
 	defer from.Close()
 	_, err := io.Copy(writerOnly{p.input}, from)
-	if p.inputOnce && !p.tty && err == nil {
-		p.input.Close()
+	if !p.inputOnce || p.tty || err != nil {
+		return
 	}
+	if p.id == 0 {
+		select {
+		case <-said:
+		case <-hung:
+			select {
+			case <-said: // both
+			default:
+				return
+			}
+		}
+	}
+	p.input.Close()
 }
 
 // writerOnly hides ReadFrom: splice(2) into a full pipe would wait without the netpoller's deadlines.

@@ -238,14 +238,32 @@ func (s *server) attach(c *net.UnixConn, p *process, opts *AttachOptions) {
 	ok := s.reply(c, answer{}, theirs...)
 	closeFiles(theirs)
 	theirs = nil
+	said, hung := make(chan struct{}), make(chan struct{})
 	if in != nil {
-		go p.feed(in)
+		go p.feed(in, said, hung)
 	}
 	if ok {
-		waitHangup(c, nil)
+		readAttached(c, said)
 	}
+	close(hung)
 	for i, o := range outs {
 		o.detach(sinks[i])
+	}
+}
+
+// readAttached reads what a client says while it is attached, until it hangs up. It closes said when that
+// is the end of input.
+func readAttached(c *net.UnixConn, said chan<- struct{}) {
+	b := make([]byte, 1)
+	for {
+		n, err := c.Read(b)
+		if n == 1 && b[0] == inputEnded && said != nil {
+			close(said)
+			said = nil
+		}
+		if err != nil {
+			return
+		}
 	}
 }
 

@@ -5,8 +5,13 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"sync"
+	"time"
 )
+
+// inputEnded is the one byte that a client of an attachment may send.
+const inputEnded = 'E'
 
 // Stream is a client's part in a process's standard streams. What was not asked for is nil; a process
 // with a terminal has everything on Stdout and nothing on Stderr.
@@ -25,14 +30,30 @@ type Stream struct {
 // Close detaches. The process runs on.
 func (s *Stream) Close() error {
 	s.once.Do(func() {
-		s.conn.Close()
 		for _, c := range []io.Closer{s.Stdin, s.Stdout, s.Stderr} {
 			if c != nil {
 				c.Close()
 			}
 		}
+		s.conn.Close()
 	})
 	return nil
+}
+
+// input is the pipe to a process's standard input. Its Close says that it is one: when the pipe ends
+// without a word the engine has died, and the next one's client may have more to send.
+type input struct {
+	*os.File
+	conn *net.UnixConn
+	once sync.Once
+}
+
+func (i *input) Close() error {
+	i.once.Do(func() {
+		_ = i.conn.SetWriteDeadline(time.Now().Add(requestTime))
+		_, _ = i.conn.Write([]byte{inputEnded}) // before the pipe's end
+	})
+	return i.File.Close()
 }
 
 // CopyOutput copies both outputs to stdout and stderr until they end, side by side. It is what an
@@ -75,7 +96,7 @@ func attach(ctx context.Context, dir string, id int, o AttachOptions) (*Stream, 
 	s := &Stream{conn: c}
 	// In the order of the options; a process with a terminal has no standard error.
 	if o.Stdin && len(files) > 0 {
-		s.Stdin, files = files[0], files[1:]
+		s.Stdin, files = &input{File: files[0], conn: c}, files[1:]
 	}
 	if o.Stdout && len(files) > 0 {
 		s.Stdout, files = files[0], files[1:]

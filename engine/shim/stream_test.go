@@ -94,6 +94,38 @@ func TestStdinOnce(t *testing.T) {
 	}
 }
 
+// Input does not end because the engine died: the next one's client goes on.
+func TestStdinOnceOutlivesTheEngine(t *testing.T) {
+	spec := newSpec(t, "cat")
+	spec.OpenStdin, spec.StdinOnce = true, true
+	c := start(t, spec)
+	c.send("before\n")
+	if got := c.line(); got != "before" {
+		t.Fatalf("%q", got)
+	}
+	// What the kernel does at a process's end; nothing is said.
+	if err := errors.Join(c.stream.Stdin.(*input).File.Close(), c.stream.conn.Close()); err != nil {
+		t.Fatal(err)
+	}
+	again, err := c.s.Attach(testContext(t), AttachOptions{Stdin: true, Stdout: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer again.Close()
+	if _, err := io.WriteString(again.Stdin, "after"); err != nil {
+		t.Fatal(err)
+	}
+	if err := again.Stdin.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := io.ReadAll(again.Stdout); err != nil || string(out) != "after" {
+		t.Errorf("%q, %v", out, err)
+	}
+	if exit, err := c.s.Wait(testContext(t)); err != nil || exit.Code != 0 {
+		t.Errorf("%+v, %v", exit, err)
+	}
+}
+
 func TestStdinStaysOpenWithoutOnce(t *testing.T) {
 	spec := newSpec(t, sh(`read a; echo $a; read b; echo $b`)...)
 	spec.OpenStdin = true

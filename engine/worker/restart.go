@@ -25,6 +25,7 @@ func (s *Supervisor) start() error {
 	err := s.bringUp()
 	if err != nil {
 		s.lastExit = err.Error()
+		s.died(time.Now())
 		s.log.Error("no packets are carried: the worker cannot be started", "error", err)
 		s.later()
 		return fmt.Errorf("%w: %w", ErrDown, err)
@@ -80,11 +81,7 @@ func (s *Supervisor) restart() error {
 	s.lastExit = p.exit()
 	s.restarts++
 	s.log.Error("the worker ended", "pid", p.pid, "how", s.lastExit)
-	now := time.Now()
-	s.recent = append(s.recent, now)
-	for len(s.recent) > 0 && now.Sub(s.recent[0]) > recentTime {
-		s.recent = s.recent[1:]
-	}
+	s.died(time.Now())
 	if len(s.recent) > recentDeaths {
 		s.later()
 		return fmt.Errorf("%w: it ended %d times within %v, the last time: %s", ErrDown, len(s.recent), recentTime, s.lastExit)
@@ -92,12 +89,20 @@ func (s *Supervisor) restart() error {
 	return s.start()
 }
 
+// died notes a death; s.mu is held.
+func (s *Supervisor) died(now time.Time) {
+	s.recent = append(s.recent, now)
+	for now.Sub(s.recent[0]) > recentTime {
+		s.recent = s.recent[1:]
+	}
+}
+
 // later tries to start a worker after a pause; s.mu is held.
 func (s *Supervisor) later() {
 	if s.retry != nil {
 		return
 	}
-	pause := min(minPause<<min(len(s.recent), 8), maxPause)
+	pause := min(minPause<<min(max(len(s.recent)-recentDeaths-1, 0), 8), maxPause)
 	s.retry = time.AfterFunc(pause, func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()

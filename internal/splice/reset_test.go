@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"runtime"
 	"sync"
 	"syscall"
 	"testing"
@@ -190,7 +191,7 @@ func TestTheEndOfTheContextAborts(t *testing.T) {
 	w := newWorld(t)
 	j := w.connect(t)
 	ctx, cancel := context.WithCancel(context.Background())
-	go func() { j.ended <- Relay(ctx, j.pair.ep, j.pair.wq, j.pair.conn) }()
+	go func() { j.ended <- Relay(ctx, j.pair.ep, j.pair.wq, j.pair.conn, runtime.Gosched) }()
 	j.host.Write([]byte("x"))
 	if _, err := io.ReadFull(j.container, make([]byte, 1)); err != nil {
 		t.Fatal(err)

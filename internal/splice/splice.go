@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -30,6 +31,9 @@ type Pair struct {
 	// on. What is closed without is reset.
 	endToHost, endToContainer atomic.Bool
 
+	// yield lets others run.
+	yield func()
+
 	stop chan struct{}
 
 	mu    sync.Mutex
@@ -39,13 +43,15 @@ type Pair struct {
 // New makes a Pair of a connected netstack endpoint with its wait queue and a
 // host connection, and takes over both.
 func New(ep tcpip.Endpoint, wq *waiter.Queue, conn *Conn) *Pair {
-	return &Pair{ep: ep, wq: wq, conn: conn, stop: make(chan struct{})}
+	return &Pair{ep: ep, wq: wq, conn: conn, yield: runtime.Gosched, stop: make(chan struct{})}
 }
 
 // Relay joins ep and conn until both directions have ended, one side resets,
-// or ctx is done; see Pair.Run.
-func Relay(ctx context.Context, ep tcpip.Endpoint, wq *waiter.Queue, conn *Conn) error {
+// or ctx is done; see Pair.Run. It calls yield, which lets others run, when it has
+// been busy for long.
+func Relay(ctx context.Context, ep tcpip.Endpoint, wq *waiter.Queue, conn *Conn, yield func()) error {
 	p := New(ep, wq, conn)
+	p.yield = yield
 	defer context.AfterFunc(ctx, p.Abort)()
 	return p.Run()
 }

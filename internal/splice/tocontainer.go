@@ -60,6 +60,7 @@ func (p *Pair) toContainer() error {
 		}
 	}()
 	r := payload{conn: p.conn}
+	turn := turn{yield: p.yield}
 	for {
 		n, err := p.conn.Readable()
 		if err != nil {
@@ -75,6 +76,7 @@ func (p *Pair) toContainer() error {
 				return r.err
 			}
 			if terr == nil {
+				turn.carry(min(n, maxChunk))
 				break
 			}
 			if _, full := terr.(*tcpip.ErrWouldBlock); !full {
@@ -90,6 +92,7 @@ func (p *Pair) toContainer() error {
 			} else {
 				timer.Reset(hostCheck)
 			}
+			turn.wait()
 			if err := p.waitForSpace(ch, timer); err != nil {
 				return err
 			}

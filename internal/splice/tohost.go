@@ -52,6 +52,7 @@ func (p *Pair) toHost() error {
 	var g gather
 	queued := func() ([][]byte, error) { return p.queued(&g) }
 	var d discard
+	turn := turn{yield: p.yield}
 	for {
 		n, err := p.conn.WriteFrom(queued)
 		switch err {
@@ -59,7 +60,9 @@ func (p *Pair) toHost() error {
 			d.n = n
 			p.ep.Read(&d, tcpip.ReadOptions{})
 			p.ep.ModerateRecvBuf(n)
+			turn.carry(n)
 		case syscall.EAGAIN:
+			turn.wait()
 			if err := p.wait(ch); err != nil {
 				return err
 			}

@@ -34,7 +34,7 @@ func (c *chaos) judgeLasting(f fault, r *row, reports map[string]load.Report, ma
 			r.lose("%s: %s", name, report.Corrupt)
 		}
 		between := report.Job.Kind == load.Stream && !report.Job.Again
-		if len(report.Breaks) > 0 && (between || f.seamless) {
+		if len(report.Breaks) > 0 && (between || f.hides(report.Job)) {
 			r.lose("%s broke: %s", name, report.Breaks[0].Problem)
 		}
 		if len(report.Breaks) > 0 && between {
@@ -49,14 +49,14 @@ func (c *chaos) judgeLasting(f fault, r *row, reports map[string]load.Report, ma
 // judgeTimes says what took too long, or failed when it should work. hit is when recovery began to be measured, took
 // how long it lasted.
 func (c *chaos) judgeTimes(f fault, r *row, reports map[string]load.Report, mark, hit, took time.Duration) {
-	slowest := time.Duration(0)
+	slowest, slow := time.Duration(0), ""
 	for _, name := range slices.Sorted(maps.Keys(reports)) {
 		report := reports[name]
 		switch report.Job.Kind {
 		case load.Knock:
 		case load.Stream:
 			limit := streamLimit
-			if !f.seamless {
+			if !f.hides(report.Job) {
 				limit += hit - mark + took
 			}
 			if gap := report.LongestGap(mark); gap > limit {
@@ -64,9 +64,11 @@ func (c *chaos) judgeTimes(f fault, r *row, reports map[string]load.Report, mark
 			}
 		default:
 			from := hit + took
-			if f.seamless {
+			if f.hides(report.Job) {
 				from = mark
-				slowest = max(slowest, report.Slowest(mark))
+				if one := report.Slowest(mark); one > slowest {
+					slowest, slow = one, name
+				}
 			}
 			if failed := report.Failures(from); len(failed) > 0 {
 				r.lose("%s: %d of %d failed that should not, first %v after the fault: %s", name, len(failed),
@@ -74,10 +76,10 @@ func (c *chaos) judgeTimes(f fault, r *row, reports map[string]load.Report, mark
 			}
 		}
 	}
-	if f.seamless {
+	if f.unseen != nil {
 		r.recovered[len(r.recovered)-1] = slowest
-		if slowest > f.limit() {
-			r.lose("an answer took %v, over %v", slowest, f.limit())
+		if slowest > f.delay {
+			r.lose("%s waited %v for an answer, over %v", slow, slowest, f.delay)
 		}
 	}
 }

@@ -97,11 +97,7 @@ func (c *chaos) fillDiskAndKill(r *row) (time.Duration, error) {
 }
 
 // starve takes a process all descriptors that it has not got yet, and returns what gives them back.
-func (c *chaos) starve(pid int) (func() error, error) {
-	sample, err := c.stage.Admin.Process(pid)
-	if err != nil {
-		return nil, err
-	}
+func (c *chaos) starve(pid, descriptors int) (func() error, error) {
 	before, err := c.admin("prlimit", "--pid", fmt.Sprint(pid), "--nofile", "--noheadings", "--output=SOFT")
 	if err != nil {
 		return nil, err
@@ -113,7 +109,7 @@ func (c *chaos) starve(pid int) (func() error, error) {
 		}
 		return nil
 	}
-	return func() error { return limit(before) }, limit(fmt.Sprint(sample.FDs))
+	return func() error { return limit(before) }, limit(fmt.Sprint(descriptors))
 }
 
 // hunger is how long a process has to do without descriptors.
@@ -121,12 +117,12 @@ const hunger = time.Second
 
 // starveKeeper asks for changes while the keeper can open nothing.
 func (c *chaos) starveKeeper(r *row) (time.Duration, error) {
-	pid, err := c.keeper()
+	status, err := c.stage.Status()
 	if err != nil {
 		return 0, err
 	}
 	hit := load.Now()
-	feed, err := c.starve(pid)
+	feed, err := c.starve(status.PID, status.Keeper.Descriptors)
 	if err != nil {
 		return hit, err
 	}
@@ -158,12 +154,15 @@ const starveLimit = 2 * time.Second
 
 // starveWorker lets no flow begin for a while; those that are there go on.
 func (c *chaos) starveWorker(r *row) (time.Duration, error) {
-	pid, err := c.worker()
+	status, err := c.stage.Status()
 	if err != nil {
 		return 0, err
 	}
+	if status.Worker.PID == 0 {
+		return 0, errNoWorker
+	}
 	begin := load.Now()
-	feed, err := c.starve(pid)
+	feed, err := c.starve(status.Worker.PID, status.Worker.Descriptors)
 	if err != nil {
 		return 0, err
 	}

@@ -12,7 +12,7 @@ type row struct {
 	tried     int
 	disturbed int // rounds of which the times say nothing, because the machine itself stood still
 	lost      []string
-	recovered []time.Duration // of each round: until the slowest probe worked again
+	recovered []time.Duration // of each round: until the slowest probe worked again, or the longest delay
 }
 
 // maxSentences bounds what is told of one fault: the first things are what the others follow from.
@@ -25,6 +25,14 @@ func (r *row) lose(format string, args ...any) {
 	}
 }
 
+// limit is what the times of the row are held to.
+func (r *row) limit() time.Duration {
+	if r.fault.unseen != nil {
+		return r.fault.delay
+	}
+	return r.fault.limit()
+}
+
 // line is the row as it is printed.
 func (r *row) line() string {
 	verdict := "ok"
@@ -33,7 +41,7 @@ func (r *row) line() string {
 	}
 	times := [4]string{"-", "-", "-", "-"}
 	if len(r.recovered) > 0 {
-		for i, d := range []time.Duration{percentile(r.recovered, 50), percentile(r.recovered, 99), slices.Max(r.recovered), r.fault.limit()} {
+		for i, d := range []time.Duration{percentile(r.recovered, 50), percentile(r.recovered, 99), slices.Max(r.recovered), r.limit()} {
 			times[i] = d.Round(time.Millisecond).String()
 		}
 	}

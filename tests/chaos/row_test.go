@@ -45,7 +45,7 @@ func TestAStreamIsJudged(t *testing.T) {
 	}{
 		"fine":                          {fault{}, load.Report{}, false},
 		"ended, to the outside":         {fault{}, load.Report{Job: load.Job{Again: true}, Breaks: []load.Break{{At: 1}}}, false},
-		"ended, though nothing was hit": {fault{seamless: true}, load.Report{Job: load.Job{Again: true}, Breaks: []load.Break{{At: 1}}}, true},
+		"ended, though nothing was hit": {fault{unseen: anywhere, delay: time.Second}, load.Report{Job: load.Job{Again: true}, Breaks: []load.Break{{At: 1}}}, true},
 		"wrong":                         {fault{}, load.Report{Corrupt: "a byte"}, true},
 		"a short gap":                   {fault{}, load.Report{Gaps: []load.Gap{{Begin: 0, End: 2200 * ms}}}, false},
 		"hung":                          {fault{}, load.Report{Job: load.Job{Again: true}, Gaps: []load.Gap{{Begin: 0, End: 2400 * ms}}}, true},

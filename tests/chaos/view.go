@@ -14,7 +14,7 @@ type view struct {
 	definitions []string
 	things      []string // processes, listeners, files, mounts
 	interfaces  []string // of the containers
-	descriptors int      // of the keeper
+	descriptors []string // of the keeper
 }
 
 // look takes everything down.
@@ -35,7 +35,7 @@ func (c *chaos) look() (*view, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &view{definitions, c.stage.Things(), interfaces, sample.FDs}, nil
+	return &view{definitions, c.stage.Things(), interfaces, sample.Files}, nil
 }
 
 func (c *chaos) compareDefinitions(r *row, before *view) error {
@@ -62,8 +62,8 @@ func (c *chaos) compareThings(r *row, before *view) {
 			return false
 		}
 		differences = append(load.Differences(before.things, now.things), load.Differences(before.interfaces, now.interfaces)...)
-		if now.descriptors != before.descriptors {
-			differences = append(differences, fmt.Sprintf("the keeper has %d descriptors and had %d", now.descriptors, before.descriptors))
+		for _, line := range load.Differences(before.descriptors, now.descriptors) {
+			differences = append(differences, "descriptors of the keeper: "+line)
 		}
 		return len(differences) == 0
 	})

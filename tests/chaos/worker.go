@@ -22,8 +22,25 @@ const (
 	busy = 0.5
 )
 
-func (c *chaos) killWorker(*row) (time.Duration, error) {
+// What the keeper takes for a crash loop: more than this many deaths within that time. It waits then before it starts
+// another worker, which is what killWorkerOften is about, and nothing else.
+const (
+	patientDeaths = 5
+	patientTime   = 10 * time.Second
+)
+
+// victim returns the worker's pid, as soon as another death is no crash loop.
+func (c *chaos) victim() (int, error) {
+	if n := len(c.killed); n >= patientDeaths {
+		time.Sleep(c.killed[n-patientDeaths] + patientTime + time.Second - load.Now())
+	}
 	pid, err := c.worker()
+	c.killed = append(c.killed, load.Now())
+	return pid, err
+}
+
+func (c *chaos) killWorker(*row) (time.Duration, error) {
+	pid, err := c.victim()
 	if err != nil {
 		return 0, err
 	}
@@ -33,7 +50,7 @@ func (c *chaos) killWorker(*row) (time.Duration, error) {
 
 // stopWorker leaves the worker hanging. It goes on at the end, lest a daemon that does not notice spoils what follows.
 func (c *chaos) stopWorker(r *row) (time.Duration, error) {
-	pid, err := c.worker()
+	pid, err := c.victim()
 	if err != nil {
 		return 0, err
 	}
@@ -68,6 +85,7 @@ func (c *chaos) killWorkerOften(r *row) (hit time.Duration, err error) {
 		if hit, err = c.kill(pid, syscall.SIGKILL); err != nil {
 			return 0, err
 		}
+		c.killed = append(c.killed, hit)
 	}
 	if _, err = c.nextWorker(pid, loopLimit); err != nil {
 		return 0, err
@@ -132,7 +150,7 @@ var (
 // what went wrong, and undone it leaves nothing.
 func during(o operation) func(*chaos, *row) (time.Duration, error) {
 	return func(c *chaos, r *row) (time.Duration, error) {
-		pid, err := c.worker()
+		pid, err := c.victim()
 		if err != nil {
 			return 0, err
 		}

@@ -32,7 +32,7 @@ const (
 	maxRatio = 2.0 // of the 99th percentiles
 	// floor is what a 99th percentile may always be: on a machine with two processors, on which the attacker alone keeps one
 	// busy, a process waits for its turn that long.
-	floor = 4 * time.Millisecond
+	floor = 5 * time.Millisecond
 	// maxRounds is how often a row is repeated before what it shows is believed: others use the machine too, and what they
 	// do comes once.
 	maxRounds = 3
@@ -147,6 +147,10 @@ func (s *stage) suffer(r *result, victim *actor, probes map[string]Probe, beside
 	r.effect = new(effect)
 	for range maxRounds {
 		e, err := s.sufferOnce(victim, probes, d, beside, attack)
+		if errors.Is(err, errLingers) {
+			r.bad("%v", err)
+			return nil
+		}
 		if err != nil {
 			return err
 		}
@@ -180,6 +184,7 @@ func (s *stage) sufferOnce(victim *actor, probes map[string]Probe, d time.Durati
 	for _, name := range slices.Sorted(maps.Keys(probes)) {
 		e.kinds = append(e.kinds, kindEffect{name: name})
 	}
+	var rest map[string]time.Duration // p99 before the first attack
 	for range turns {
 		before, err := measureDuring(victim, probes, d/turns, beside)
 		if err != nil {
@@ -194,12 +199,50 @@ func (s *stage) sufferOnce(victim *actor, probes map[string]Probe, d time.Durati
 				return nil, err
 			}
 		}
+		if rest == nil {
+			rest = make(map[string]time.Duration)
+			for name, samples := range before {
+				rest[name] = percentile(samples.Took, 0.99)
+			}
+		}
+		// What an attack leaves behind must not be taken for how it was without one.
+		if err := recovered(victim, probes, rest); err != nil {
+			return nil, err
+		}
 	}
 	for i := range e.kinds {
 		slices.Sort(e.kinds[i].beside)
 		slices.Sort(e.kinds[i].during)
 	}
 	return e, nil
+}
+
+// recoverLimit is how long after an attack all must be as before.
+const recoverLimit = 5 * time.Second
+
+// errLingers is returned when neighbours feel an attack long after its end.
+var errLingers = errors.New("neighbours still feel the attack after its end")
+
+// recovered waits until half of what is measured in a moment is as quick as nearly all of it was before.
+func recovered(victim *actor, probes map[string]Probe, rest map[string]time.Duration) error {
+	const moment = 60 * time.Millisecond
+	var slow string
+	var err error
+	if !world.Poll(recoverLimit, func() bool {
+		var now map[string]Samples
+		now, err = measure(victim, probes, moment)
+		slow = ""
+		for name, samples := range now {
+			p50 := percentile(samples.Took, 0.5)
+			if samples.Lost > 0 || p50 > max(rest[name], floor) {
+				slow = fmt.Sprintf("%s: %d lost, p50 %v instead of a p99 of %v", name, samples.Lost, rounded(p50), rounded(rest[name]))
+			}
+		}
+		return err != nil || slow == ""
+	}) {
+		return fmt.Errorf("%w (%v): %s", errLingers, recoverLimit, slow)
+	}
+	return err
 }
 
 // add takes the samples of one turn.

@@ -17,7 +17,7 @@ const (
 	maxCrowdMemory = maxMemory + 20_000*30<<10
 	// spare is how many more descriptors or goroutines there may be after a row: those of a neighbour's flows, which end by
 	// timeout.
-	spare = 40
+	spare = 64
 	// settleFiles is how long they, and goroutines, may take to go: the attacker is gone by then, and with her all that was hers.
 	settleFiles = 10 * time.Second
 )
@@ -39,7 +39,7 @@ const decoyInterface = "decoy0"
 func (m *machine) decoy() (*machine, error) {
 	d := *m
 	d.iface, d.alone = decoyInterface, true
-	_, err := m.actor.run("ip link show %[1]s >/dev/null 2>&1 || { ip link add %[1]s type veth peer name decoy1 && ip link set %[1]s up && ip link set decoy1 up; }", decoyInterface)
+	_, err := m.actor.run("ip link show %[1]s >/dev/null 2>&1 || { ip link add %[1]s type veth peer name decoy1 && sysctl -qw net.ipv6.conf.decoy1.disable_ipv6=1 && ip link set %[1]s up && ip link set decoy1 up; }", decoyInterface)
 	return &d, err
 }
 

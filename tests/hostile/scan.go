@@ -29,8 +29,11 @@ type ScanReply struct {
 	Silent int
 }
 
-// scanRate is how many ports are asked a second: below what a gateway answers to one container.
-const scanRate = 800
+// How many ports are asked a second: for TCP below what a gateway answers to one container.
+const (
+	scanRate    = 800
+	scanRateUDP = 5000
+)
 
 // Scan asks every port, three times if need be.
 func (a *Actor) Scan(args ScanArgs, reply *ScanReply) error {
@@ -41,9 +44,9 @@ func (a *Actor) Scan(args ScanArgs, reply *ScanReply) error {
 	defer unix.Close(fd)
 	_ = unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Usec: 1000})
 	const own = 61999
-	proto := uint8(packet.ProtoTCP)
+	proto, rate := uint8(packet.ProtoTCP), time.Duration(scanRate)
 	if args.UDP {
-		proto = packet.ProtoUDP
+		proto, rate = packet.ProtoUDP, scanRateUDP
 	}
 	answers := make(map[uint16]bool) // port -> open
 	b := make([]byte, 2048)
@@ -88,7 +91,7 @@ func (a *Actor) Scan(args ScanArgs, reply *ScanReply) error {
 				return fmt.Errorf("port %d: %w", port, err)
 			}
 			asked++
-			receive(begin.Add(time.Duration(asked) * time.Second / scanRate))
+			receive(begin.Add(time.Duration(asked) * time.Second / rate))
 		}
 		if asked > 0 {
 			receive(time.Now().Add(200 * time.Millisecond))

@@ -1,6 +1,9 @@
 package lifecycle
 
-import "math/rand/v2"
+import (
+	"fmt"
+	"math/rand/v2"
+)
 
 // How much there is of everything: so little that operations meet.
 const (
@@ -10,17 +13,17 @@ const (
 
 // Mix says which operations a sequence is made of.
 type Mix struct {
-	// Faults are the steps during which one may happen; every FaultEvery-th operation has one.
-	Faults     []string
+	// Faults are the steps of each operation during which one may happen; every FaultEvery-th operation has one.
+	Faults     map[Kind][]string
 	FaultEvery int
 	Weights    map[Kind]int
 }
 
-// often is how often operations are chosen, relative to each other.
+// often says how often operations are chosen, relative to each other.
 var often = map[Kind]int{
-	NetCreate: 6, NetRemove: 3, NetPrune: 1, Connect: 9, Disconnect: 6,
-	Create: 13, Start: 15, Stop: 5, Kill: 4, Restart: 3, Rename: 3, Remove: 6, Prune: 1, Exec: 2,
-	End: 4, EndShim: 2, Reopen: 2, Worker: 1, HostBind: 3, HostFree: 3, NSMake: 2, NSDrop: 1,
+	NetCreate: 20, NetRemove: 6, NetPrune: 1, Connect: 40, Disconnect: 25,
+	Create: 50, Start: 70, Stop: 12, Kill: 8, Restart: 12, Rename: 8, Remove: 12, Prune: 2, Exec: 4,
+	End: 12, EndShim: 6, Reopen: 12, Worker: 2, HostBind: 5, HostFree: 6, NSMake: 4, NSDrop: 2,
 }
 
 // kinds are the operations in a fixed order, for the sake of the seed.
@@ -41,7 +44,8 @@ func Generate(seed uint64, count int, mix Mix) []Op {
 		total += weights[k]
 	}
 	ops := make([]Op, 0, count)
-	for range count {
+	m := NewModel()
+	for i := range count {
 		n := r.IntN(total)
 		var kind Kind
 		for _, k := range kinds {
@@ -50,9 +54,36 @@ func Generate(seed uint64, count int, mix Mix) []Op {
 				break
 			}
 		}
-		ops = append(ops, mix.generate(r, kind))
+		// Mostly something that is not refused, as far as can be told beforehand.
+		op := mix.generate(r, kind)
+		for tries := r.IntN(someTries); tries > 0; tries-- {
+			if class, _ := m.Expect(op); class == ok {
+				break
+			}
+			op = mix.generate(r, kind)
+		}
+		_, m = m.Expect(op)
+		m.guess(i)
+		ops = append(ops, op)
 	}
 	return ops
+}
+
+// someTries is how often something else is chosen instead of what would be refused, at most.
+const someTries = 10
+
+// guess gives ids to what a stage has not given any.
+func (m *Model) guess(serial int) {
+	for _, n := range m.Nets {
+		if n.ID == "" {
+			n.ID = fmt.Sprint(n.Name, "-", serial)
+		}
+	}
+	for _, c := range m.Ctrs {
+		if c.ID == "" {
+			c.ID = fmt.Sprint(c.Name, "-", serial)
+		}
+	}
 }
 
 func (mix Mix) generate(r *rand.Rand, kind Kind) Op {
@@ -106,8 +137,8 @@ func (mix Mix) generate(r *rand.Rand, kind Kind) Op {
 	case NetPrune, Prune, Reopen, Worker, NSMake, NSDrop:
 		op.C = 0
 	}
-	if mix.FaultEvery > 0 && r.IntN(mix.FaultEvery) == 0 {
-		op.Fault, op.Nth = mix.Faults[r.IntN(len(mix.Faults))], 1+r.IntN(2)*r.IntN(3)
+	if faults := mix.Faults[kind]; len(faults) > 0 && mix.FaultEvery > 0 && r.IntN(mix.FaultEvery) == 0 {
+		op.Fault, op.Nth = faults[r.IntN(len(faults))], 1+r.IntN(2)*r.IntN(3)
 		op.Crash = r.IntN(3) == 0
 	}
 	return op

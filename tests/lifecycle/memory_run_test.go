@@ -1,12 +1,13 @@
 package lifecycle
 
 import (
-	"context"
 	"flag"
 	"fmt"
 	"os"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -43,23 +44,71 @@ var engineMix = Mix{Faults: steps, FaultEvery: 4}
 // model, and nothing is left of anything.
 func TestEngineAgreesWithTheModel(t *testing.T) {
 	first := seed(t)
+	if *replayFlag != "" {
+		tryEngine(t, 0, replay(t), true)
+		return
+	}
 	begin := time.Now()
-	done, sequences := 0, 0
-	for s := first; done < *opsFlag; s++ {
-		ops := Generate(s, min(*lengthFlag, *opsFlag-done), engineMix)
-		if *replayFlag != "" {
-			ops = replay(t)
-		}
-		if f := onEngine(t, ops); f != nil {
-			report(t, s, ops, f, func(ops []Op) *Failure { return onEngine(t, ops) })
-		}
-		done += len(ops)
-		sequences++
-		if *replayFlag != "" {
-			break
+	goroutines, files := use()
+	sequences := uint64((*opsFlag + *lengthFlag - 1) / *lengthFlag)
+	var struck atomic.Int64
+	var mu sync.Mutex
+	answers := map[Kind]int{}
+	try := func(s uint64, alone bool) {
+		ops := Generate(s, *lengthFlag, engineMix)
+		stage := tryEngine(t, s, ops, alone)
+		struck.Add(int64(stage.strikes))
+		mu.Lock()
+		defer mu.Unlock()
+		for k, n := range stage.done {
+			answers[k] += n
 		}
 	}
-	t.Logf("%d operations in %d sequences, seeds %d to %d, in %v", done, sequences, first, first+uint64(sequences)-1, time.Since(begin).Round(time.Millisecond))
+	// Alone first, when what a sequence uses can be told.
+	s := first
+	for ; s < first+min(alone, sequences) && !t.Failed(); s++ {
+		try(s, true)
+	}
+	// Most of the time is waiting for what is tried again.
+	var all sync.WaitGroup
+	next := make(chan uint64)
+	for range atOnce {
+		all.Go(func() {
+			for s := range next {
+				try(s, false)
+			}
+		})
+	}
+	for ; s < first+sequences && !t.Failed(); s++ {
+		next <- s
+	}
+	close(next)
+	all.Wait()
+	if g, f, ok := backTo(goroutines, files); !ok && !t.Failed() {
+		t.Errorf("%d goroutines and %d descriptors, %d and %d at the start", g, f, goroutines, files)
+	}
+	t.Logf("%d operations in %d sequences, seeds %d to %d, %d of them with a fault, in %v",
+		(s-first)*uint64(*lengthFlag), s-first, first, s-1, struck.Load(), time.Since(begin).Round(time.Millisecond))
+	t.Logf("done and not refused: %v", answers)
+}
+
+const (
+	// alone is how many sequences run one by one.
+	alone = 6
+	// atOnce is how many run at once then.
+	atOnce = 8
+)
+
+// tryEngine runs a sequence and reports its failure; it returns its stage.
+func tryEngine(t *testing.T, seed uint64, ops []Op, alone bool) *memory {
+	s, f := onEngine(t, ops, alone)
+	if f != nil {
+		report(t, seed, ops, f, s.log.String(), func(ops []Op) (*Failure, string) {
+			s, f := onEngine(t, ops, alone)
+			return f, s.log.String()
+		})
+	}
+	return s
 }
 
 func replay(t *testing.T) []Op {
@@ -75,46 +124,42 @@ func replay(t *testing.T) []Op {
 	return ops
 }
 
-var lastLog string
-
-func onEngine(t *testing.T, ops []Op) *Failure {
-	s := newMemory(t)
-	defer s.Close()
-	f := Run(context.Background(), s, ops)
-	if f != nil {
-		lastLog = s.log.String()
+func onEngine(t *testing.T, ops []Op, alone bool) (*memory, *Failure) {
+	s, err := newMemory()
+	if err != nil {
+		return s, &Failure{Index: -1, Problems: []string{err.Error()}}
 	}
-	return f
+	s.alone = alone
+	defer s.Close()
+	return s, Run(t.Context(), s, ops)
 }
 
 // shrinkTries bounds how often a failing sequence is run again.
 const shrinkTries = 150
 
 // report shrinks a failing sequence and fails the test with what is left.
-func report(t *testing.T, seed uint64, ops []Op, f *Failure, again func([]Op) *Failure) {
+func report(t *testing.T, seed uint64, ops []Op, f *Failure, lines string, again func([]Op) (*Failure, string)) {
 	t.Helper()
 	if f.Index >= 0 && f.Index < len(ops) {
 		ops = ops[:f.Index+1]
 	}
 	whole := len(ops)
-	last, lines := f, lastLog
+	last := f
 	deadline := time.Now().Add(2 * time.Minute)
 	ops = Shrink(ops, shrinkTries, func(candidate []Op) int {
 		if time.Now().After(deadline) {
 			return 0
 		}
-		g := again(candidate)
+		g, log := again(candidate)
 		if g == nil || !g.Alike(f) {
 			return 0
 		}
-		last, lines = g, lastLog
+		last, lines = g, log
 		return g.Index + 1
 	})
 	var text strings.Builder
-	if err := writeOps(&text, ops); err != nil {
-		t.Fatal(err)
-	}
-	t.Fatalf("seed %d: %v\n\nshrunk from %d operations to %d (-replay FILE with these lines does them again):\n%s\nwhich end with %v\n\nthe last lines of the log:\n%s",
+	_ = writeOps(&text, ops) // to memory
+	t.Errorf("seed %d: %v\n\nshrunk from %d operations to %d (-replay FILE with these lines does them again):\n%s\nwhich end with %v\n\nthe last lines of the log:\n%s",
 		seed, f, whole, len(ops), text.String(), last, lines)
 }
 

@@ -11,7 +11,7 @@ import (
 	"runtime"
 	"slices"
 	"sync"
-	"testing"
+	"time"
 
 	"github.com/containerd/errdefs"
 	"github.com/moby/moby/api/types/container"
@@ -48,43 +48,54 @@ type memory struct {
 	struck   bool
 	crashed  chan struct{} // closed when it was the end of the daemon
 
-	goroutines, files int // of a daemon with nothing to do
+	alone             bool // nothing else goes on in this process
+	goroutines, files int  // of a daemon with nothing to do
+	strikes           int
+	done              map[Kind]int // that were not refused
 }
 
 // somebody has taken a port.
 type somebody struct{}
 
-// steps are where faults can happen. save is the disk.
-var steps = []string{"create", "connect", "state", "namespaces", "start", "signal", "remove", "plane", "attach", "unplug", "names", "view", "publish", save}
+// steps are where faults can happen; save is the disk.
+var steps = func() map[Kind][]string {
+	start := []string{"create", "namespaces", "plane", "attach", "names", "view", "publish", "state", "start", "remove", save}
+	end := []string{"signal", "remove", save}
+	m := map[Kind][]string{
+		NetCreate: {save}, NetRemove: {save}, NetPrune: {save}, Create: {save}, Rename: {save}, Prune: {save},
+		Connect: {"plane", "attach", "names", "view", "publish", "unplug", "namespaces", save}, Disconnect: {"attach", "publish", "unplug", save},
+		Start: start, Stop: end, Kill: end, Remove: end, End: end[1:], EndShim: end[1:],
+		Restart: slices.Concat(start, end),
+		Reopen:  {"connect", "state", "namespaces", "plane", "attach", "names", "view", "publish"},
+	}
+	return m
+}()
 
 const save = "save"
 
 // newMemory starts a daemon on a fresh stage.
-func newMemory(t *testing.T) *memory {
-	t.Helper()
+func newMemory() (*memory, error) {
+	s := &memory{log: &lastLines{}, procs: map[string]*process{}, done: map[Kind]int{}, taken: map[hostPort]any{}, nextPort: 32768}
 	// A state file that is in memory costs no waiting for a disk: power is not what fails here.
 	parent := "/dev/shm"
 	if unix.Access(parent, unix.W_OK) != nil {
 		parent = ""
 	}
-	dir, err := os.MkdirTemp(parent, "footbridge-lifecycle")
-	if err != nil {
-		t.Fatal(err)
+	var err error
+	if s.dir, err = os.MkdirTemp(parent, "footbridge-lifecycle"); err != nil {
+		return s, err
 	}
-	s := &memory{dir: dir, log: &lastLines{}, procs: map[string]*process{}, taken: map[hostPort]any{}, nextPort: 32768}
 	for _, d := range []string{"run", "state", "ns"} {
-		if err := os.Mkdir(filepath.Join(dir, d), 0o700); err != nil {
-			t.Fatal(err)
+		if err := os.Mkdir(filepath.Join(s.dir, d), 0o700); err != nil {
+			return s, err
 		}
 	}
 	if err := os.WriteFile(s.path("resolv.conf"), []byte("nameserver 192.0.2.53\n"), 0o600); err != nil {
-		t.Fatal(err)
+		return s, err
 	}
-	if err := s.open(); err != nil {
-		t.Fatal(err)
-	}
+	err = s.open()
 	s.goroutines, s.files = use()
-	return s
+	return s, err
 }
 
 func (s *memory) path(elements ...string) string {
@@ -131,6 +142,12 @@ func (s *memory) Do(ctx context.Context, op Op, before *Model) (bool, error) {
 		}
 	}
 	struck, dead := s.struck, s.life.dead
+	if err == nil {
+		s.done[op.Kind]++
+	}
+	if struck {
+		s.strikes++
+	}
 	s.mu.Unlock()
 	if dead {
 		if again := s.afterCrash(); again != nil {
@@ -160,7 +177,13 @@ func (s *memory) act(ctx context.Context, op Op, before *Model) error {
 			return errdefs.ErrConflict
 		}
 		ended := s.awaitEnd(ctx, c)
-		s.processOf(c).end(op.Kind == End, 3)
+		p := s.processOf(c)
+		if op.Kind == EndShim { // and the kernel ends the rest
+			s.mu.Lock()
+			delete(s.procs, p.spec.Dir)
+			s.mu.Unlock()
+		}
+		p.end(op.Kind == End, 3)
 		s.wait(ended)
 		return nil
 	case HostBind, HostFree:
@@ -333,6 +356,21 @@ func (l *lastLines) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return string(bytes.Join(l.lines, nil))
+}
+
+// backTo waits until this process uses no more than that.
+func backTo(goroutines, files int) (haveGoroutines, haveFiles int, ok bool) {
+	deadline := time.Now().Add(patience)
+	for {
+		g, f := use()
+		if g <= goroutines && f <= files {
+			return g, f, true
+		}
+		if time.Now().After(deadline) {
+			return g, f, false
+		}
+		time.Sleep(time.Millisecond)
+	}
 }
 
 // use is what this process uses: goroutines and descriptors.

@@ -12,6 +12,8 @@ const (
 	gapLimit = 50 * time.Millisecond
 	// memory is how long an attempt is remembered: longer than any round of faults takes.
 	memory = time.Minute
+	// batch is how many attempts are forgotten at once: the others have to be moved.
+	batch = 4096
 )
 
 // account is what one job writes down.
@@ -32,14 +34,9 @@ type account struct {
 func (a *account) begin(now time.Duration) uint64 {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	old := 0
-	for old < len(a.attempts) && a.attempts[old].Begin < now-memory {
-		old++
-	}
-	// Not each time: what is moved is a minute's worth.
-	if old > 4096 {
-		a.attempts = slices.Delete(a.attempts, 0, old)
-		a.first += uint64(old)
+	if len(a.attempts) > batch && a.attempts[batch].Begin < now-memory {
+		a.attempts = slices.Delete(a.attempts, 0, batch)
+		a.first += batch
 	}
 	a.attempts = append(a.attempts, Attempt{Begin: now})
 	return a.first + uint64(len(a.attempts)) - 1
@@ -105,7 +102,7 @@ func (a *account) report(j Job, from time.Duration) Report {
 	now := Now()
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	r := Report{Job: j, Corrupt: a.corrupt, Bytes: a.bytes, Total: a.first + uint64(len(a.attempts)), Failed: a.failed, Latest: a.latest}
+	r := Report{Job: j, Corrupt: a.corrupt, Bytes: a.bytes, Progress: a.progress, Total: a.first + uint64(len(a.attempts)), Failed: a.failed, Latest: a.latest}
 	for _, attempt := range a.attempts {
 		if attempt.Begin >= from {
 			r.Attempts = append(r.Attempts, attempt)

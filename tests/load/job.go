@@ -35,6 +35,9 @@ type Job struct {
 	Block    int           // Stream: bytes written each time; default 4096
 	// Again lets a stream that broke begin anew. Without it the first break is the end of the job.
 	Again bool
+	// Between says that the job is one from container to container on one network: frames pass the switch alone, and no
+	// state of the program's is between them.
+	Between bool
 }
 
 func (j Job) patience() time.Duration {
@@ -66,14 +69,15 @@ type Break struct {
 // Report is what a job has to tell of the time since it was asked for.
 type Report struct {
 	Job      Job
-	Attempts []Attempt `json:",omitempty"` // in the order of their beginnings
-	Gaps     []Gap     `json:",omitempty"` // of a stream, longer than gapLimit; the last may still last
-	Breaks   []Break   `json:",omitempty"`
-	Corrupt  string    `json:",omitempty"` // what a stream read that nobody wrote
-	Bytes    uint64    // that a stream read since its beginning
-	Total    uint64    // attempts since the beginning
-	Failed   uint64    // of which failed
-	Latest   string    `json:",omitempty"` // how the latest of them failed
+	Attempts []Attempt     `json:",omitempty"` // in the order of their beginnings
+	Gaps     []Gap         `json:",omitempty"` // of a stream, longer than gapLimit; the last may still last
+	Breaks   []Break       `json:",omitempty"`
+	Corrupt  string        `json:",omitempty"` // what a stream read that nobody wrote
+	Bytes    uint64        // that a stream read since its beginning
+	Progress time.Duration // when a stream last read something
+	Total    uint64        // attempts since the beginning
+	Failed   uint64        // of which failed
+	Latest   string        `json:",omitempty"` // how the latest of them failed
 }
 
 // row is how many attempts must succeed one after the other to say that something works.

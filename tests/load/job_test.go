@@ -61,7 +61,7 @@ func TestAnAccountForgetsWhatIsOld(t *testing.T) {
 			t.Fatalf("attempt %d has number %d", i, number)
 		}
 	}
-	if n := len(a.attempts); n > 2*4096 {
+	if n := len(a.attempts); n > 2*batch {
 		t.Errorf("%d attempts are remembered", n)
 	}
 	if a.end(1, 0, "") {

@@ -3,6 +3,8 @@ package load
 import (
 	"fmt"
 	"os"
+	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -14,11 +16,15 @@ type Sample struct {
 	RSS     uint64 // bytes
 	Threads int
 	FDs     int           // -1: the process does not let itself be looked into
+	Files   []string      // what they are, sorted, without numbers
 	CPU     time.Duration // user and system, since its start; the kernel counts in hundredths of a second
 }
 
 // userHZ is the unit of CPU times in /proc: the same on every Linux that Go runs on.
 const userHZ = 100
+
+// numbers are what tells one socket, pipe or process from another.
+var numbers = regexp.MustCompile(`\d+`)
 
 func sampleProcess(pid int) (Sample, error) {
 	s := Sample{PID: pid, FDs: -1}
@@ -63,6 +69,12 @@ func sampleProcess(pid int) (Sample, error) {
 	}
 	if entries, err := os.ReadDir(dir + "/fd"); err == nil {
 		s.FDs = len(entries)
+		for _, e := range entries {
+			if target, err := os.Readlink(dir + "/fd/" + e.Name()); err == nil {
+				s.Files = append(s.Files, numbers.ReplaceAllString(target, "N"))
+			}
+		}
+		slices.Sort(s.Files)
 	}
 	return s, nil
 }

@@ -58,6 +58,7 @@ func (s *Stage) SetUp() error {
 // Intensity says how dense the usual traffic is.
 type Intensity struct {
 	Probe  time.Duration // between two probes of a kind; TCP connections, which cost more, are half as frequent
+	Frame  time.Duration // between two datagrams of the flow that shows how long a frame takes
 	Stream time.Duration // between two blocks of a stream
 	Bulk   int           // bytes of a block of the stream that makes the load
 }
@@ -90,15 +91,16 @@ func (s *Stage) Traffic(i Intensity) error {
 	server, server6 := address["server4"], address["server6"]
 
 	if err := asker.Start(
-		Job{Name: "stream to server", Kind: Stream, To: at(server, EchoPort), Every: i.Stream},
-		Job{Name: "stream to server, IPv6", Kind: Stream, To: at(server6, EchoPort), Every: i.Stream},
-		Job{Name: "bulk to server", Kind: Stream, To: at(server, EchoPort), Every: i.Stream, Block: i.Bulk},
+		Job{Name: "stream to server", Kind: Stream, To: at(server, EchoPort), Every: i.Stream, Between: true},
+		Job{Name: "stream to server, IPv6", Kind: Stream, To: at(server6, EchoPort), Every: i.Stream, Between: true},
+		Job{Name: "bulk to server", Kind: Stream, To: at(server, EchoPort), Every: i.Stream, Block: i.Bulk, Between: true},
 		Job{Name: "stream to outside", Kind: Stream, To: to("WEB4", world.PortEcho), Every: i.Stream, Again: true},
 		Job{Name: "stream to outside, IPv6", Kind: Stream, To: to("WEB6", world.PortEcho), Every: i.Stream, Again: true},
-		Job{Name: "UDP to server", Kind: Echo, To: at(server, EchoPort), Want: from(address["asker4"]), Every: i.Probe},
-		Job{Name: "UDP to server, IPv6", Kind: Echo, To: at(server6, EchoPort), Want: from(address["asker6"]), Every: i.Probe},
+		Job{Name: "frames to server", Kind: Echo, To: at(server, EchoPort), Every: i.Frame, Between: true},
+		Job{Name: "UDP to server", Kind: Echo, To: at(server, EchoPort), Want: from(address["asker4"]), Every: i.Probe, Between: true},
+		Job{Name: "UDP to server, IPv6", Kind: Echo, To: at(server6, EchoPort), Want: from(address["asker6"]), Every: i.Probe, Between: true},
 		Job{Name: "UDP to outside", Kind: Echo, To: to("WEB4", world.PortEcho), Every: i.Probe},
-		Job{Name: "TCP to server", Kind: Ask, To: at(server, PeerPort), Want: from(address["asker4"]), Every: 2 * i.Probe},
+		Job{Name: "TCP to server", Kind: Ask, To: at(server, PeerPort), Want: from(address["asker4"]), Every: 2 * i.Probe, Between: true},
 		Job{Name: "TCP to outside", Kind: Ask, To: to("WEB4", world.PortPeer), Want: from(world.Addr("UPLINK4").String()), Every: 2 * i.Probe},
 		Job{Name: "name of a container", Kind: Query, To: at(resolver, 53), Question: Server, Want: server, Every: i.Probe},
 		Job{Name: "name of the outside", Kind: Query, To: at(resolver, 53), Question: "web.example.test", Want: world.Addr("WEB4").String(), Every: i.Probe},

@@ -68,7 +68,7 @@ func (s *soak) work(long time.Duration, counts bool) error {
 	if err := s.stage.SetUp(); err != nil {
 		return err
 	}
-	if err := s.stage.Traffic(load.Intensity{Probe: 20 * time.Millisecond, Stream: 5 * time.Millisecond, Bulk: 32 << 10}); err != nil {
+	if err := s.stage.Traffic(load.Intensity{Probe: 20 * time.Millisecond, Frame: 10 * time.Millisecond, Stream: 5 * time.Millisecond, Bulk: 32 << 10}); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), long)
