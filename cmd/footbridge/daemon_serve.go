@@ -113,6 +113,9 @@ func (d *daemon) open(ctx context.Context, c *cli, idleTimeout time.Duration) (_
 	if dropped := d.store.Dropped(); len(dropped) > 0 {
 		d.log.Warn("descriptors that came more than once under a name are not used", "names", dropped)
 	}
+	if d.socket, err = d.passedSocket(); err != nil {
+		return nil, err
+	}
 	unlock, err := lockDaemon(ctx, d.dirs, d.store, d.log)
 	if err != nil {
 		return nil, err

@@ -26,15 +26,11 @@ const (
 // errSocket: the service manager passes a socket that cannot be the API's.
 var errSocket = errors.New("the socket of the service manager cannot be used")
 
-// openSocket finds the API's socket in the store, or makes it.
+// openSocket finds the API's socket in the store, or makes it, unless the service manager
+// has passed one.
 func (d *daemon) openSocket() (closeSocket func() error, err error) {
-	passed, err := d.passedSocket()
-	if err != nil {
-		return nil, err
-	}
-	if passed != "" {
+	if d.socket != "" {
 		// It is the service manager's, and so is the path.
-		d.socket = passed
 		return func() error { return nil }, d.store.Remove(socketName)
 	}
 	d.socket = socketName

@@ -107,7 +107,13 @@ func printStatus(w io.Writer, s api.Status, now time.Time) error {
 // printWorker prints the process that carries the packets, what holds it, and why
 // there was another before it.
 func printWorker(w io.Writer, worker api.WorkerStatus, now time.Time) {
-	restarts := fmt.Sprintf("restarted %d time(s)", worker.Restarts)
+	restarts := "never restarted"
+	switch n := worker.Restarts; {
+	case n == 1:
+		restarts = "restarted once"
+	case n > 1:
+		restarts = fmt.Sprintf("restarted %d times", n)
+	}
 	if worker.PID == 0 {
 		fmt.Fprintf(w, "Worker:\tnone runs, %s\n", restarts)
 	} else {

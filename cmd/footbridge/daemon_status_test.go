@@ -22,9 +22,9 @@ func TestStatusShowsTheWorker(t *testing.T) {
 		want   []string
 		not    string
 	}{
-		"one that runs":         {7, running, []string{"Worker: pid 8, 3 minutes, restarted 0 time(s)", "Sandbox: no_new_privs, no capabilities, seccomp filter, Landlock ABI 7"}, "Last worker"},
-		"one after another":     {7, again, []string{"restarted 2 time(s)", "Last worker: ended by signal 9 (SIGKILL)"}, "none runs"},
-		"none":                  {7, api.WorkerStatus{LastExit: "killed", Restarts: 1}, []string{"Worker: none runs, restarted 1 time(s)", "Last worker: killed"}, "Sandbox"},
+		"one that runs":         {7, running, []string{"Worker: pid 8, 3 minutes, never restarted", "Sandbox: no_new_privs, no capabilities, seccomp filter, Landlock ABI 7"}, "Last worker"},
+		"one after another":     {7, again, []string{"restarted 2 times", "Last worker: ended by signal 9 (SIGKILL)"}, "none runs"},
+		"none":                  {7, api.WorkerStatus{LastExit: "killed", Restarts: 1}, []string{"Worker: none runs, restarted once", "Last worker: killed"}, "Sandbox"},
 		"a version without one": {0, api.WorkerStatus{}, []string{"Daemon: running, pid 7"}, "Worker"},
 	} {
 		var out bytes.Buffer

@@ -41,7 +41,7 @@ func (w *world) startService(t *testing.T, names string, files ...*os.File) *ser
 	s.Cmd = exec.CommandContext(t.Context(), "sh", "-c", `LISTEN_PID=$$ exec "$0" daemon`, exe)
 	s.Env = append(append([]string{}, w.environ...), "NOTIFY_SOCKET="+path, "LISTEN_FDNAMES="+names, "LISTEN_FDS="+string(rune('0'+len(files))))
 	s.ExtraFiles = files
-	s.Stderr = &s.said
+	s.Stdout, s.Stderr = &s.said, &s.said
 	if err := s.Start(); err != nil {
 		t.Fatal(err)
 	}

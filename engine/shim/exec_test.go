@@ -4,8 +4,8 @@ import (
 	"errors"
 	"io"
 	"strings"
-	"syscall"
 	"sync"
+	"syscall"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -144,11 +144,25 @@ func TestEndsAreNoticedInAFloodOfSignals(t *testing.T) {
 			}
 		})
 	}
-	for i := range 40 {
-		if exit, out, errs := execOutput(t, c.s, ExecSpec{Args: sh("exit 3")}, ""); exit.Code != 3 {
-			t.Errorf("exec %d: %+v, %q, %q", i, exit, out, errs)
-		}
+	var execs sync.WaitGroup
+	for range 6 {
+		execs.Go(func() {
+			for range 15 {
+				x, err := c.s.Exec(testContext(t), ExecSpec{Args: sh("exit 3")})
+				if err == nil {
+					err = x.Start(testContext(t))
+				}
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if exit, err := x.Wait(testContext(t)); err != nil || exit.Code != 3 {
+					t.Errorf("%+v, %v", exit, err)
+				}
+			}
+		})
 	}
+	execs.Wait()
 	close(stop)
 	flood.Wait()
 }

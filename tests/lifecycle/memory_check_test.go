@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"maps"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -43,7 +41,7 @@ func (s *memory) Check(m *Model, _ view) (bad []string) {
 	}
 	bad = append(bad, s.checkPorts(m)...)
 	bad = append(bad, s.checkProcesses(m)...)
-	return append(bad, s.checkFiles(m)...)
+	return append(bad, checkFolders(m, s.path("run"), s.path("state"))...)
 }
 
 // check compares a network's data plane with the model.
@@ -177,38 +175,6 @@ func (s *memory) checkProcesses(m *Model) (bad []string) {
 	}
 	for _, p := range left {
 		bad = append(bad, fmt.Sprintf("processes of container %.12s are left", p.spec.ID))
-	}
-	return bad
-}
-
-// checkFiles looks for files of what is no more, and for files that were half made.
-func (s *memory) checkFiles(m *Model) (bad []string) {
-	running, known := map[string]bool{}, map[string]bool{}
-	for _, c := range m.Ctrs {
-		known[c.ID] = true
-		running[c.ID[:12]] = c.running()
-	}
-	for _, x := range []struct {
-		dir  string
-		with map[string]bool
-	}{{s.path("run", "c"), running}, {s.path("state", "containers"), known}} {
-		entries, err := os.ReadDir(x.dir)
-		if err != nil {
-			bad = append(bad, err.Error())
-		}
-		for _, e := range entries {
-			if !x.with[e.Name()] {
-				bad = append(bad, fmt.Sprintf("%s is left", filepath.Join(x.dir, e.Name())))
-			}
-		}
-	}
-	for _, d := range []string{"run", "state"} {
-		_ = filepath.WalkDir(s.path(d), func(path string, e os.DirEntry, err error) error {
-			if err == nil && strings.HasSuffix(path, ".new") && !strings.HasSuffix(path, ".bak.new") {
-				bad = append(bad, fmt.Sprintf("%s was half made and is left", path))
-			}
-			return nil // what goes away meanwhile is not left
-		})
 	}
 	return bad
 }
