@@ -4,6 +4,7 @@
 #   make build   bin/footbridge
 #   make demo    containers on a user-space bridge, live
 #   make test    unit tests and the scripts of tests/
+#   make lifecycle  random operations against a model; SEED=N OPS=N REAL=N (on the engine, on the binary) REPLAY=FILE
 #   make bench   iperf3 beside the kernel's bridge and slirp4netns
 #   make chaos    faults under load: what was lost, how long until all worked again. ROUNDS=n; SHORT=1: a minute
 #   make hostile  attacks from inside: what was let in, what neighbours felt. SEED=n; RUN=regexp; SHORT=1: a minute or two
@@ -21,6 +22,9 @@ LDFLAGS := -s -w -X $(MODULE)/internal/buildinfo.version=$(VERSION) -X $(MODULE)
 FUZZTIME ?= 10s
 BENCHTIME ?= 5s
 BENCHROUNDS ?= 3
+SEED ?= 1
+OPS ?= 20000
+REAL ?= 400
 ROUNDS ?= $(if $(SHORT),1,40)
 DURATION ?= $(if $(SHORT),30s,10m)
 SOAKCSV ?= bin/soak.csv
@@ -28,7 +32,7 @@ SOAKCSV ?= bin/soak.csv
 # go test looks for the go command when it builds the program under test.
 export PATH := $(dir $(GO)):$(PATH)
 
-.PHONY: all deps tun build demo test bench chaos hostile soak lint fuzz clean
+.PHONY: all deps tun build demo test lifecycle bench chaos hostile soak lint fuzz clean
 all: build
 
 # A command and the Debian package that it comes from.
@@ -60,6 +64,10 @@ demo: tun build
 
 test: tun
 	$(GO) test ./...
+
+# A failure prints its seed and the shortest sequence that fails; REPLAY names a file with one.
+lifecycle: tun
+	$(GO) test ./tests/lifecycle -count=1 -v -timeout 30m -seed $(SEED) -ops $(OPS) -real $(REAL) $(if $(REPLAY),-replay $(abspath $(REPLAY)))
 
 bench: tun build
 	@CGO_ENABLED=0 $(GO) build -trimpath -o bin/bench ./tests/bench

@@ -27,7 +27,9 @@
 // other end (peer.go). The client asks the same of the daemon.
 //
 // What a client sends is bounded: the header in size and time, the body in size
-// and time, names in length and characters. Streams are bounded by neither.
+// and time, names in length and characters. So are connections, in number, and the
+// time that a client may take to read an answer (bounds.go). Streams are bounded by
+// neither. Errors hold nothing that a terminal would obey.
 //
 // **Lifetime**: [Server.Serve] runs until [Server.Shutdown], which ends streams
 // and lets other requests finish; the listener is closed by it and removes the

@@ -34,11 +34,12 @@ var errPaused = Errorf(errdefs.ErrUnavailable, "the footbridge daemon is being u
 func (s *Server) Pause(ctx context.Context) error {
 	s.mu.Lock()
 	s.paused = true
-	l := s.listener
+	l, ended := s.listener, s.ended
 	s.listener = nil
 	s.mu.Unlock()
 	if l != nil {
 		_ = l.Close()
+		<-ended // what it accepted last is counted then
 	}
 	s.http.SetKeepAlivesEnabled(false) // closes the idle ones
 	fresh := time.NewTimer(freshPatience)
@@ -76,8 +77,10 @@ func (s *Server) Resume() {
 // connections must be those of a unix socket: every peer is asked for its
 // credentials, and strangers get an answer that says so.
 func (s *Server) Serve(l net.Listener) error {
+	ended := make(chan struct{})
+	defer close(ended)
 	s.mu.Lock()
-	s.listener = l
+	s.listener, s.ended = l, ended
 	s.mu.Unlock()
 	err := s.http.Serve(l)
 	s.mu.Lock()

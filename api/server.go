@@ -63,6 +63,7 @@ type Server struct {
 	lastEnd  time.Time
 	paused   bool
 	listener net.Listener          // that is served; nil: none
+	ended    chan struct{}         // closed when Serve returns
 	fresh    map[net.Conn]struct{} // connections without a request yet
 	changed  chan struct{}         // closed when one of these changes
 	conns    map[net.Conn]bool     // open; true: refused

@@ -47,10 +47,17 @@
 //
 // Containers are the enemy. Questions are read by a parser without allocation
 // and without following compression pointers; what is to be forwarded is checked
-// once more as a whole. What a container may use up is bounded per source address
-// and per network ([Limits]): forwarded questions, connections, time per message.
-// Less than a header, and responses, get no answer at all: two servers could
+// once more as a whole. What a container may use up is bounded, whatever its
+// addresses, and all share what there is of a network and of the process's sockets
+// ([Limits], [ClientLimits], package share): forwarded questions, connections, time
+// per message. What is over a limit is refused before a goroutine or a socket is
+// spent; a connection is reset, because one that is closed in order stays in memory
+// until its container agrees. Less than a header, and responses, get no answer at all: two servers could
 // otherwise be set to talk to each other.
+//
+// A Server, and an Upstream without a file, open no file and ask the kernel for no
+// names of interfaces: they work in a sandbox. There, somebody outside follows the
+// file and says what it says ([Upstream.SetConfig]).
 //
 // Upstream, every try has a socket of its own, connected (the kernel drops what
 // comes from elsewhere), with a port that the kernel picks and a random id; a

@@ -62,12 +62,7 @@ func (e *Engine) keepCopy(def *ContainerDef) {
 // readCopy reads what keepCopy wrote for the container of dir.
 func readCopy(dir string) (*definitions, error) {
 	name := filepath.Join(dir, copyName)
-	if st, err := os.Lstat(name); err != nil {
-		return nil, err
-	} else if !st.Mode().IsRegular() || st.Size() > maxCopy {
-		return nil, fmt.Errorf("%s is not a definition", name)
-	}
-	b, err := os.ReadFile(name)
+	b, err := readOwn(name, maxCopy)
 	if err != nil {
 		return nil, err
 	}

@@ -2,11 +2,15 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/moby/moby/api/types/events"
 	"github.com/moby/moby/api/types/network"
+
+	"github.com/footbridge-net/footbridge/engine/shim"
 )
 
 // NetworkConnect implements api.NetworkBackend.
@@ -105,20 +109,20 @@ func (e *Engine) connect(ctx context.Context, c *ctr, n *netw, a Attachment) err
 		return err
 	}
 	r.links = append(r.links, l)
-	bindings, err := e.reroute(ctx, c, r)
-	if err == nil {
+	made := l.plane
+	bindings, lacks := e.reroute(ctx, c, r)
+	if err = joined(lacks); err == nil {
 		err = e.decide(c, func(d *ContainerDef) {
 			d.Attachments = append(d.Attachments, a)
 			d.takeRun(r, bindings)
+			d.Rebind = nil
 		})
 	}
 	if err != nil {
-		_ = l.plane.Unplug(ctx, r.ns, l.ep.Interface) // the first error is the one to tell
+		_ = made.Unplug(ctx, r.ns, l.ep.Interface) // the first error is the one to tell
 		r.links = slices.DeleteFunc(r.links, func(x *link) bool { return x == l })
 		undo()
-		if bindings, rerr := e.reroute(ctx, c, r); rerr == nil {
-			_ = e.change(c, func(d *ContainerDef) { d.takeRun(r, bindings) })
-		}
+		e.settleFor(c, r, bindings)
 		return err
 	}
 	e.hostsLines(c.def, l, true)
@@ -159,9 +163,7 @@ func (e *Engine) disconnect(ctx context.Context, c *ctr, n *netw) error {
 		e.unpublish(c, r)
 	}
 	// Another way out before this one goes.
-	if err := e.replug(ctx, c, r, true); err != nil {
-		e.log.Warn("default route not moved yet", "container", c.def.Name, "error", err)
-	}
+	e.replug(ctx, c, r, true, map[string]error{}) // reroute tries again what fails
 	// The interface goes last of what the container sees, and first of what
 	// can fail: without it the rest is only ours.
 	if p := l.plane; l.port != nil && p != nil {
@@ -178,36 +180,67 @@ func (e *Engine) disconnect(ctx context.Context, c *ctr, n *netw) error {
 	e.mu.Lock()
 	e.unreserve(c, l)
 	e.mu.Unlock()
-	bindings, err := e.reroute(ctx, c, r)
-	serr := e.change(c, func(d *ContainerDef) { d.takeRun(r, bindings) })
+	e.mu.Lock()
+	wanted := slices.Clone(c.def.Bindings)
+	e.mu.Unlock()
+	e.settleFor(c, r, wanted)
 	e.networkEvent(events.ActionDisconnect, &n.def, c.def)
-	if err != nil {
-		return err
+	return nil
+}
+
+// settleFor makes the container what its present networks say after one of them is
+// gone. What fails is a flaw that is mended: there is no way back; c.op is held.
+func (e *Engine) settleFor(c *ctr, r *run, wanted []Binding) {
+	ctx, cancel := context.WithTimeout(e.ctx, takeOverTimeout)
+	defer cancel()
+	mending := r.flaws.any()
+	bindings, lacks := e.reroute(ctx, c, r)
+	e.noteTakeOver(c, r, bindings, wanted, lacks, shim.State{})
+	if len(lacks) > 0 && !mending {
+		e.background.Go(func() { e.mend(c, r, wanted) })
 	}
-	return serr
+}
+
+// joined is what lacks, as one error; nil for nothing, and for what is being mended
+// anyway.
+func joined(lacks map[string]error) error {
+	var errs []error
+	for _, what := range slices.Sorted(maps.Keys(lacks)) {
+		if !errors.Is(lacks[what], errNotYet) {
+			errs = append(errs, lacks[what])
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // reroute makes the container's default routes, published ports, view of names
 // and resolv.conf what its present networks say; c.op is held. It returns the
-// bindings that hold then.
-func (e *Engine) reroute(ctx context.Context, c *ctr, r *run) ([]Binding, error) {
+// bindings that hold then, and what could not be made and why: links of which
+// something is missing are detached.
+func (e *Engine) reroute(ctx context.Context, c *ctr, r *run) (bindings []Binding, lacks map[string]error) {
+	lacks = map[string]error{}
 	e.mu.Lock()
-	bindings := slices.Clone(c.def.Bindings)
+	bindings = slices.Clone(c.def.Bindings)
+	before := bindings
+	if len(c.def.Rebind) > 0 {
+		before = slices.Clone(c.def.Rebind)
+	}
 	e.mu.Unlock()
 	// The new route replaces the old one, so there is always one.
-	if err := e.replug(ctx, c, r, true); err != nil {
-		return bindings, err
-	}
-	if err := e.replug(ctx, c, r, false); err != nil {
-		return bindings, err
-	}
+	e.replug(ctx, c, r, true, lacks)
+	e.replug(ctx, c, r, false, lacks)
 	for _, l := range r.links {
-		if l.plane == nil {
-			continue // not connected again yet: mend does it
+		what := flawNetwork + l.n.def.Name
+		switch {
+		case l.plane == nil:
+			lacks[what] = errNotYet
+		case lacks[what] == nil:
+			if err := e.addNames(c.def, l, r.links); err != nil {
+				lacks[what] = err
+			}
 		}
-		e.removeNames(l)
-		if err := e.addNames(c.def, l, r.links); err != nil {
-			return bindings, err
+		if lacks[what] != nil {
+			e.detach(l)
 		}
 	}
 	if err := e.updateResolvConf(c.def, r.links); err != nil {
@@ -216,17 +249,24 @@ func (e *Engine) reroute(ctx context.Context, c *ctr, r *run) ([]Binding, error)
 	switch to := publishLink(r.links); {
 	case to == nil || to.plane == nil:
 		e.unpublish(c, r)
-		return nil, nil
+		return nil, lacks
 	case to == r.published:
-		return bindings, nil
+		return bindings, lacks
 	}
 	e.unpublish(c, r)
-	return e.publishPorts(c.def, r, bindings)
+	bindings, err := e.publishPorts(c.def, r, before)
+	if err != nil {
+		lacks[flawPorts] = err
+	}
+	return bindings, lacks
 }
 
+// errNotYet: the link waits to be connected again.
+var errNotYet = errors.New("it is not connected again yet")
+
 // replug gives the container's default routes to the links that are to have them,
-// or takes them from those that are not; c.op is held.
-func (e *Engine) replug(ctx context.Context, c *ctr, r *run, give bool) error {
+// or takes them from those that are not; c.op is held. What fails is added to lacks.
+func (e *Engine) replug(ctx context.Context, c *ctr, r *run, give bool, lacks map[string]error) {
 	routes := chooseGateways(r.links)
 	for _, l := range r.links {
 		loses := l.default4 && routes.v4 != l || l.default6 && routes.v6 != l
@@ -244,9 +284,11 @@ func (e *Engine) replug(ctx context.Context, c *ctr, r *run, give bool) error {
 			}
 			l.port = nil
 		}
+		what := flawNetwork + l.n.def.Name
 		if err := e.plug(ctx, c.def, r, l, routes); err != nil {
-			return err
+			lacks[what] = err
+		} else {
+			delete(lacks, what)
 		}
 	}
-	return nil
 }

@@ -67,6 +67,7 @@ func (e *Engine) ContainerCreate(_ context.Context, name string, req container.C
 	if err != nil {
 		return none, err
 	}
+	defer c.op.Unlock()
 	if err := e.store.Save(store.Put(store.Containers, def.ID, def)); err != nil {
 		e.mu.Lock()
 		delete(e.containers, def.ID)
@@ -79,7 +80,8 @@ func (e *Engine) ContainerCreate(_ context.Context, name string, req container.C
 }
 
 // registerContainer settles the name and the networks and makes the container
-// known; e.mu is held.
+// known; e.mu is held. Its op lock is held when it returns: whoever starts or
+// removes it waits until it is on disk, where it would come back otherwise.
 func (e *Engine) registerContainer(def *ContainerDef, mode netMode, endpoints map[string]*network.EndpointSettings) (*ctr, error) {
 	owner := func(name string) *ctr {
 		for _, c := range e.containers {
@@ -116,6 +118,7 @@ func (e *Engine) registerContainer(def *ContainerDef, mode netMode, endpoints ma
 		}
 	}
 	c := &ctr{def: def}
+	c.op.Lock() // nobody else knows it yet, so this does not wait
 	e.containers[def.ID] = c
 	return c, nil
 }

@@ -8,7 +8,8 @@
 //	| definition.go   what was asked for, what it came to      NetworkDef,      |
 //	|                                                          ContainerDef     |
 //	| network_*.go    subnets (ipam, routes.go), options, lists                 |
-//	| create.go, check.go   what is refused, in Docker's words                  |
+//	| create.go, check.go, text.go   what is refused, in Docker's words         |
+//	| limits.go       quotas of an endpoint, and what it may carry besides      |
 //	| start.go        reserve -> files -> processes -> endpoints -> ports -> go |
 //	| stop.go         the way back, whatever the way there had reached          |
 //	| endpoint.go     addresses, interface, names of one endpoint               |
@@ -16,7 +17,9 @@
 //	| ports.go        published ports (publish)        policy.go  closed ranges |
 //	| files.go        /etc/resolv.conf, hosts, hostname                         |
 //	| attach.go exec.go logs.go   streams              events.go  who did what  |
-//	| reconcile.go    what has survived the last daemon                         |
+//	| reconcile.go, takeover.go   what has survived the last daemon             |
+//	| late.go flaws.go   who has not answered yet, and what is lacking          |
+//	| adopt.go claim.go  records and folders that do not fit what lives         |
 //	+------+----------------------+-----------------------------------+---------+
 //	       | Runtime, Process     | Plane, Port, Listener             | dns
 //	       v                      v                                   v
@@ -34,6 +37,27 @@
 // fails, the same teardown undoes what there is, in the opposite order, and the
 // addresses go last: nobody gets an address that something still answers to. The
 // end of a container is the same teardown.
+//
+// # What is taken for dead
+//
+// Nothing is ended because it does not answer. A container has ended when its
+// socket is refused or gone and its pid 1 does not run below its shim; every other
+// error of asking (no files, no memory, no time, a full queue, a stranger at the
+// socket) may pass. Until it does the container is shown as running, with its
+// addresses kept, a warning in Status and in inspect's State.Error; it is asked
+// again, and connected when it answers. That goes for containers with a record and
+// without one alike, as long as the copy of their definition can be read. Stop and
+// remove end such a container too: then somebody has asked for it.
+//
+// The same holds for parts: an interface, a published port that could not be made
+// again after a restart is a flaw of the run, told of and tried again, with the
+// same addresses and ports, as long as the container runs.
+//
+// # What the disk refuses
+//
+// A wish that cannot be written is not fulfilled: the error says so and nothing has
+// changed. A fact (an end, an exit code) holds in memory, and is written as soon as
+// the disk takes it.
 //
 // # Lifetime
 //
@@ -58,6 +82,8 @@
 //
 // Order: ctr.op, then netOp, then netw.planeMu, then Engine.mu; the broker's lock
 // and those of the data plane are leaves. Each running container has one goroutine that
-// waits for its end, each exec one more. Stop, kill and attach wait for ends by
+// waits for its end, each exec one more, and each flaw one that mends it. New waits
+// a second for containers to be connected again, and leaves the rest to these: who
+// asks for one of them waits for its op lock. Stop, kill and attach wait for ends by
 // channels and hold no lock meanwhile.
 package engine

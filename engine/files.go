@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/footbridge-net/footbridge/engine/shim"
+	"github.com/footbridge-net/footbridge/engine/store"
 	"github.com/footbridge-net/footbridge/engine/worker"
 )
 
@@ -245,7 +246,7 @@ func (e *Engine) rewriteResolvConfs() {
 // the way is followed all the same.
 func (e *Engine) updateResolvConf(def *ContainerDef, links []*link) error {
 	dir := e.runtimeDir(def.ID)
-	f, err := os.OpenFile(filepath.Join(dir, fileResolv), os.O_RDWR|unix.O_NOFOLLOW, 0)
+	f, err := openOwn(filepath.Join(dir, fileResolv), os.O_RDWR)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil // the container shows the host's own
 	} else if err != nil {
@@ -257,7 +258,7 @@ func (e *Engine) updateResolvConf(def *ContainerDef, links []*link) error {
 	if err != nil {
 		return err
 	}
-	was, err := os.ReadFile(filepath.Join(dir, fileResolvSum))
+	was, err := readOwn(filepath.Join(dir, fileResolvSum), most)
 	if err != nil || !bytes.Equal(was, sum(old)) {
 		return err // the user's own now
 	}
@@ -267,7 +268,7 @@ func (e *Engine) updateResolvConf(def *ContainerDef, links []*link) error {
 	}
 	// The hash first: if this process ends in between, the file counts as
 	// the user's and is left alone.
-	if err := os.WriteFile(filepath.Join(dir, fileResolvSum), sum(content), 0o600); err != nil {
+	if err := store.WriteFile(filepath.Join(dir, fileResolvSum), sum(content)); err != nil {
 		return err
 	}
 	if _, err := f.WriteAt(content, 0); err != nil {
@@ -280,7 +281,7 @@ func (e *Engine) updateResolvConf(def *ContainerDef, links []*link) error {
 // them out, and leaves the others as they are. The file stays the same inode.
 func (e *Engine) hostsLines(def *ContainerDef, l *link, add bool) {
 	err := func() error {
-		f, err := os.OpenFile(filepath.Join(e.runtimeDir(def.ID), fileHosts), os.O_RDWR|unix.O_NOFOLLOW, 0)
+		f, err := openOwn(filepath.Join(e.runtimeDir(def.ID), fileHosts), os.O_RDWR)
 		if err != nil {
 			return err
 		}
@@ -311,6 +312,39 @@ func (e *Engine) hostsLines(def *ContainerDef, l *link, add bool) {
 	if err != nil {
 		e.log.Warn("hosts file of a container not brought up to date", "container", def.Name, "error", err)
 	}
+}
+
+// openOwn opens a file of ours in a container's runtime directory. That is hidden
+// from the container; but a privileged one can uncover it, and put a link or a pipe
+// in the file's place.
+func openOwn(path string, flag int) (*os.File, error) {
+	f, err := os.OpenFile(path, flag|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	st, err := f.Stat()
+	if err == nil && !st.Mode().IsRegular() {
+		err = fmt.Errorf("%s is not the file that it was: somebody has replaced it", path)
+	}
+	if err != nil {
+		_ = f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// readOwn reads a file of ours that has at most so many bytes.
+func readOwn(path string, most int64) ([]byte, error) {
+	f, err := openOwn(path, os.O_RDONLY)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, most+1))
+	if err == nil && int64(len(b)) > most {
+		err = fmt.Errorf("%s has more than %d bytes", path, most)
+	}
+	return b, err
 }
 
 // ownNames are the container's names for itself in /etc/hosts.

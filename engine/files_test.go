@@ -2,16 +2,20 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/network"
+	"golang.org/x/sys/unix"
 
+	"github.com/footbridge-net/footbridge/api"
 	"github.com/footbridge-net/footbridge/dns"
 )
 
@@ -227,5 +231,57 @@ func TestNames(t *testing.T) {
 	e.testStop(t, "c3")
 	if addrs, ok := net.names.Lookup("c3"); ok {
 		t.Errorf("an ended container is known: %v", addrs)
+	}
+}
+
+// A container that could get at its runtime directory leads nobody by what it puts
+// there: links are not followed, pipes not waited for, and what is huge not read.
+func TestReplacedFilesLeadNowhere(t *testing.T) {
+	victim := filepath.Join(t.TempDir(), "victim")
+	for name, replace := range map[string]func(path string) error{
+		"a link":   func(path string) error { return os.Symlink(victim, path) },
+		"a pipe":   func(path string) error { return unix.Mkfifo(path, 0o600) },
+		"a folder": func(path string) error { return os.Mkdir(path, 0o700) },
+		"nothing":  func(string) error { return nil },
+		"huge": func(path string) error {
+			return errors.Join(os.WriteFile(path, nil, 0o600), os.Truncate(path, 1<<40))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			e := w.engine()
+			e.testNetwork(t, network.CreateRequest{Name: "net"})
+			e.testRun(t, spec{name: "c", mode: "net"})
+			e.testNetwork(t, network.CreateRequest{Name: "other"})
+			dir := w.process(e, "c").spec.Dir
+			if err := os.WriteFile(victim, []byte("kept\n"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			for _, file := range []string{fileHosts, fileResolv, fileResolvSum, copyName, copyName + ".new", fileResolvSum + ".new", "exit.json"} {
+				path := filepath.Join(dir, file)
+				if err := errors.Join(os.RemoveAll(path), replace(path)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			done := make(chan *Engine)
+			go func() {
+				defer close(done)
+				_ = connectTo(e, "other", "c", nil) // writes hosts, resolv.conf and the copy
+				e.rewriteResolvConfs()
+				e = w.restart(e)
+				_ = os.Remove(filepath.Join(w.dir, "state", stateFile)) // next time from the copy
+				_ = e.ContainerStop(context.Background(), "c", api.StopOptions{})
+				done <- e
+			}()
+			select {
+			case e = <-done:
+			case <-time.After(20 * time.Second):
+				t.Fatal("somebody waits for it")
+			}
+			if b, err := os.ReadFile(victim); err != nil || string(b) != "kept\n" {
+				t.Errorf("the link was followed: %q, %v", b, err)
+			}
+			w.checkClean(e)
+		})
 	}
 }

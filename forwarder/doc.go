@@ -11,15 +11,29 @@
 // A container never meets more of the host than Options.Allow opens. What
 // comes back is let in only from addresses the container has sent to.
 //
-// Each flow costs the host a descriptor, so each kind is bounded for each
-// container address (Limits): one container at its limits takes nothing from
-// the others. All flows of the process together leave descriptors for the rest of
-// it, and each container some for the others (budget). Flows end with their container (ReleaseAddr), by timeout, or
-// when their connection ends.
+// # Bounds
 //
-// Lifetime: Close ends all flows and waits for their goroutines. Concurrency:
-// the Handle functions are called on packet goroutines and never wait; each
-// flow has its own goroutines, which wait in Go's netpoller. Forwarder.mu
-// guards the tables and is never held during a system call that could wait;
-// a flow's own lock is taken after it, never before.
+// Each flow costs the host a descriptor and some 6 KB, a UDP mapping a port too.
+// So each kind is bounded for each container, whatever its addresses ([Limits],
+// SetLimits), and all flows of the process share its descriptors and ports, so
+// that each leaves some for the others (package share). A packet that would begin
+// a flow over a limit is dropped before anything is spent on it but a look into a
+// table: 0.3 us and no allocation. A million of them hold what the limits allow
+// and no more. TCP keeps megabytes for a container that does not read, the less
+// of them the more connections it has (splice.Confine); UDP keeps nothing but the
+// addresses that may answer.
+//
+// # Lifetime
+//
+// Flows end with their container (ReleaseAddr), by timeout, or when their
+// connection ends. Close ends all flows and waits for their goroutines. Nothing
+// here opens a file after the process's start.
+//
+// # Concurrency
+//
+// The Handle functions are called on packet goroutines and never wait; each
+// flow has its own goroutines, which wait in Go's netpoller, and let others run
+// (Options.Yield) when they have been busy for 100 us. Forwarder.mu guards the
+// tables and is never held during a system call that could wait, nor while sockets
+// are closed; a flow's own lock is taken after it, never before.
 package forwarder

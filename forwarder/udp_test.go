@@ -270,3 +270,33 @@ func TestAFlowCanBeReleasedWhileItsErrorsAreRead(t *testing.T) {
 	}()
 	wait(t, done, "the releases")
 }
+
+// FuzzQuote holds what an ICMP error quotes, which is made of a container's own
+// bytes, against what a container's kernel makes of it.
+func FuzzQuote(f *testing.F) {
+	f.Add([]byte{}, true)
+	f.Add([]byte("eight by"), false)
+	f.Fuzz(func(t *testing.T, data []byte, v4 bool) {
+		a, b := ctr6, host6
+		if v4 {
+			a, b = ctr4, host4
+		}
+		src, dst := netip.AddrPortFrom(a, 4000), netip.AddrPortFrom(b, 53)
+		q := quoteUDP(src, dst, data)
+		ip, err := packet.ParseIP(q)
+		if err != nil || ip.Src != a || ip.Dst != b || len(q) > packet.IPv6Len+packet.UDPLen+maxQuoted {
+			t.Fatalf("%x: %+v, %v", q, ip, err)
+		}
+		if qsrc, qdst, _, err := packet.ParseUDP(q[ip.HeaderLen:ip.Len], &ip); err != nil || qsrc != src || qdst != dst {
+			t.Errorf("%x: %v -> %v, %v", q, qsrc, qdst, err)
+		}
+		if len(data) < packet.ICMPLen {
+			return
+		}
+		p := &ping{key: pingKey{a, 77}, ttl: 3}
+		q = p.quote(b, append([]byte(nil), data[:min(len(data), maxQuoted)]...))
+		if ip, err := packet.ParseIP(q); err != nil || ip.Src != a || ip.Dst != b || q[ip.HeaderLen+5] != 77 {
+			t.Errorf("%x: %+v, %v", q, ip, err)
+		}
+	})
+}

@@ -19,7 +19,7 @@ type Budget struct {
 // NewBudget makes a Budget of so many connections. 0 is half of the process's
 // limit of open files now: the other half stays for TAPs, outgoing flows and
 // names, which clients from outside must not be able to use up. Containers
-// share it as package share says: one gets half if it is alone.
+// share it as package share says: one gets almost half if it is alone.
 func NewBudget(connections int) *Budget {
 	if connections <= 0 {
 		connections = share.OpenFiles() / 2

@@ -32,34 +32,50 @@
 // network, so a service that the container keeps on its own loopback stays
 // there.
 //
+// # Two processes
+//
+// The host's ports are bound by a [Registry], and its process never reads them;
+// they are served by a [Forwarder], which may live in another process that can
+// bind nothing and comes and goes:
+//
+//	keeper: Registry.Bind --> Bound --Handle--> (SCM_RIGHTS) --> worker: Forwarder.Serve --> Listener
+//	                  Adopt <-- a descriptor that an earlier process has left
+//
+// Clients that come while nobody serves wait in the socket. A Forwarder opens no
+// file and asks for no names of interfaces.
+//
 // # Limits
 //
-// Every table is bounded ([Limits]): connections that wait for the container,
-// connections, and UDP flows. TCP over a limit is reset, which tells the client
-// at once. A UDP flow over a limit takes the place of the one that was least
-// used among a few; if that client comes back it gets a flow with the same
-// source again, so it loses nothing, while refusing would let forged sources
-// shut a service off.
+// Every table is bounded ([Limits], [ContainerLimits]): connections that wait for
+// the container, connections, and UDP flows, each for a container over all its
+// ports; and what all containers have together is shared as package share says.
+// TCP over a limit is reset, which tells the client at once. A UDP flow over a
+// limit takes the place of one of the same container that was least used among a
+// few; if that client comes back it gets a flow with the same source again, so it
+// loses nothing, while refusing would let forged sources shut a service off.
 //
 // # Lifetime
 //
-// The engine makes one [Registry] for the process and one [Forwarder] for each
-// network. Publish makes a [Listener]; closing it ends its connections and
-// flows, waits for them and frees the host's port. Closing the Forwarder closes
-// all of its Listeners. The Gateway must outlive the Forwarder.
+// The keeper makes one [Registry], the worker one [Budget], and one Forwarder for
+// each network. Serve makes a [Listener]; closing it ends its connections and
+// flows, waits for them and closes its socket. The host's port is free when the
+// [Bound] is closed as well. Closing the Forwarder closes all of its Listeners. The
+// Gateway must outlive the Forwarder.
 //
 // # Concurrency
 //
 // Everything exported may be called from any goroutine. A TCP Listener has one
 // goroutine that accepts and one for each connection (and those that
 // splice.Relay makes); a UDP Listener has one that reads. All of them wait on
-// the Go runtime's poller, none blocks a thread. HandleDatagram runs on the
+// the Go runtime's poller, none blocks a thread, and all let others run
+// (Options.Yield) when they have been busy for 100 us. HandleDatagram runs on the
 // goroutine that reads the container's frames: it takes a read lock and makes
 // one non-blocking system call. Flows have one timer for the Forwarder, which
 // is set only while there are flows.
 //
-// Locks, in the order in which they are taken: Registry.mu, Forwarder.mu
-// (listeners and both flow tables), tcpServer.mu. None is held during a dial or
-// Gateway.SendUDP. Forwarder.mu is held for reading while an answer is written to a host
-// socket, which is what keeps that socket open.
+// Locks, in the order in which they are taken: Registry.mu by itself;
+// Forwarder.mu (listeners and both flow tables), then containers.mu; tcpServer.mu
+// and Budget.mu are leaves. None is held during a dial or Gateway.SendUDP.
+// Forwarder.mu is held for reading while an answer is written to a host socket,
+// which is what keeps that socket open.
 package portfwd

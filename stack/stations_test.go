@@ -24,7 +24,7 @@ type extendedWorld struct {
 	pc *Port
 }
 
-func newExtendedWorld(t *testing.T, ga, gb Guard) *extendedWorld {
+func newExtendedWorld(t testing.TB, ga, gb Guard) *extendedWorld {
 	t.Helper()
 	w := newWorld(t, true)
 	w.pa.Close()

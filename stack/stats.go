@@ -25,13 +25,14 @@ const (
 	DropSourceRoute            // wants its receiver to send it on
 	DropDestination            // for a loopback, unspecified or IPv4-mapped address
 	DropICMPError              // an ICMP error about others' packets
+	DropTooBig                 // longer than the network's MTU, and not to be segmented
 	numDropReasons
 )
 
 var dropNames = [numDropReasons]string{
 	"", "malformed", "virtio_header", "source_mac", "source_address", "neighbor", "ethertype",
 	"no_ipv6", "unknown_destination", "multicast", "protocol", "device", "no_outside", "paced",
-	"fragments", "source_route", "destination", "icmp_error",
+	"fragments", "source_route", "destination", "icmp_error", "too_big",
 }
 
 func (r DropReason) String() string { return dropNames[r] }

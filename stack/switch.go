@@ -18,6 +18,11 @@ func (n *Network) forward(in *incoming) DropReason {
 	if h.Check(len(frame), etherType) != nil {
 		return DropHeader
 	}
+	// A frame for the wire, not for its receiver to cut: bridges do not pass it
+	// on either, and who routes it on could not.
+	if h.GSOType == vnet.GSONone && len(frame) > n.opts.MTU+packet.EthernetLen {
+		return DropTooBig
+	}
 	if reason := in.guard(etherType); reason != DropNone {
 		return reason
 	}

@@ -43,6 +43,9 @@ func start(m *testing.M) int {
 		if err := checkTree(root); err != nil {
 			os.Setenv(treeVariable, err.Error())
 		}
+		if err := checkThreatModel(root); err != nil {
+			os.Setenv(modelVariable, err.Error())
+		}
 		temporary, err := os.MkdirTemp("", "footbridge-other")
 		if err != nil {
 			fmt.Fprintln(os.Stderr, err)

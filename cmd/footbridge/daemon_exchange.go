@@ -140,7 +140,8 @@ func (d *daemon) execute(x *exchange, outcome *api.UpgradeOutcome) error {
 		return err
 	}
 	err = d.store.Exec(pathOf(x.program.Handle), os.Args, withHistory(os.Environ(), outcome))
-	return errors.Join(err, d.store.Remove(previousName))
+	forget(d.store, d.log, previousName)
+	return err
 }
 
 // pathOf is a path that leads to an open file, whatever has become of its name.
@@ -179,10 +180,13 @@ func withHistory(env []string, outcome *api.UpgradeOutcome) []string {
 	return append(env, historyVariable+"="+string(b))
 }
 
+// canGoBack reports whether another program was the daemon a moment ago.
+func (h *history) canGoBack() bool { return h != nil && h.Error == "" }
+
 // goBack executes the program that was the daemon before, because this one could not
 // become it. It returns when that fails too, or when there was none.
 func (h *history) goBack(d *daemon, cause error) error {
-	if h == nil || h.Error != "" {
+	if !h.canGoBack() {
 		return nil
 	}
 	before, ok := d.store.Get(previousName)

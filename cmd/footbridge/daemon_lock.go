@@ -38,27 +38,27 @@ const (
 // lockDaemon makes this process the user's one daemon, and writes its pid into
 // the lock's file. When another daemon answers it returns errAnotherDaemon. The lock is
 // in the store: it is there already when a program before this one had it.
-func lockDaemon(ctx context.Context, d dirs, store *fdstore.Store, log *slog.Logger) (unlock func() error, err error) {
+func lockDaemon(ctx context.Context, d dirs, store *fdstore.Store, log *slog.Logger) (err error) {
 	f := storedLock(d, store)
 	if f == nil {
 		if f, err = takeLock(ctx, d); err != nil {
-			return nil, err
+			return err
 		}
 	}
 	defer f.Close()
 	h, err := duplicate(f)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer h.Close()
 	if err := keep(store, log, lockName, h); err != nil {
-		return nil, err
+		return err
 	}
-	unlock = func() error { return store.Remove(lockName) }
 	if err := writePID(f); err != nil {
-		return nil, errors.Join(err, unlock())
+		forget(store, log, lockName)
+		return err
 	}
-	return unlock, nil
+	return nil
 }
 
 // storedLock returns the lock that is in the store, if it is the lock's file of today.
@@ -130,6 +130,13 @@ func keep(store *fdstore.Store, log *slog.Logger, name string, h *fdpass.Handle)
 		return nil
 	}
 	return err
+}
+
+// forget is the opposite of keep.
+func forget(store *fdstore.Store, log *slog.Logger, name string) {
+	if err := store.Remove(name); err != nil {
+		log.Warn("the service manager keeps a descriptor for longer than it should", "name", name, "error", err)
+	}
 }
 
 // duplicate makes a Handle of what f has open.

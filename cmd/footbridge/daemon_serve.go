@@ -38,7 +38,8 @@ type daemon struct {
 	life   *lifetime
 	server *api.Server
 
-	socket   string // name of the API's listener in the store
+	locked   bool   // it is the user's one daemon
+	socket   string // name of the API's listener in the store; empty before openSocket
 	served   chan error
 	upgrades chan *exchange
 }
@@ -67,11 +68,10 @@ func (o *daemonOptions) serve(ctx context.Context, c *cli, ready func(notices []
 	ctx, stopSignals := signal.NotifyContext(ctx, unix.SIGTERM, unix.SIGINT, unix.SIGHUP)
 	defer stopSignals()
 
-	closeAll, err := d.open(ctx, c, o.idleTimeout)
-	if err != nil {
+	if err := d.open(ctx, c, o.idleTimeout); err != nil {
 		return errors.Join(err, d.history.goBack(d, err))
 	}
-	defer func() { err = errors.Join(err, closeAll()) }()
+	defer func() { err = errors.Join(err, d.close()) }()
 	ready(d.engine.Notices())
 	d.notify(fmt.Sprintf("READY=1\nMAINPID=%d\nSTATUS=footbridge %s serves %s", os.Getpid(), buildinfo.Get().Version, d.dirs.socket()))
 	if err := d.run(ctx); err != nil {
@@ -88,39 +88,36 @@ func (o *daemonOptions) serve(ctx context.Context, c *cli, ready func(notices []
 	return errors.Join(err, <-d.served)
 }
 
-// open makes everything, to where clients are served. The returned function takes it
-// down again.
-func (d *daemon) open(ctx context.Context, c *cli, idleTimeout time.Duration) (_ func() error, err error) {
-	var undo []func() error
-	closeAll := func() error {
-		var errs []error
-		for i := len(undo) - 1; i >= 0; i-- {
-			errs = append(errs, undo[i]())
-		}
-		return errors.Join(errs...)
-	}
+// open makes everything, to where clients are served; close takes it down again. When
+// open fails and there is a program to go back to, that one finds all as it was.
+func (d *daemon) open(ctx context.Context, c *cli, idleTimeout time.Duration) (err error) {
 	defer func() {
-		if err != nil {
-			err = errors.Join(err, closeAll())
+		if err == nil {
+			return
+		}
+		if d.engine != nil {
+			err = errors.Join(err, d.engine.Close())
+		}
+		if !d.history.canGoBack() {
+			err = errors.Join(err, d.leave())
 		}
 	}()
 	if d.dirs, err = c.dirs(); err != nil {
-		return nil, err
+		return err
 	}
 	if err := d.dirs.prepare(); err != nil {
-		return nil, err
+		return err
 	}
 	if dropped := d.store.Dropped(); len(dropped) > 0 {
 		d.log.Warn("descriptors that came more than once under a name are not used", "names", dropped)
 	}
 	if d.socket, err = d.passedSocket(); err != nil {
-		return nil, err
+		return err
 	}
-	unlock, err := lockDaemon(ctx, d.dirs, d.store, d.log)
-	if err != nil {
-		return nil, err
+	if err := lockDaemon(ctx, d.dirs, d.store, d.log); err != nil {
+		return err
 	}
-	undo = append(undo, unlock)
+	d.locked = true
 	if d.history != nil {
 		reapInherited(ctx, d.log)
 	}
@@ -131,27 +128,38 @@ func (d *daemon) open(ctx context.Context, c *cli, idleTimeout time.Duration) (_
 		Logger: d.log, Shutdown: d.stop, Store: d.store,
 	})
 	if err != nil {
-		return nil, err
+		return err
 	}
-	undo = append(undo, d.engine.Close)
-
 	d.life = &lifetime{Backend: d.engine, timeout: idleTimeout, now: time.Now, idle: d.engine.Idle}
 	d.life.upgraded(d.history.outcome())
 	d.server, err = api.NewServer(api.ServerOptions{Backend: d.life, Upgrader: &upgrader{log: d.log, to: d.upgrades}, Logger: d.log})
 	if err != nil {
-		return nil, err
+		return err
 	}
 	d.life.activity = d.server.Activity
-	closeSocket, err := d.openSocket()
-	if err != nil {
-		return nil, err
+	if err := d.openSocket(); err != nil {
+		return err
 	}
-	undo = append(undo, closeSocket)
 	if err := d.accept(); err != nil {
-		return nil, err
+		return err
 	}
 	d.log.Info("daemon is ready", "socket", d.dirs.socket(), "version", info.Version, "pid", os.Getpid())
-	return closeAll, d.store.Remove(previousName)
+	forget(d.store, d.log, previousName)
+	return nil
+}
+
+// close ends what open has made.
+func (d *daemon) close() error { return errors.Join(d.engine.Close(), d.leave()) }
+
+// leave lets another daemon take this one's place.
+func (d *daemon) leave() error {
+	if !d.locked {
+		return nil
+	}
+	d.locked = false
+	err := d.closeSocket()
+	forget(d.store, d.log, lockName)
+	return err
 }
 
 // run serves until there is a reason to end.

@@ -28,42 +28,46 @@ var errSocket = errors.New("the socket of the service manager cannot be used")
 
 // openSocket finds the API's socket in the store, or makes it, unless the service manager
 // has passed one.
-func (d *daemon) openSocket() (closeSocket func() error, err error) {
+func (d *daemon) openSocket() error {
 	if d.socket != "" {
-		// It is the service manager's, and so is the path.
-		return func() error { return nil }, d.store.Remove(socketName)
-	}
-	d.socket = socketName
-	closeSocket = func() error {
-		err := os.Remove(d.dirs.socket())
-		if errors.Is(err, fs.ErrNotExist) {
-			err = nil
-		}
-		return errors.Join(err, d.store.Remove(socketName))
+		forget(d.store, d.log, socketName) // of a time without a .socket unit
+		return nil
 	}
 	if h, ok := d.store.Get(socketName); ok {
 		path, isSocket := listensAt(h)
 		_ = h.Close()
 		if isSocket && path == d.dirs.socket() && isSocketFile(path) && api.CheckDir(filepath.Dir(path)) == nil {
-			return closeSocket, nil
+			d.socket = socketName
+			return nil
 		}
 		// Nobody could connect to it.
-		if err := d.store.Remove(socketName); err != nil {
-			d.log.Warn("service manager not told", "error", err)
-		}
+		forget(d.store, d.log, socketName)
 	}
 	l, err := api.Listen(d.dirs.socket())
 	if err != nil {
-		return nil, err
+		return err
 	}
+	d.socket = socketName
 	l.SetUnlinkOnClose(false) // it is to be accepted from again, see closeSocket
 	defer l.Close()
 	h, err := duplicate(l)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer h.Close()
-	return closeSocket, keep(d.store, d.log, socketName, h)
+	return keep(d.store, d.log, socketName, h)
+}
+
+// closeSocket removes the socket, unless it is the service manager's.
+func (d *daemon) closeSocket() error {
+	if d.socket != socketName {
+		return nil
+	}
+	forget(d.store, d.log, socketName)
+	if err := os.Remove(d.dirs.socket()); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
 }
 
 // passedSocket returns the name of the socket that a service manager listens on for us;

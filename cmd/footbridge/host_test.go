@@ -83,6 +83,21 @@ func TestPrepareDir(t *testing.T) {
 		}
 	}
 
+	// A folder that anybody may replace is not made there either.
+	anybodys := filepath.Join(base, "anybodys")
+	if err := errors.Join(os.Mkdir(anybodys, 0o700), os.Chmod(anybodys, 0o777)); err != nil {
+		t.Fatal(err)
+	}
+	if err := prepare("anybodys/mine"); !errors.Is(err, api.ErrUnsafeDir) || !strings.Contains(err.Error(), "sticky bit") {
+		t.Errorf("below a folder of everybody's: %v", err)
+	}
+	if err := os.Chmod(anybodys, 0o777|os.ModeSticky); err != nil {
+		t.Fatal(err)
+	}
+	if err := prepare("anybodys/mine"); err != nil {
+		t.Errorf("below a folder like /tmp: %v", err)
+	}
+
 	// A folder of somebody else's, by its description: giving one away takes root.
 	info, err := os.Stat(filepath.Join(base, "new"))
 	if err != nil {
@@ -91,6 +106,30 @@ func TestPrepareDir(t *testing.T) {
 	info.Sys().(*syscall.Stat_t).Uid = 4711
 	if err := checkDir("state", "/x", "XDG_STATE_HOME", info); err == nil || !strings.Contains(err.Error(), "belongs to uid 4711") {
 		t.Errorf("a stranger's folder: %v", err)
+	}
+}
+
+// A command that cannot go on for want of the one folder does not leave the other.
+func TestPrepareLeavesNothing(t *testing.T) {
+	base := t.TempDir()
+	d := dirs{runtime: filepath.Join(base, "run", "footbridge"), state: filepath.Join(base, "state")}
+	if err := os.WriteFile(d.state, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.prepare(); !errors.Is(err, api.ErrUnsafeDir) {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(d.runtime); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("left %s: %v", d.runtime, err)
+	}
+	if err := os.MkdirAll(d.runtime, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.prepare(); !errors.Is(err, api.ErrUnsafeDir) {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(d.runtime); err != nil {
+		t.Errorf("one that was there is gone: %v", err)
 	}
 }
 

@@ -65,10 +65,16 @@ func findDirs(getenv func(string) string, uid int) (dirs, error) {
 // prepare makes the folders where they are missing and checks that nobody else
 // can have a hand in them. Errors match api.ErrUnsafeDir.
 func (d dirs) prepare() error {
+	_, err := os.Lstat(d.runtime)
+	fresh := errors.Is(err, fs.ErrNotExist)
 	if err := prepareDir("runtime", d.runtime, "XDG_RUNTIME_DIR"); err != nil {
 		return err
 	}
-	return prepareDir("state", d.state, "XDG_STATE_HOME")
+	err = prepareDir("state", d.state, "XDG_STATE_HOME")
+	if err != nil && fresh {
+		_ = os.Remove(d.runtime) // it stays if somebody uses it already
+	}
+	return err
 }
 
 // prepareDir makes path, 0700, or checks the one that is there. variable is the
@@ -85,6 +91,14 @@ func prepareDir(what, path, variable string) error {
 	// Mkdir, not MkdirAll: it does not follow a symbolic link at the last place.
 	if err := os.Mkdir(path, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		return fail(fmt.Sprintf("cannot be made (%v)", err), elsewhere)
+	}
+	parent, err := os.Stat(filepath.Dir(path))
+	if err != nil {
+		return fail(fmt.Sprintf("cannot be looked at (%v)", err), elsewhere)
+	}
+	if m := parent.Mode(); m.Perm()&0o002 != 0 && m&fs.ModeSticky == 0 {
+		return fail("may be renamed by anybody, because "+filepath.Dir(path)+" is writable to all without the sticky bit",
+			"run chmod o-w "+filepath.Dir(path)+", or "+elsewhere)
 	}
 	info, err := os.Lstat(path)
 	if err != nil {

@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // Create starts a shim and has it make the container: namespaces, mounts and pid 1, which then waits
@@ -129,7 +131,13 @@ func lastWords(file string) string {
 // ReadExit returns how the container in dir ended, as its shim wrote it down. An error that matches
 // os.ErrNotExist means that it has not ended, or that its shim was killed.
 func ReadExit(dir string) (Exit, error) {
-	b, err := os.ReadFile(filepath.Join(dir, exitName))
+	// Neither a link nor a pipe that somebody put there.
+	f, err := os.OpenFile(filepath.Join(dir, exitName), os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return Exit{}, err
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, maxAnswer))
 	if err != nil {
 		return Exit{}, err
 	}

@@ -31,6 +31,10 @@
 //     mounts are locked by the kernel.
 //   - pid 1 holds all capabilities of the user namespace. What holds fewer can neither trace it nor look
 //     into its /proc entry. A privileged container can; it finds /dev/null and the socket to the shim.
+//   - A container with CAP_SYS_ADMIN (privileged ones and execs have it) can take the masks off. Then it
+//     reads and writes what lies below as it does any file of the user's, but its orders are refused: shim,
+//     engine and API serve processes of their own user namespace only, and the engine speaks to a shim's
+//     socket only if such a process listens there.
 //   - The shim believes nothing that comes over that socket: messages are small, name processes that it
 //     knows, and carry an exit code or one sentence. How the command ended is read from the kernel.
 //   - /proc/sys is read-only, since a network namespace's settings are writable for its uid 0 without

@@ -6,10 +6,18 @@
 //	                                                  |- networks:   id -> JSON
 //	                                                  `- containers: id -> JSON
 //
+//	                                              |
+//	                                              +--a while later--> state.db.bak
+//
 // The store knows no networks and no containers; it keeps bytes by bucket and
-// key, all changes of one Save or none. A file that cannot be read is never
-// deleted and never written to: it is renamed to state.db.damaged-TIME, and an
-// empty one takes its place. A file of no bytes is damaged too.
+// key, all changes of one Save or none.
+//
+// The power may fail at any write: the file opens by itself with the last Save that
+// returned, or the one under way. Where the disk is at fault, or somebody wrote to
+// the file, it is damaged, and a file of no bytes is, too. It is then never deleted
+// and never written to: it gets the name state.db.damaged-TIME, and the last good copy
+// takes its place, or an empty file when that cannot be read either. The copy is made
+// some seconds after a change, of a file that has been read to its end at the start.
 //
 // # Lifetime
 //

@@ -110,7 +110,7 @@ func (s *Supervisor) HandOver() error {
 		return fmt.Errorf("hand over the worker: %w", err)
 	}
 	defer h.Close()
-	if err := s.opts.Store.Put(previousName(s.live.pid), h); err != nil {
+	if err := s.opts.Store.PutLocal(previousName(s.live.pid), h); err != nil {
 		return fmt.Errorf("hand over the worker: %w", err)
 	}
 	s.held = true

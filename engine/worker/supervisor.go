@@ -25,6 +25,9 @@ var (
 // Store keeps descriptors for the time when this process is no more.
 type Store interface {
 	Put(name string, h *fdpass.Handle) error
+	// PutLocal is Put of what only the next program in this process is to have: the
+	// worker ends when nobody has its socket, so nobody else may keep that.
+	PutLocal(name string, h *fdpass.Handle) error
 	Get(name string) (*fdpass.Handle, bool)
 	Remove(name string) error
 	Names() []string

@@ -14,11 +14,19 @@ type Pool struct {
 // New makes a Pool of limit.
 func New(limit int) *Pool { return &Pool{limit: int64(limit)} }
 
+// few is what somebody may have who is not yet greedy: enough to ask for a name and
+// to fetch a page. An eighth of the Pool is kept for those.
+const few = 16
+
 // Take takes one for who has held already, unless that would be too much.
 func (p *Pool) Take(held int) bool {
+	limit := p.limit
+	if held >= few {
+		limit -= limit / 8
+	}
 	for {
 		used := p.used.Load()
-		if int64(held) >= p.limit-used {
+		if int64(held) >= limit-used {
 			return false
 		}
 		if p.used.CompareAndSwap(used, used+1) {

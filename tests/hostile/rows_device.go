@@ -26,7 +26,7 @@ var owning = []row{
 		"ip link add br type bridge && ip link set eth0 master br && ip link set br up && ip link add s0 type veth peer name s1 && "+
 			"ip link set s0 master br && ip link set s0 up && ip link set s1 up && ip addr add 10.71.0.4/24 dev s1 && ip -6 addr add fd71::4/64 dev s1 nodad && "+
 			"ping -c2 -i.05 -W.1 -I s1 10.71.0.3; ping -c2 -i.05 -W.1 -I s1 fd71::3; true"),
-	device("promiscuous mode, and no room to send", "ip link set eth0 promisc on && ip link set eth0 txqueuelen 0 && ping -c2 -i.05 10.71.0.3; true"),
+	device("promiscuous mode, and no room to send", "ip link set eth0 promisc on && ip link set eth0 txqueuelen 0 && ping -c2 -w1 -i.05 10.71.0.3; true"),
 	device("deleted", "ip link del eth0"),
 	{group: groupDevice, name: "deleted, and another device of that name instead", run: func(s *stage, r *result) error {
 		return wreck(s, r, func(a *actor) error {

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-var realFlag = flag.Int("real", 120, "operations on the binary")
+var realFlag = flag.Int("real", 90, "operations on the binary")
 
 // What a real daemon is asked for: no ports of somebody else, which this stage has no means for.
 var daemonMix = func() Mix {
@@ -20,7 +20,7 @@ var daemonMix = func() Mix {
 	for _, k := range []Kind{NetCreate, NetRemove, Create, Start, Stop, Kill, Restart, Remove, Connect, Disconnect, Rename} {
 		faults[k] = []string{killKeeper}
 	}
-	return Mix{Faults: faults, FaultEvery: 16, Weights: w}
+	return Mix{Faults: faults, FaultEvery: 16, Deadly: true, Weights: w}
 }()
 
 // The same with the binary and real containers, whose processes are killed as well: shims, the worker, the keeper.

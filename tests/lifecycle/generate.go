@@ -16,6 +16,7 @@ type Mix struct {
 	// Faults are the steps of each operation during which one may happen; every FaultEvery-th operation has one.
 	Faults     map[Kind][]string
 	FaultEvery int
+	Deadly     bool // every fault ends the daemon; else each third
 	Weights    map[Kind]int
 }
 
@@ -139,7 +140,7 @@ func (mix Mix) generate(r *rand.Rand, kind Kind) Op {
 	}
 	if faults := mix.Faults[kind]; len(faults) > 0 && mix.FaultEvery > 0 && r.IntN(mix.FaultEvery) == 0 {
 		op.Fault, op.Nth = faults[r.IntN(len(faults))], 1+r.IntN(2)*r.IntN(3)
-		op.Crash = r.IntN(3) == 0
+		op.Crash = r.IntN(3) == 0 || mix.Deadly
 	}
 	return op
 }

@@ -52,7 +52,11 @@ func look(ctx context.Context, d Docker) (view, error) {
 		if err != nil {
 			return v, err
 		}
-		v.Ctrs[strings.TrimPrefix(in.Name, "/")] = in
+		name := strings.TrimPrefix(in.Name, "/")
+		if _, twice := v.Ctrs[name]; twice {
+			name += " once more"
+		}
+		v.Ctrs[name] = in
 	}
 	return v, nil
 }

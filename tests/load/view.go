@@ -51,12 +51,33 @@ func (s *Stage) Definitions() ([]string, error) {
 			if err != nil {
 				return nil, err
 			}
-			for line := range strings.Lines(text) {
-				lines = append(lines, noun+" "+id[:min(12, len(id))]+" "+strings.TrimRight(line, "\n"))
+			var told []any
+			if err := json.Unmarshal([]byte(text), &told); err != nil {
+				return nil, fmt.Errorf("footbridge %s inspect: %w", noun, err)
 			}
+			lines = flatten(lines, noun+" "+id[:min(12, len(id))], told)
 		}
 	}
 	return lines, nil
+}
+
+// flatten adds a line for each value of a JSON document, but for those that count what passes.
+func flatten(lines []string, path string, value any) []string {
+	switch value := value.(type) {
+	case map[string]any:
+		for name, v := range value {
+			if name != "Counters" {
+				lines = flatten(lines, path+"."+name, v)
+			}
+		}
+	case []any:
+		for i, v := range value {
+			lines = flatten(lines, fmt.Sprintf("%s[%d]", path, i), v)
+		}
+	default:
+		lines = append(lines, fmt.Sprintf("%s = %v", path, value))
+	}
+	return lines
 }
 
 // Differences lists the lines that only one of two lists has, marked as a diff marks them.

@@ -14,3 +14,10 @@ func TestDifferences(t *testing.T) {
 		t.Errorf("another order makes the differences %v", got)
 	}
 }
+
+func TestADocumentIsFlattened(t *testing.T) {
+	got := flatten(nil, "c", []any{map[string]any{"A": "x", "Counters": map[string]any{"n": 1}}, 2.0})
+	if want := []string{"c[0].A = x", "c[1] = 2"}; !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+}
