@@ -22,7 +22,6 @@ LDFLAGS := -s -w -X $(MODULE)/internal/buildinfo.version=$(VERSION) -X $(MODULE)
 FUZZTIME ?= 10s
 BENCHTIME ?= 5s
 BENCHROUNDS ?= 3
-SEED ?= 1
 OPS ?= 20000
 REAL ?= 400
 ROUNDS ?= $(if $(SHORT),1,40)
@@ -67,7 +66,7 @@ test: tun
 
 # A failure prints its seed and the shortest sequence that fails; REPLAY names a file with one.
 lifecycle: tun
-	$(GO) test ./tests/lifecycle -count=1 -v -timeout 30m -seed $(SEED) -ops $(OPS) -real $(REAL) $(if $(REPLAY),-replay $(abspath $(REPLAY)))
+	$(GO) test ./tests/lifecycle -count=1 -v -timeout 30m $(if $(SEED),-seed $(SEED)) -ops $(OPS) -real $(REAL) $(if $(REPLAY),-replay $(abspath $(REPLAY)))
 
 bench: tun build
 	@CGO_ENABLED=0 $(GO) build -trimpath -o bin/bench ./tests/bench

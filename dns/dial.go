@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/footbridge-net/footbridge/internal/turn"
 )
 
 // Sockets to the servers are made here and not by package net, which asks the
@@ -21,33 +23,25 @@ type dialer struct {
 	kind    int // SOCK_DGRAM or SOCK_STREAM
 	server  netip.AddrPort
 	timeout time.Duration
+	turn    *turn.Turn
 }
 
 // dial gives a connected socket whose calls end after the timeout or with ctx.
 // release is called by whoever is done with it.
 func (d dialer) dial(ctx context.Context) (conn *os.File, release func(), err error) {
-	domain, sa, err := sockaddr(d.server)
+	conn, done, err := d.begin()
 	if err != nil {
 		return nil, nil, err
 	}
-	fd, err := unix.Socket(domain, d.kind|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return nil, nil, os.NewSyscallError("socket", err)
-	}
-	switch err = unix.Connect(fd, sa); err {
-	case nil, unix.EINPROGRESS, unix.EINTR: // EINTR: it goes on, too
-	default:
-		unix.Close(fd)
-		return nil, nil, os.NewSyscallError("connect", err)
-	}
-	conn = os.NewFile(uintptr(fd), "DNS server")
 	_ = conn.SetDeadline(time.Now().Add(d.timeout))
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
 	release = func() {
 		stop()
+		start := d.turn.Begin()
+		defer d.turn.End(start)
 		conn.Close()
 	}
-	if err != nil {
+	if !done {
 		err = connected(conn)
 	}
 	if err != nil {
@@ -55,6 +49,26 @@ func (d dialer) dial(ctx context.Context) (conn *os.File, release func(), err er
 		return nil, nil, err
 	}
 	return conn, release, nil
+}
+
+// begin begins to connect; done says that this is over.
+func (d dialer) begin() (conn *os.File, done bool, err error) {
+	domain, sa, err := sockaddr(d.server)
+	if err != nil {
+		return nil, false, err
+	}
+	start := d.turn.Begin()
+	defer d.turn.End(start)
+	fd, err := unix.Socket(domain, d.kind|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, false, os.NewSyscallError("socket", err)
+	}
+	switch err = unix.Connect(fd, sa); err {
+	case nil, unix.EINPROGRESS, unix.EINTR: // EINTR: it goes on, too
+		return os.NewFile(uintptr(fd), "DNS server"), err == nil, nil
+	}
+	unix.Close(fd)
+	return nil, false, os.NewSyscallError("connect", err)
 }
 
 // connected waits for the end of a connection attempt under way.

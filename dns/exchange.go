@@ -15,6 +15,8 @@ import (
 
 	miekg "github.com/miekg/dns"
 	"golang.org/x/sys/unix"
+
+	"github.com/footbridge-net/footbridge/internal/turn"
 )
 
 // errMismatch: a reply over TCP that isn't one to our question.
@@ -25,6 +27,7 @@ type exchange struct {
 	q       query
 	timeout time.Duration
 	tcp     bool // the client's transport
+	turn    *turn.Turn
 }
 
 // largeSize is a UDP reply that most clients' OPT records allow at most.
@@ -66,13 +69,16 @@ func (x *exchange) try(ctx context.Context, server netip.AddrPort) ([]byte, erro
 }
 
 func (x *exchange) tryUDP(ctx context.Context, server netip.AddrPort, buf []byte) ([]byte, error) {
-	conn, release, err := dialer{unix.SOCK_DGRAM, server, x.timeout}.dial(ctx)
+	conn, release, err := dialer{unix.SOCK_DGRAM, server, x.timeout, x.turn}.dial(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer release()
 	msg, id := x.withFreshID(nil)
-	if _, err := conn.Write(msg); err != nil {
+	start := x.turn.Begin()
+	_, err = conn.Write(msg)
+	x.turn.End(start)
+	if err != nil {
 		return nil, err
 	}
 	for {
@@ -92,7 +98,7 @@ func (x *exchange) tryUDP(ctx context.Context, server netip.AddrPort, buf []byte
 }
 
 func (x *exchange) tryTCP(ctx context.Context, server netip.AddrPort) ([]byte, error) {
-	conn, release, err := dialer{unix.SOCK_STREAM, server, x.timeout}.dial(ctx)
+	conn, release, err := dialer{unix.SOCK_STREAM, server, x.timeout, x.turn}.dial(ctx)
 	if err != nil {
 		return nil, timeoutError(err)
 	}

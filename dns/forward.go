@@ -5,6 +5,8 @@ import (
 	"net/netip"
 
 	miekg "github.com/miekg/dns"
+
+	"github.com/footbridge-net/footbridge/internal/turn"
 )
 
 // forward starts asking up the question in sc. The answer goes to reply from
@@ -28,18 +30,26 @@ func (s *Server) forward(sc *scratch, up *Upstream, src netip.Addr, tcp bool, re
 		if over != nil {
 			defer over()
 		}
-		out := s.exchange(up, msg, tcp)
+		out := s.exchange(up, msg, tcp, c.turn)
 		// Before the answer: whoever has it may ask the next question at once.
 		s.clients.giveForward(c, up.inFlight)
-		if s.ctx.Err() == nil {
-			reply(out)
+		if s.ctx.Err() != nil {
+			return
 		}
+		if tcp { // it may wait for its client
+			reply(out)
+			return
+		}
+		start := c.turn.Begin()
+		defer c.turn.End(start)
+		reply(out)
 	}()
 	return true
 }
 
-// exchange asks the upstream and always has an answer.
-func (s *Server) exchange(up *Upstream, msg []byte, tcp bool) []byte {
+// exchange asks the upstream and always has an answer. It works when it is the
+// container's turn.
+func (s *Server) exchange(up *Upstream, msg []byte, tcp bool, t *turn.Turn) []byte {
 	sc := getScratch()
 	defer putScratch(sc)
 	sc.q.read(msg)
@@ -49,12 +59,15 @@ func (s *Server) exchange(up *Upstream, msg []byte, tcp bool) []byte {
 	}
 	// The question was read, the rest only measured. Nothing that isn't a
 	// message from end to end leaves through us.
-	if err := new(miekg.Msg).Unpack(msg); err != nil {
+	start := t.Begin()
+	err := new(miekg.Msg).Unpack(msg)
+	t.End(start)
+	if err != nil {
 		s.stats.malformed.Add(1)
 		return fail(miekg.RcodeFormatError)
 	}
 	s.stats.forwarded.Add(1)
-	out, err := up.exchange(s.ctx, msg, tcp)
+	out, err := up.exchange(s.ctx, msg, tcp, t)
 	switch {
 	case err != nil:
 		s.stats.failed.Add(1)

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	miekg "github.com/miekg/dns"
+
+	"github.com/footbridge-net/footbridge/internal/turn"
 )
 
 // seeds are messages of each kind that the tables of the other tests know.
@@ -186,7 +188,7 @@ func FuzzTCPStream(f *testing.F) {
 		}
 		for _, s := range servers {
 			c := &script{in: bytes.NewReader(in)}
-			s.serveConn(c, client1.Addr())
+			s.serveConn(c, client1.Addr(), turn.New(func() {}))
 			got := make(map[uint16]int)
 			buf := make([]byte, maxMessage)
 			replies := 0

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/footbridge-net/footbridge/internal/share"
+	"github.com/footbridge-net/footbridge/internal/turn"
 )
 
 // Limits bound what containers may use up. A zero field has the default.
@@ -78,11 +79,14 @@ type client struct {
 
 	forwards, connections int
 	refused               uint64
+
+	turn *turn.Turn // for all that works for it
 }
 
 // clients are those of one network.
 type clients struct {
 	owner       func(netip.Addr) netip.Addr
+	yield       func()
 	limits      ClientLimits
 	forwards    *share.Pool
 	connections *share.Pool
@@ -96,7 +100,7 @@ func (cs *clients) of(a netip.Addr) *client {
 	a = cs.owner(a)
 	c := cs.all[a]
 	if c == nil {
-		c = &client{addr: a, limits: cs.limits}
+		c = &client{addr: a, limits: cs.limits, turn: turn.New(cs.yield)}
 		cs.all[a] = c
 	}
 	return c

@@ -100,6 +100,7 @@ func New(o Options) (*Server, error) {
 	s.log = s.log.With("network", o.NetworkName)
 	s.clients = clients{
 		owner:       o.Owner,
+		yield:       o.Yield,
 		limits:      s.limits.Client,
 		forwards:    share.New(s.limits.Forwards),
 		connections: share.New(s.limits.Connections),
@@ -108,8 +109,8 @@ func New(o Options) (*Server, error) {
 	if o.Owner == nil {
 		s.clients.owner = func(a netip.Addr) netip.Addr { return a }
 	}
-	if s.opts.Yield == nil {
-		s.opts.Yield = runtime.Gosched
+	if o.Yield == nil {
+		s.opts.Yield, s.clients.yield = runtime.Gosched, runtime.Gosched
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	return s, nil

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -15,6 +16,7 @@ import (
 	miekg "github.com/miekg/dns"
 
 	"github.com/footbridge-net/footbridge/internal/share"
+	"github.com/footbridge-net/footbridge/internal/turn"
 )
 
 // Errors of [Upstream.Exchange].
@@ -215,12 +217,13 @@ func (u *Upstream) Exchange(ctx context.Context, query []byte, tcp bool) ([]byte
 		return nil, ErrBusy
 	}
 	defer u.inFlight.Give()
-	return u.exchange(ctx, query, tcp)
+	return u.exchange(ctx, query, tcp, turn.New(runtime.Gosched))
 }
 
-// exchange is Exchange for whoever has taken one of inFlight.
-func (u *Upstream) exchange(ctx context.Context, query []byte, tcp bool) ([]byte, error) {
-	x := exchange{timeout: u.timeout, tcp: tcp}
+// exchange is Exchange for whoever has taken one of inFlight. It works when it is
+// t's turn.
+func (u *Upstream) exchange(ctx context.Context, query []byte, tcp bool, t *turn.Turn) ([]byte, error) {
+	x := exchange{timeout: u.timeout, tcp: tcp, turn: t}
 	if v := x.q.read(query); v != good {
 		return nil, ErrNotAQuery
 	}

@@ -111,8 +111,8 @@ func New(o Options) (*Engine, error) {
 		return nil, errors.Join(err, e.claimed.Close())
 	}
 	if e.damage != nil {
-		e.log.Error("the state file was damaged: it is kept under another name, and this is a fresh start",
-			"file", path, "kept", e.damage.Path, "cause", e.damage.Cause)
+		e.log.Error("the state file was damaged: it is kept under another name, and its copy is used, or this is a fresh start",
+			"file", path, "kept", e.damage.Path, "copy", e.damage.Restored, "cause", e.damage.Cause)
 		e.notices = append(e.notices, damageNotice(e.damage, o.StateDir))
 	}
 	if e.upstream, err = dns.NewUpstream(o.ResolvConf, dns.UpstreamOptions{Logger: e.log}); err != nil {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"net/netip"
 	"sync/atomic"
+
+	"github.com/footbridge-net/footbridge/internal/turn"
 )
 
 // client is what is known of one container. Forwarder.mu guards it.
@@ -14,6 +16,8 @@ type client struct {
 	known                    bool
 	halfOpen, tcp, udp, echo int
 	refused                  [numRefusals]uint64
+
+	turn *turn.Turn // for all that works for it
 
 	// remembered counts the addresses that its mappings remember.
 	remembered atomic.Int64
@@ -31,7 +35,7 @@ func (f *Forwarder) clientOf(a netip.Addr) *client {
 	a = f.owner(a)
 	c := f.clients[a]
 	if c == nil {
-		c = &client{addr: a, limits: f.limits}
+		c = &client{addr: a, limits: f.limits, turn: turn.New(f.yield)}
 		c.ctx, c.cancel = context.WithCancel(f.ctx)
 		f.clients[a] = c
 	}

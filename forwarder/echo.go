@@ -158,7 +158,7 @@ func (p *ping) receive() {
 	if err != nil {
 		return
 	}
-	r := receiver{raw: raw, datagram: p.received, failed: p.failed, yield: p.f.yield}
+	r := receiver{raw: raw, datagram: p.received, failed: p.failed, turn: p.client.turn}
 	if err := r.run(); !errors.Is(err, os.ErrClosed) {
 		p.f.log.Debug("ping: reading ended", "error", err)
 	}

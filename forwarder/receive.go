@@ -4,6 +4,8 @@ import (
 	"net/netip"
 	"sync"
 	"syscall"
+
+	"github.com/footbridge-net/footbridge/internal/turn"
 )
 
 // buffers holds room for one datagram for the receivers.
@@ -18,21 +20,11 @@ type receiver struct {
 	// failed is called with each error of the error queue that has a
 	// destination.
 	failed func(socketError)
-	// yield lets others run.
-	yield func()
+	turn   *turn.Turn // of the container
 
 	sa   destination
-	buf  *[]byte // nil while nothing is there: who waits holds no buffer
-	n    int
-	from netip.AddrPort
 	errs errorQueue
-
-	taken int // since others ran
 }
-
-// receiveBatch is how many datagrams, or errors, are taken from a socket that
-// always has more before others run: some 100 microseconds.
-const receiveBatch = 64
 
 // run returns when the socket is closed, with what the poller says then.
 func (r *receiver) run() error {
@@ -41,42 +33,28 @@ func (r *receiver) run() error {
 		if err := r.raw.Read(read); err != nil {
 			return err
 		}
-		if r.buf != nil {
-			r.datagram(r.from, (*r.buf)[:r.n])
-			buffers.Put(r.buf)
-			r.buf = nil
-		}
-		if r.taken++; r.taken >= receiveBatch {
-			r.taken = 0
-			r.yield()
-		}
 	}
 }
 
-// read is one attempt; false waits until something is there.
+// read takes one datagram or error when it is the container's turn; false waits
+// until something is there. Who waits for his turn holds no buffer.
 func (r *receiver) read(fd uintptr) bool {
+	start := r.turn.Begin()
+	defer r.turn.End(start)
 	buf := buffers.Get().(*[]byte)
+	defer buffers.Put(buf)
 	n, from, err := r.sa.receiveFrom(int(fd), *buf)
 	if err == nil {
-		r.buf, r.n, r.from = buf, n, from
+		r.datagram(from, (*buf)[:n])
 		return true
 	}
-	buffers.Put(buf)
 	// The socket tells of an error once, to the next call, which may have been
 	// a send: so the queue is looked at whenever there is no datagram.
-	for range receiveBatch {
-		e, ok := r.errs.read(int(fd))
-		if !ok {
-			if err == syscall.EAGAIN {
-				r.taken = 0 // others run while it waits
-				return false
-			}
-			return true // after another error there may be datagrams
-		}
+	if e, ok := r.errs.read(int(fd)); ok {
 		if e.dst.IsValid() {
 			r.failed(e)
 		}
+		return true
 	}
-	r.taken = receiveBatch
-	return true // there may be more of them
+	return err != syscall.EAGAIN // after another error there may be datagrams
 }

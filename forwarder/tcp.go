@@ -1,7 +1,6 @@
 package forwarder
 
 import (
-	"context"
 	"encoding/binary"
 	"errors"
 	"net/netip"
@@ -105,7 +104,7 @@ func (f *Forwarder) handleRequest(r *tcp.ForwarderRequest) {
 	p := f.pending[id]
 	f.mu.Unlock()
 
-	conn, err := f.connect(p.client.ctx, netip.AddrPortFrom(addrOf(id.LocalAddress), id.LocalPort))
+	conn, err := f.connect(p.client, netip.AddrPortFrom(addrOf(id.LocalAddress), id.LocalPort))
 	if err != nil {
 		// In this order: a repeated SYN that came in between would be pending
 		// here, where netstack has the one before in hand and drops it.
@@ -123,7 +122,7 @@ func (f *Forwarder) handleRequest(r *tcp.ForwarderRequest) {
 	}
 	splice.Confine(ep, f.settle(id, true))
 	keepAlive(ep)
-	err = splice.Relay(p.client.ctx, ep, &wq, conn, f.yield)
+	err = splice.Relay(p.client.ctx, ep, &wq, conn, p.client.turn)
 	f.log.Debug("tcp flow ended", "from", id.RemoteAddress, "to", id.LocalAddress, "port", id.LocalPort, "error", err)
 
 	f.mu.Lock()
@@ -133,10 +132,10 @@ func (f *Forwarder) handleRequest(r *tcp.ForwarderRequest) {
 	f.mu.Unlock()
 }
 
-// connect connects the host side. ctx ends the attempt.
-func (f *Forwarder) connect(ctx context.Context, dst netip.AddrPort) (*splice.Conn, error) {
-	conn, err := splice.Dial(ctx, dst, connectTimeout)
-	if err != nil && ctx.Err() != nil {
+// connect connects the host side. The end of c ends the attempt.
+func (f *Forwarder) connect(c *client, dst netip.AddrPort) (*splice.Conn, error) {
+	conn, err := splice.Dial(c.ctx, dst, connectTimeout, c.turn)
+	if err != nil && c.ctx.Err() != nil {
 		return nil, syscall.ECONNABORTED
 	}
 	return conn, err

@@ -264,7 +264,7 @@ func (m *mapping) receive() {
 	if err != nil {
 		return
 	}
-	r := receiver{raw: raw, datagram: m.received, failed: m.failed, yield: m.f.yield}
+	r := receiver{raw: raw, datagram: m.received, failed: m.failed, turn: m.client.turn}
 	if err := r.run(); !errors.Is(err, os.ErrClosed) {
 		m.f.log.Debug("udp flow: reading ended", "error", err)
 	}

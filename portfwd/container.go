@@ -5,6 +5,7 @@ import (
 	"sync"
 
 	"github.com/footbridge-net/footbridge/internal/share"
+	"github.com/footbridge-net/footbridge/internal/turn"
 )
 
 // container is what the clients of one container's ports hold. containers.mu
@@ -15,11 +16,15 @@ type container struct {
 	known  bool // SetLimits was called: it stays when nothing is held
 
 	halfOpen, connections, flows int
+	ports                        int // that are served
+
+	turn *turn.Turn // for all that works for it
 }
 
 // containers are those of one network.
 type containers struct {
 	owner    func(netip.Addr) netip.Addr
+	yield    func()
 	limits   ContainerLimits
 	halfOpen *share.Pool
 	flows    *share.Pool
@@ -33,7 +38,7 @@ func (cs *containers) of(a netip.Addr) *container {
 	a = cs.owner(a)
 	c := cs.all[a]
 	if c == nil {
-		c = &container{addr: a, limits: cs.limits}
+		c = &container{addr: a, limits: cs.limits, turn: turn.New(cs.yield)}
 		cs.all[a] = c
 	}
 	return c
@@ -41,7 +46,7 @@ func (cs *containers) of(a netip.Addr) *container {
 
 // forget drops c if nothing is known of it. The caller holds mu.
 func (cs *containers) forget(c *container) {
-	if !c.known && c.halfOpen+c.connections+c.flows == 0 && cs.all[c.addr] == c {
+	if !c.known && c.halfOpen+c.connections+c.flows+c.ports == 0 && cs.all[c.addr] == c {
 		delete(cs.all, c.addr)
 	}
 }
@@ -65,6 +70,21 @@ func (f *Forwarder) Release(a netip.Addr) {
 	defer cs.mu.Unlock()
 	if c := cs.all[a]; c != nil {
 		c.known, c.limits = false, cs.limits
+		cs.forget(c)
+	}
+}
+
+// serve notes that a port of the container with address a is served, which it is
+// until over is called, and gives the container's turn.
+func (cs *containers) serve(a netip.Addr) (t *turn.Turn, over func()) {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	c := cs.of(a)
+	c.ports++
+	return c.turn, func() {
+		cs.mu.Lock()
+		defer cs.mu.Unlock()
+		c.ports--
 		cs.forget(c)
 	}
 }

@@ -136,7 +136,7 @@ func TestTheReaderTakesTurns(t *testing.T) {
 	l := w.publish("udp", host4+":0", netip.AddrPortFrom(container4, 53))
 	c := udpClient(t, client4)
 	for {
-		for range 2 * readBatch {
+		for range 100 {
 			c.WriteToUDPAddrPort([]byte("x"), l.Addr())
 		}
 		select {

@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"github.com/footbridge-net/footbridge/internal/fdpass"
+	"github.com/footbridge-net/footbridge/internal/turn"
 )
 
 // Listener is one published port that is being served.
@@ -13,6 +14,8 @@ type Listener struct {
 	forwarder *Forwarder
 	mapping   Mapping
 	socket    *socket
+	turn      *turn.Turn // of the container
+	over      func()     // says that the port is not served any more
 	server    server
 	counters  counters
 
@@ -48,6 +51,7 @@ func (f *Forwarder) Serve(m Mapping, h *fdpass.Handle) (*Listener, error) {
 		return nil, err
 	}
 	l := &Listener{forwarder: f, mapping: m, socket: s}
+	l.turn, l.over = f.containers.serve(m.Container.Addr())
 	if m.Proto == "udp" {
 		l.server = newUDPServer(l)
 	} else {
@@ -81,6 +85,7 @@ func (l *Listener) Close() error {
 		l.server.stop()
 		l.err = l.socket.file.Close()
 		l.server.wait()
+		l.over()
 		l.forwarder.mu.Lock()
 		delete(l.forwarder.listeners, l)
 		l.forwarder.mu.Unlock()

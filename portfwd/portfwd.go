@@ -64,7 +64,6 @@ type Forwarder struct {
 	log      *slog.Logger
 	clock    clock
 	relay    relay
-	yield    func()
 
 	containers containers
 	flowsNow   atomic.Int64 // size of replies, read without the lock
@@ -85,12 +84,12 @@ func New(o Options) *Forwarder {
 		log:       o.Logger,
 		clock:     o.clock,
 		relay:     o.relay,
-		yield:     o.Yield,
 		listeners: make(map[*Listener]struct{}),
 		replies:   make(map[replyKey]*flow),
 	}
 	f.containers = containers{
 		owner:    o.Owner,
+		yield:    o.Yield,
 		limits:   f.limits.Container,
 		halfOpen: share.New(f.limits.HalfOpenTotal),
 		flows:    share.New(f.limits.FlowsTotal),
@@ -99,8 +98,8 @@ func New(o Options) *Forwarder {
 	if o.Owner == nil {
 		f.containers.owner = func(a netip.Addr) netip.Addr { return a }
 	}
-	if f.yield == nil {
-		f.yield = runtime.Gosched
+	if o.Yield == nil {
+		f.containers.yield = runtime.Gosched
 	}
 	if f.budget == nil {
 		f.budget = NewBudget(0)
@@ -112,7 +111,7 @@ func New(o Options) *Forwarder {
 		f.clock = newSystemClock()
 	}
 	if f.relay == nil {
-		f.relay = f.spliceRelay
+		f.relay = spliceRelay
 	}
 	for _, p := range o.Subnets {
 		f.subnets = append(f.subnets, p.Masked())

@@ -13,19 +13,20 @@ import (
 	"gvisor.dev/gvisor/pkg/waiter"
 
 	"github.com/footbridge-net/footbridge/internal/splice"
+	"github.com/footbridge-net/footbridge/internal/turn"
 )
 
 // relay moves bytes both ways until both ends are done or ctx ends. It takes
 // over the endpoint and the host's connected socket and closes both.
-type relay func(ctx context.Context, ep tcpip.Endpoint, wq *waiter.Queue, fd int) error
+type relay func(ctx context.Context, ep tcpip.Endpoint, wq *waiter.Queue, fd int, t *turn.Turn) error
 
-func (f *Forwarder) spliceRelay(ctx context.Context, ep tcpip.Endpoint, wq *waiter.Queue, fd int) error {
+func spliceRelay(ctx context.Context, ep tcpip.Endpoint, wq *waiter.Queue, fd int, t *turn.Turn) error {
 	conn, err := splice.NewConn(fd)
 	if err != nil {
 		ep.Abort()
 		return err
 	}
-	return splice.Relay(ctx, ep, wq, conn, f.yield)
+	return splice.Relay(ctx, ep, wq, conn, t)
 }
 
 // tcpServer accepts clients and connects each to the container. The client's
@@ -83,23 +84,21 @@ const (
 	acceptPauseMax = time.Second
 )
 
-// acceptBatch is how many clients are accepted before others run: some 100
-// microseconds. Behind them may wait as many as the backlog holds.
-const acceptBatch = 16
-
 func (s *tcpServer) acceptLoop() {
 	pause := time.Duration(0)
-	for n := 1; ; n++ {
-		if n%acceptBatch == 0 {
-			s.l.forwarder.yield()
-		}
+	for {
 		if err := s.l.socket.raw.Read(s.acceptFunc); err != nil {
 			return // the listener was closed
 		}
 		switch s.err {
 		case nil:
 			pause = 0
+			s.l.turn.Begin()
 			s.accepted(s.fd, s.client)
+			// What it takes to connect to the container, ten times of what it
+			// takes to accept, is done before the next: behind it may wait as
+			// many as the backlog holds.
+			s.l.turn.Pass()
 			continue
 		case unix.EINTR, unix.ECONNABORTED, unix.EPROTO, unix.ENETDOWN, unix.ENOPROTOOPT,
 			unix.EHOSTDOWN, unix.ENONET, unix.EHOSTUNREACH, unix.EOPNOTSUPP, unix.ENETUNREACH:
@@ -193,7 +192,7 @@ func (s *tcpServer) serve(fd int, client netip.AddrPort, c *container, n int) {
 	defer l.counters.active.Add(-1)
 	splice.Confine(ep, n)
 	// How it ended is for the two ends to know; both have been told.
-	_ = f.relay(s.ctx, ep, wq, fd)
+	_ = f.relay(s.ctx, ep, wq, fd, l.turn)
 }
 
 // dial connects to the container's address to as the client. If the client's port is taken

@@ -25,7 +25,6 @@ type udpServer struct {
 	// Of the reading goroutine.
 	in       receiver
 	failures int
-	taken    int // datagrams since others ran
 }
 
 func newUDPServer(l *Listener) *udpServer {
@@ -46,10 +45,6 @@ func (s *udpServer) wait() { s.running.Wait() }
 // that it is something else.
 const maxFailures = 16
 
-// readBatch is how many datagrams are carried before others run: some 100
-// microseconds.
-const readBatch = 32
-
 const (
 	readPauseMin = 10 * time.Millisecond
 	readPauseMax = time.Second
@@ -61,11 +56,6 @@ func (s *udpServer) readLoop() {
 	for {
 		if s.l.socket.raw.Read(drain) != nil || s.stopped.Load() {
 			return
-		}
-		if s.taken >= readBatch {
-			s.l.forwarder.yield()
-			s.taken = 0
-			continue
 		}
 		s.l.forwarder.log.Warn("published port cannot read", "port", s.l.Addr(), "owner", s.l.mapping.Owner, "err", s.in.err)
 		t := time.NewTimer(pause)
@@ -85,20 +75,15 @@ func (s *udpServer) readLoop() {
 var buffers = sync.Pool{New: func() any { return new([64 << 10]byte) }}
 
 // drain reads what there is. It is false when there is nothing more, true when
-// its turn is over or reading makes no sense for now.
+// reading makes no sense for now.
 func (s *udpServer) drain(uintptr) bool {
-	buf := buffers.Get().(*[64 << 10]byte)
-	defer buffers.Put(buf)
-	for !s.stopped.Load() && s.taken < readBatch {
-		payload, ok := s.in.recv(s.l.socket.fd, buf[:])
-		switch {
-		case ok:
+	for !s.stopped.Load() {
+		switch err := s.take(); err {
+		case 0:
 			s.failures = 0
-			s.received(payload)
-		case s.in.err == unix.EAGAIN:
-			s.taken = 0 // others run while it waits
+		case unix.EAGAIN:
 			return false
-		case s.in.err == unix.EINTR:
+		case unix.EINTR:
 		default:
 			s.l.counters.socketErrors.Add(1)
 			if s.failures++; s.failures == maxFailures {
@@ -109,10 +94,24 @@ func (s *udpServer) drain(uintptr) bool {
 	return true
 }
 
+// take carries one datagram, or several of one client, when it is the container's
+// turn. Who waits for it holds no buffer.
+func (s *udpServer) take() syscall.Errno {
+	start := s.l.turn.Begin()
+	defer s.l.turn.End(start)
+	buf := buffers.Get().(*[64 << 10]byte)
+	defer buffers.Put(buf)
+	payload, ok := s.in.recv(s.l.socket.fd, buf[:])
+	if !ok {
+		return s.in.err
+	}
+	s.received(payload)
+	return 0
+}
+
 // received sends one datagram, or several of one client, to the container.
 func (s *udpServer) received(payload []byte) {
 	c, f := &s.l.counters, s.l.forwarder
-	s.taken++
 	info, ok := parseControl(s.in.controlData())
 	client := s.in.client()
 	switch {
@@ -144,7 +143,6 @@ func (s *udpServer) received(payload []byte) {
 		size = len(payload)
 	}
 	for {
-		s.taken++
 		n := min(size, len(payload))
 		if err := f.gateway.SendUDP(fl.reply.shown, fl.reply.container, payload[:n]); err != nil {
 			c.dropIn.Add(1)

@@ -92,7 +92,8 @@ func (w *fuzzWorld) judge(s sent) string {
 	case header.ARPProtocolNumber:
 		a := header.ARP(body)
 		sender, _ := netip.AddrFromSlice(a.ProtocolAddressSender())
-		if !a.IsValid() || packet.MAC(a.HardwareAddressSender()) != src || !w.maybe(sender) {
+		if !a.IsValid() || packet.MAC(a.HardwareAddressSender()) != src ||
+			(!w.maybe(sender) && !(sender.IsUnspecified() && a.Op() == header.ARPRequest)) { // a probe
 			return "ARP on behalf of others"
 		}
 	case header.IPv4ProtocolNumber:

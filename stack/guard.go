@@ -51,6 +51,8 @@ func (in *incoming) guardIP(body []byte) DropReason {
 	ip := &in.ip
 	t := body[ip.HeaderLen:ip.Len]
 	switch {
+	case !ip.Fragment && len(t) < leastHeader(ip.Proto):
+		return DropMalformed
 	case ip.SourceRoute:
 		return DropSourceRoute
 	case closedDestination(ip.Dst):
@@ -76,17 +78,24 @@ func closedDestination(a netip.Addr) bool {
 // transport header is not in the first one, where guards look for it (RFC 1858,
 // RFC 3128, RFC 7112).
 func hides(ip *packet.IP, n int) bool {
-	const tcp = 20 // without options
 	if ip.IsFirst() {
-		switch ip.Proto {
-		case packet.ProtoTCP:
-			return n < tcp
-		case packet.ProtoUDP, packet.ProtoICMP, packet.ProtoICMPv6:
-			return n < packet.UDPLen
-		}
-		return false
+		return n < leastHeader(ip.Proto)
 	}
-	return ip.Src.Is4() && ip.Proto == packet.ProtoTCP && ip.Offset < tcp
+	return ip.Src.Is4() && ip.Proto == packet.ProtoTCP && ip.Offset < tcpLen
+}
+
+// tcpLen is the size of a TCP header without options (RFC 9293 3.1), in bytes.
+const tcpLen = 20
+
+// leastHeader is how long the header of a transport protocol is at least, in bytes.
+func leastHeader(proto uint8) int {
+	switch proto {
+	case packet.ProtoTCP:
+		return tcpLen
+	case packet.ProtoUDP, packet.ProtoICMP, packet.ProtoICMPv6:
+		return packet.UDPLen // all three have eight
+	}
+	return 0
 }
 
 // lies reports whether t is an ICMP error about a packet that was not sent to the
@@ -111,7 +120,7 @@ func (in *incoming) guardIPv6(body []byte) DropReason {
 	t := body[ip.HeaderLen:ip.Len]
 	isICMP := ip.Proto == packet.ProtoICMPv6 && ip.IsFirst()
 	if isICMP && len(t) == 0 {
-		return DropMalformed
+		return DropMalformed // here it counts who says what
 	}
 	// Discovery begins without an address; nothing else does.
 	nobody := ip.Src.IsUnspecified() && isICMP && discovers(t[0])

@@ -181,6 +181,11 @@ func TestHostileFramesAreDroppedAndCounted(t *testing.T) {
 		{"an IPv6 route with segments left", "source_route", to(gwMAC, from6(a6, out6, packet.ProtoRouting, join(routing6(packet.ProtoUDP, 4, 1), udp(9, 9))...))},
 		{"unreadable IPv4 options", "malformed", from4(a4, b4, packet.ProtoUDP, []byte{131, 200, 4, 0}, udp(9, 9))},
 
+		{"half a TCP header", "malformed", from4(a4, b4, packet.ProtoTCP, nil, tcpPart[:19])},
+		{"half a UDP header", "malformed", from4(a4, b4, packet.ProtoUDP, nil, tcpPart[:7])},
+		{"half an ICMP header", "malformed", from4(a4, b4, packet.ProtoICMP, nil, []byte{9, 0, 0, 0})},
+		{"half an ICMPv6 header", "malformed", from6(a6, b6, packet.ProtoICMPv6, 134, 0, 0, 0)},
+		{"an ICMPv6 header without anything", "malformed", from6(a6, b6, packet.ProtoICMPv6)},
 		{"a TCP header cut apart", "fragments", fragmentOf(from4(a4, b4, packet.ProtoTCP, nil, tcpPart[:8]), 0x2000)},
 		{"a fragment that writes over a TCP header", "fragments", fragmentOf(from4(a4, b4, packet.ProtoTCP, nil, tcpPart[:8]), 0x0001)},
 		{"an IPv6 TCP header cut apart", "fragments", from6(a6, b6, packet.ProtoFragment, join(first6(packet.ProtoTCP), tcpPart[:16])...)},

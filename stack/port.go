@@ -103,7 +103,14 @@ func (p *Port) start() {
 }
 
 // Stats gives the port's counters.
-func (p *Port) Stats() PortStats { return p.stats.read(p.name) }
+func (p *Port) Stats() PortStats {
+	s := p.stats.read(p.name)
+	s.FragmentDatagrams, s.FragmentBytes = p.fragments.held()
+	if p.guard.extended() {
+		s.Stations = len(p.Stations())
+	}
+	return s
+}
 
 // Close takes the endpoint off the network, closes its device, and waits until
 // nothing reads from it any more. It must not be called from a handler.

@@ -51,6 +51,10 @@ type PortStats struct {
 	RxFrames, RxBytes uint64
 	TxFrames, TxBytes uint64
 	Drops             map[string]uint64 // by reason; only those that occurred
+	// What the port keeps now, within its Limits: packets that wait for
+	// fragments, the bytes of memory they are accounted with, and addresses
+	// learned behind it.
+	FragmentDatagrams, FragmentBytes, Stations int
 }
 
 // Stats are a network's counters.

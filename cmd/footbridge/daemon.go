@@ -56,7 +56,7 @@ func (o *daemonOptions) run(cmd *cobra.Command, c *cli) error {
 		if err := o.complete(cmd, c); err != nil {
 			return err
 		}
-		return ownAbility().say(c.stdout)
+		return sayAbility(c.stdout)
 	}
 	ready, err := readyPipe(c.getenv(readyVariable))
 	if err != nil {

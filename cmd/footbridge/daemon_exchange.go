@@ -17,6 +17,7 @@ import (
 	"github.com/footbridge-net/footbridge/api"
 	"github.com/footbridge-net/footbridge/internal/buildinfo"
 	"github.com/footbridge-net/footbridge/internal/fdpass"
+	"github.com/footbridge-net/footbridge/internal/fdstore"
 )
 
 // An exchange of programs.
@@ -33,7 +34,7 @@ import (
 const handoverVersion = 1
 
 // historyVariable tells a program that it was executed by, or in the place of, another
-// daemon: an api.UpgradeOutcome.
+// daemon: a history.
 const historyVariable = "FOOTBRIDGE_UPGRADE"
 
 const (
@@ -139,7 +140,7 @@ func (d *daemon) execute(x *exchange, outcome *api.UpgradeOutcome) error {
 	if err := d.store.PutLocal(previousName, this); err != nil {
 		return err
 	}
-	err = d.store.Exec(pathOf(x.program.Handle), os.Args, withHistory(os.Environ(), outcome))
+	err = d.store.Exec(exchanged(x.program.Handle, history{*outcome, x.to.OpenFiles}))
 	forget(d.store, d.log, previousName)
 	return err
 }
@@ -149,7 +150,10 @@ func pathOf(h *fdpass.Handle) string { return "/proc/self/fd/" + strconv.Itoa(h.
 
 // history is what happened before this program became the daemon. The nil history:
 // nothing.
-type history api.UpgradeOutcome
+type history struct {
+	api.UpgradeOutcome
+	OpenFiles uint64 // see ability
+}
 
 // takeHistory takes it out of the environment, so that nothing that is started has it.
 func takeHistory(log *slog.Logger) *history {
@@ -166,18 +170,25 @@ func takeHistory(log *slog.Logger) *history {
 	return &h
 }
 
-func (h *history) outcome() *api.UpgradeOutcome { return (*api.UpgradeOutcome)(h) }
-
-func withHistory(env []string, outcome *api.UpgradeOutcome) []string {
-	short := *outcome
-	if len(short.Error) > maxHistory {
-		short.Error = short.Error[:maxHistory] + " ..."
+func (h *history) outcome() *api.UpgradeOutcome {
+	if h == nil {
+		return nil
 	}
-	b, err := json.Marshal(short)
-	if err != nil { // strings and a time always marshal
+	return &h.UpgradeOutcome
+}
+
+// exchanged is the program in an open file as the daemon.
+func exchanged(file *fdpass.Handle, h history) fdstore.Program {
+	if len(h.Error) > maxHistory {
+		h.Error = h.Error[:maxHistory] + " ..."
+	}
+	b, err := json.Marshal(h)
+	if err != nil { // strings, numbers and a time always marshal
 		panic(err)
 	}
-	return append(env, historyVariable+"="+string(b))
+	return fdstore.Program{
+		Path: pathOf(file), Args: os.Args, Env: append(os.Environ(), historyVariable+"="+string(b)), OpenFiles: h.OpenFiles,
+	}
 }
 
 // canGoBack reports whether another program was the daemon a moment ago.
@@ -195,8 +206,8 @@ func (h *history) goBack(d *daemon, cause error) error {
 	}
 	defer before.Close()
 	d.log.Error("this program cannot start; the one before is executed again", "version", h.To, "back to", h.From, "error", cause)
-	outcome := *h.outcome()
-	outcome.Error = cause.Error()
-	err := d.store.Exec(pathOf(before), os.Args, withHistory(os.Environ(), &outcome))
+	failed := *h
+	failed.Error = cause.Error()
+	err := d.store.Exec(exchanged(before, failed))
 	return fmt.Errorf("go back to footbridge %s: %w", h.From, err)
 }

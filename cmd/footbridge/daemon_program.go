@@ -20,6 +20,7 @@ import (
 	"github.com/footbridge-net/footbridge/engine/store"
 	"github.com/footbridge-net/footbridge/internal/buildinfo"
 	"github.com/footbridge-net/footbridge/internal/fdpass"
+	"github.com/footbridge-net/footbridge/internal/fdstore"
 )
 
 const (
@@ -37,6 +38,9 @@ type ability struct {
 	Version  string
 	HandOver int // handoverVersion
 	State    int // the newest state file that it reads
+	// OpenFiles is the soft limit of open files that the daemon's programs are started with.
+	// Only one of them can tell: Go raises its own at once.
+	OpenFiles uint64
 }
 
 func ownAbility() *ability {
@@ -131,8 +135,14 @@ func (p *program) ask(ctx context.Context) (*ability, error) {
 	return &a, nil
 }
 
-// say answers that question.
-func (a *ability) say(w io.Writer) error { return json.NewEncoder(w).Encode(a) }
+// sayAbility answers that question.
+func sayAbility(w io.Writer) (err error) {
+	a := ownAbility()
+	if a.OpenFiles, err = fdstore.StartLimit(); err != nil {
+		return err
+	}
+	return json.NewEncoder(w).Encode(a)
+}
 
 // limitedWriter drops what is too much.
 type limitedWriter struct {

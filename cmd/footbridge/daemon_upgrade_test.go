@@ -227,11 +227,11 @@ func TestAbilityCheck(t *testing.T) {
 		other ability
 		says  string
 	}{
-		{ability{"9", own.HandOver, own.State}, ""},
-		{ability{"9", own.HandOver, own.State + 1}, ""},
-		{ability{"9", own.HandOver + 1, own.State}, "daemon stop"},
-		{ability{"9", own.HandOver - 1, own.State}, "daemon stop"},
-		{ability{"9", own.HandOver, store.Version - 1}, "newer program"},
+		{ability{Version: "9", HandOver: own.HandOver, State: own.State}, ""},
+		{ability{Version: "9", HandOver: own.HandOver, State: own.State + 1}, ""},
+		{ability{Version: "9", HandOver: own.HandOver + 1, State: own.State}, "daemon stop"},
+		{ability{Version: "9", HandOver: own.HandOver - 1, State: own.State}, "daemon stop"},
+		{ability{Version: "9", HandOver: own.HandOver, State: store.Version - 1}, "newer program"},
 	} {
 		err := row.other.check("/x")
 		if (err == nil) != (row.says == "") || err != nil && !strings.Contains(err.Error(), row.says) {

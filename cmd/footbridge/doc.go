@@ -7,18 +7,20 @@
 //	      |
 //	      | starts, if nobody answers (spawn.go)
 //	      v
-//	footbridge daemon      engine + api server, one per user (daemon.go, lifetime.go)
-//	      |
+//	footbridge daemon      engine + api server, one per user (daemon*.go, lifetime.go)
+//	      |     ^
+//	      |     +-- becomes another version of itself (daemon_exchange.go)
 //	      | re-executes itself
 //	      v
+//	footbridge-worker      what touches packets, in a sandbox        (engine/worker.Dispatch)
 //	footbridge-shim/-init  a container's parent and its pid 1        (engine/shim.Dispatch)
 //	footbridge-tap         the short visit to a container's namespace (tap.Dispatch)
 //
 // A file holds the commands of one noun (run, exec, ps, network, doctor, daemon ...);
 // the rest are their parts: flags that need a grammar of their own
 // (networkflag.go, publishflag.go, envflag.go), output (table.go, template.go,
-// ports.go), streams (stream.go, terminal.go, sigproxy.go, detachkeys.go) and
-// the folders at run time (rundir.go).
+// ports.go), streams (stream.go, comeback.go, terminal.go, sigproxy.go,
+// detachkeys.go) and the folders at run time (rundir.go).
 //
 // **Exit codes**: As Docker's: run and exec end with the command's own code; 125 when footbridge
 // itself failed, 126 when the command could not be executed, 127 when it was not
@@ -28,6 +30,9 @@
 // command that needs it, detached from the terminal, and ends by itself when no
 // container has run and no request was under way for a while. Containers do not
 // depend on either: their shims hold them, and the next daemon finds them again.
+// What the daemon has open for them (interfaces, listeners) and its own lock and
+// socket are in a store of descriptors (internal/fdstore): the program that takes its
+// place has them from there, and so has the next daemon under systemd.
 //
 // **Concurrency**: Commands are sequential, except around streams: one goroutine copies input,
 // one copies output, one forwards signals, one follows the terminal's size.

@@ -20,6 +20,10 @@ func (p *Plane) Stats() Stats {
 		c := map[string]uint64{
 			"rx_frames": port.RxFrames, "rx_bytes": port.RxBytes,
 			"tx_frames": port.TxFrames, "tx_bytes": port.TxBytes,
+			"fragment_datagrams": uint64(port.FragmentDatagrams), "fragment_bytes": uint64(port.FragmentBytes),
+		}
+		if port.Stations > 0 {
+			c["stations"] = uint64(port.Stations)
 		}
 		for reason, n := range port.Drops {
 			c["drop_"+reason] = n

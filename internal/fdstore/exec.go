@@ -17,10 +17,19 @@ import (
 	"github.com/footbridge-net/footbridge/internal/fdpass"
 )
 
-// Exec puts the program at path in the place of this one: same process, same pid, and
-// everything in the Store goes over. env is its environment, to which what Open needs is
-// added. Exec returns only when it failed; then everything is as it was.
-func (s *Store) Exec(path string, argv, env []string) error {
+// Program is what Exec executes.
+type Program struct {
+	Path      string
+	Args, Env []string
+	// OpenFiles is its soft limit of open files, see StartLimit; 0 leaves it as this
+	// program's, which Go has raised.
+	OpenFiles uint64
+}
+
+// Exec puts another program in the place of this one: same process, same pid, and
+// everything in the Store goes over. What Open needs is added to its environment. Exec
+// returns only when it failed; then everything is as it was.
+func (s *Store) Exec(p Program) error {
 	s.mu.Lock() // nothing comes or goes from here on
 	defer s.mu.Unlock()
 	var entries []entry
@@ -29,21 +38,21 @@ func (s *Store) Exec(path string, argv, env []string) error {
 	}
 	table, err := memoryFile(formatTable(entries))
 	if err != nil {
-		return fmt.Errorf("execute %s: %w", path, err)
+		return fmt.Errorf("execute %s: %w", p.Path, err)
 	}
 	defer table.Close()
-	env = slices.DeleteFunc(slices.Clone(env), func(kv string) bool {
+	env := slices.DeleteFunc(slices.Clone(p.Env), func(kv string) bool {
 		name, _, _ := strings.Cut(kv, "=")
 		return slices.Contains(variables, name)
 	})
 	env = append(env, s.manager.environ()...)
-	env = append(env, tableVariable+"="+strconv.Itoa(os.Getpid())+":"+strconv.Itoa(table.FD()))
+	p.Env = append(env, tableVariable+"="+strconv.Itoa(os.Getpid())+":"+strconv.Itoa(table.FD()))
 	fds := []int{table.FD()}
 	for _, e := range entries {
 		fds = append(fds, e.fd)
 	}
-	if err := execApart(fds, path, argv, env); err != nil {
-		return fmt.Errorf("execute %s: %w", path, err)
+	if err := execApart(fds, p); err != nil {
+		return fmt.Errorf("execute %s: %w", p.Path, err)
 	}
 	return nil
 }
@@ -65,9 +74,9 @@ func memoryFile(text string) (*fdpass.Handle, error) {
 	return h, nil
 }
 
-// execApart executes path with fds inherited, from a thread with a descriptor table of
+// execApart executes a program with fds inherited, from a thread with a descriptor table of
 // its own. When that fails it returns after the table is gone.
-func execApart(fds []int, path string, argv, env []string) error {
+func execApart(fds []int, p Program) error {
 	// The table's end is seen by this pipe: its other end is closed here, and in the
 	// table only by the thread's end.
 	var alive [2]int
@@ -79,7 +88,7 @@ func execApart(fds []int, path string, argv, env []string) error {
 	syscall.ForkLock.Lock()
 	defer syscall.ForkLock.Unlock()
 	failed := make(chan error, 1)
-	go onThread(func() { failed <- execWith(fds, path, argv, env) })
+	go onThread(func() { failed <- execWith(fds, p) })
 	err := <-failed
 	_ = unix.Close(alive[1])
 	for {
@@ -106,17 +115,35 @@ func onThread(f func()) {
 	<-done
 }
 
-// execWith executes path with fds inherited. The thread must not be used for anything
+// execWith executes a program with fds inherited. The thread must not be used for anything
 // afterwards: its descriptors are no longer the process's.
 //
 // No descriptor is moved or closed here: between these calls the runtime may do work on
 // this thread that needs its own.
-func execWith(fds []int, path string, argv, env []string) error {
+//
+// It is not syscall.Exec, because that one forgets, also when it fails, which limit of open
+// files this program was started with, and everything started later gets Go's. What it
+// guards against, that no thread can be made while another one is in execve, is the
+// kernel's way with threads that share a working directory (CLONE_FS), as this one
+// then does not.
+func execWith(fds []int, p Program) error {
+	path, err := syscall.BytePtrFromString(p.Path)
+	if err != nil {
+		return err
+	}
+	args, err := syscall.SlicePtrFromStrings(p.Args)
+	if err != nil {
+		return err
+	}
+	env, err := syscall.SlicePtrFromStrings(p.Env)
+	if err != nil {
+		return err
+	}
 	limit, err := openFiles(nil)
 	if err != nil {
 		return err
 	}
-	if err := unix.Unshare(unix.CLONE_FILES); err != nil {
+	if err := unix.Unshare(unix.CLONE_FILES | unix.CLONE_FS); err != nil {
 		return os.NewSyscallError("unshare", err)
 	}
 	for _, fd := range fds {
@@ -124,11 +151,27 @@ func execWith(fds []int, path string, argv, env []string) error {
 			return os.NewSyscallError("fcntl", err)
 		}
 	}
-	// Exec gives back the limit of open files that this program was started with, also
-	// when it fails.
-	err = os.NewSyscallError("execve", syscall.Exec(path, argv, env))
-	_, lerr := openFiles(&limit)
-	return errors.Join(err, lerr)
+	if p.OpenFiles != 0 {
+		if _, err := openFiles(&unix.Rlimit{Cur: min(p.OpenFiles, limit.Max), Max: limit.Max}); err != nil {
+			return err
+		}
+	}
+	_, _, errno := unix.Syscall(unix.SYS_EXECVE, uintptr(unsafe.Pointer(path)),
+		uintptr(unsafe.Pointer(&args[0])), uintptr(unsafe.Pointer(&env[0])))
+	_, err = openFiles(&limit)
+	return errors.Join(os.NewSyscallError("execve", errno), err)
+}
+
+// StartLimit returns the soft limit of open files that this program was started with, and
+// programs started by it get: Go raises its own at once. Nothing may be started
+// afterwards: the limit is given back and forgotten.
+func StartLimit() (uint64, error) {
+	// There is no other way to learn it than to let package syscall restore it.
+	if err := syscall.Exec("", []string{""}, nil); !errors.Is(err, syscall.ENOENT) {
+		return 0, os.NewSyscallError("execve", err)
+	}
+	limit, err := openFiles(nil)
+	return limit.Cur, err
 }
 
 // openFiles sets the limit of open files, unless set is nil, and returns the one

@@ -25,12 +25,15 @@ func init() {
 	roles["hand over"] = handOver
 	roles["take over"] = takeOver
 	roles["main thread"] = mainThread
+	roles["limit"] = keepLimit
 }
 
 // Enough names for more text than an environment variable takes.
 const (
 	manyPipes     = 500
 	someListeners = 20
+	// startLimit is more than the tests' descriptors, and less than Go raises it to.
+	startLimit = 1234
 )
 
 func longName(i int) string { return fmt.Sprintf("pipe.%d.%s", i, strings.Repeat("x", 240)) }
@@ -38,7 +41,7 @@ func longName(i int) string { return fmt.Sprintf("pipe.%d.%s", i, strings.Repeat
 // The new program, in the same process, finds everything: bytes in pipes, clients in
 // the queues of listeners, locks. It finds nothing else.
 func TestExec(t *testing.T) {
-	cmd := program(t, "hand over", "")
+	cmd := program(t, "hand over", fmt.Sprintf("ulimit -S -n %d;", startLimit))
 	lock := filepath.Join(t.TempDir(), "lock")
 	cmd.Env = append(cmd.Env, "LOCK="+lock)
 	out, err := cmd.CombinedOutput()
@@ -116,13 +119,13 @@ func handOver() error {
 	}
 	env := append(os.Environ(), "LISTEN_PID=1", "LISTEN_FDS=1", "NOTIFY_SOCKET=/nonsense")
 	for range 50 {
-		if err := s.Exec("/nonsense", []string{"x"}, env); !errors.Is(err, fs.ErrNotExist) {
+		if err := s.Exec(Program{Path: "/nonsense", Args: []string{"x"}, Env: env, OpenFiles: startLimit}); !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("executing what is not there: %w", err)
 		}
 	}
 	os.Setenv(roleVariable, "take over")
 	os.Setenv("LIMIT", fmt.Sprint(limit.Cur))
-	return s.Exec("/proc/self/exe", []string{"test"}, os.Environ())
+	return s.Exec(Program{Path: "/proc/self/exe", Args: []string{"test"}, Env: os.Environ(), OpenFiles: startLimit})
 }
 
 func put(s *Store, name string, f *os.File) error {
@@ -185,6 +188,9 @@ func takeOver() error {
 	var limit unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil || fmt.Sprint(limit.Cur) != os.Getenv("LIMIT") {
 		return fmt.Errorf("the limit of open files is %d (%w), was %s", limit.Cur, err, os.Getenv("LIMIT"))
+	}
+	if err := checkStartLimit(); err != nil {
+		return err
 	}
 	for i := range manyPipes {
 		h, ok := s.Get(longName(i))
@@ -254,10 +260,6 @@ func TestExecThatFails(t *testing.T) {
 	if err := os.WriteFile(script, []byte("no program\n"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	var limit, after unix.Rlimit
-	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
-		t.Fatal(err)
-	}
 	if err := unix.CloseRange(first, 1<<20, unix.CLOSE_RANGE_CLOEXEC); err != nil {
 		t.Fatal(err)
 	}
@@ -276,7 +278,7 @@ func TestExecThatFails(t *testing.T) {
 		if i%2 == 0 {
 			path, want = script, unix.ENOEXEC
 		}
-		if err := s.Exec(path, []string{"x"}, nil); !errors.Is(err, want) {
+		if err := s.Exec(Program{Path: path, Args: []string{"x"}}); !errors.Is(err, want) {
 			t.Fatalf("%v, want %v", err, want)
 		}
 		address := l.Addr().String()
@@ -299,9 +301,6 @@ func TestExecThatFails(t *testing.T) {
 			t.Errorf("descriptor %d (%s) would be inherited", fd, what)
 		}
 	}
-	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &after); err != nil || after != limit {
-		t.Errorf("the limit of open files is %v (%v), was %v", after, err, limit)
-	}
 	// The runtime makes and keeps some as it needs them.
 	if n := len(must(filepath.Glob("/proc/self/task/*"))(t)); n > threads+20 {
 		t.Errorf("%d threads, %d before", n, threads)
@@ -309,6 +308,47 @@ func TestExecThatFails(t *testing.T) {
 	if _, err := unix.Write(s.held["pipe"].FD(), []byte("x")); err != nil {
 		t.Errorf("what is stored is of no use: %v", err)
 	}
+}
+
+// Go raises its limit of open files at start, and gives the one before to what it
+// executes. A failed Exec changes neither.
+func TestExecThatFailsKeepsTheLimit(t *testing.T) {
+	if out, err := program(t, "limit", fmt.Sprintf("ulimit -S -n %d;", startLimit)).CombinedOutput(); err != nil {
+		t.Errorf("%v: %s", err, out)
+	}
+}
+
+func keepLimit() error {
+	s := &Store{held: map[string]*fdpass.Handle{}}
+	before, err := openFiles(nil)
+	if err != nil {
+		return err
+	}
+	if before.Cur == startLimit {
+		return errors.New("the limit was not raised")
+	}
+	if err := s.Exec(Program{Path: "/nonsense", Args: []string{"x"}, OpenFiles: 100}); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if after, err := openFiles(nil); err != nil || after != before {
+		return fmt.Errorf("the limit is %v (%w), was %v", after, err, before)
+	}
+	if err := checkStartLimit(); err != nil {
+		return err
+	}
+	if n, err := StartLimit(); err != nil || n != startLimit {
+		return fmt.Errorf("started with the limit %d (%w)", n, err)
+	}
+	return nil
+}
+
+// checkStartLimit looks at the limit that programs get which are started.
+func checkStartLimit() error {
+	out, err := exec.Command("sh", "-c", "ulimit -n").Output()
+	if err != nil || string(out) != fmt.Sprintf("%d\n", startLimit) {
+		return fmt.Errorf("a program that is started has the limit %s (%w)", out, err)
+	}
+	return nil
 }
 
 // echoing returns a function that sends a byte around through the runtime's poller.

@@ -21,6 +21,7 @@ import (
 
 	"github.com/footbridge-net/footbridge/internal/fdpass"
 	"github.com/footbridge-net/footbridge/internal/splice"
+	"github.com/footbridge-net/footbridge/internal/turn"
 )
 
 // patience bounds everything that is waited for.
@@ -84,13 +85,13 @@ func workRole(args []string) error {
 }
 
 func useTCP(server netip.AddrPort) error {
-	c, err := splice.Dial(context.Background(), server, patience)
+	c, err := splice.Dial(context.Background(), server, patience, turn.New(runtime.Gosched))
 	if err != nil {
 		return err
 	}
 	defer c.Close()
 	refused := netip.AddrPortFrom(server.Addr(), 1)
-	if c, err := splice.Dial(context.Background(), refused, patience); !errors.Is(err, unix.ECONNREFUSED) {
+	if c, err := splice.Dial(context.Background(), refused, patience, turn.New(runtime.Gosched)); !errors.Is(err, unix.ECONNREFUSED) {
 		if err == nil {
 			c.Close()
 		}

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/footbridge-net/footbridge/internal/turn"
 )
 
 // Conn is a connected TCP socket of the host, readable and writable by system
@@ -30,8 +32,7 @@ type Conn struct {
 	read1Err error
 
 	writev   func(fd uintptr) bool
-	source   func() ([][]byte, error)
-	written  int
+	source   Source
 	writeErr error
 
 	mu     sync.Mutex
@@ -60,32 +61,14 @@ func NewConn(fd int) (*Conn, error) {
 
 // Dial connects to dst and returns the connection once it is established. It
 // gives up after timeout, or when ctx is done. Errors are syscall.Errno as
-// connect(2) gives them, ETIMEDOUT for the timeout and for ctx.
-func Dial(ctx context.Context, dst netip.AddrPort, timeout time.Duration) (*Conn, error) {
-	family := unix.AF_INET6
-	var sa unix.Sockaddr = &unix.SockaddrInet6{Port: int(dst.Port()), Addr: dst.Addr().As16()}
-	if dst.Addr().Is4() {
-		family = unix.AF_INET
-		sa = &unix.SockaddrInet4{Port: int(dst.Port()), Addr: dst.Addr().As4()}
-	}
-	fd, err := unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, unix.IPPROTO_TCP)
-	if err != nil {
-		return nil, err
-	}
-	// Small writes of the container must leave at once: it has applied its
-	// own Nagle already.
-	unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
-	err = unix.Connect(fd, sa)
-	if err != nil && err != unix.EINPROGRESS {
-		unix.Close(fd)
-		return nil, err
-	}
-	c, nerr := NewConn(fd)
-	if nerr != nil {
-		return nil, nerr
-	}
-	if err == nil {
-		return c, nil
+// connect(2) gives them, ETIMEDOUT for the timeout and for ctx. t is the turn of
+// the container that asks for it.
+func Dial(ctx context.Context, dst netip.AddrPort, timeout time.Duration, t *turn.Turn) (*Conn, error) {
+	start := t.Begin()
+	c, connected, err := dial(dst)
+	t.End(start)
+	if err != nil || connected {
+		return c, err
 	}
 	c.file.SetWriteDeadline(time.Now().Add(timeout))
 	stop := context.AfterFunc(ctx, c.interrupt)
@@ -99,6 +82,30 @@ func Dial(ctx context.Context, dst netip.AddrPort, timeout time.Duration) (*Conn
 	}
 	c.file.SetWriteDeadline(time.Time{})
 	return c, nil
+}
+
+// dial begins to connect to dst; connected says that this is over.
+func dial(dst netip.AddrPort) (c *Conn, connected bool, err error) {
+	family := unix.AF_INET6
+	var sa unix.Sockaddr = &unix.SockaddrInet6{Port: int(dst.Port()), Addr: dst.Addr().As16()}
+	if dst.Addr().Is4() {
+		family = unix.AF_INET
+		sa = &unix.SockaddrInet4{Port: int(dst.Port()), Addr: dst.Addr().As4()}
+	}
+	fd, err := unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, unix.IPPROTO_TCP)
+	if err != nil {
+		return nil, false, err
+	}
+	// Small writes of the container must leave at once: it has applied its
+	// own Nagle already.
+	unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
+	err = unix.Connect(fd, sa)
+	if err != nil && err != unix.EINPROGRESS {
+		unix.Close(fd)
+		return nil, false, err
+	}
+	c, nerr := NewConn(fd)
+	return c, err == nil, nerr
 }
 
 // connected waits for the end of a connection attempt under way.
@@ -175,29 +182,44 @@ func (c *Conn) tryRead(fd uintptr) {
 	}
 }
 
-// WriteFrom waits until the socket takes at least a part of what source gives,
-// and says how many bytes it took. source is asked again after each wait: the
-// memory it gave before may be somebody else's by then. Its error is returned
-// as it is.
-func (c *Conn) WriteFrom(source func() ([][]byte, error)) (int, error) {
+// Source is where WriteFrom takes bytes from.
+type Source interface {
+	// begin and end are called around each attempt, when there is no waiting.
+	begin()
+	end()
+	// pieces gives what there is. It is asked again after each wait: the memory
+	// it gave before may be somebody else's by then.
+	pieces() ([][]byte, error)
+	// took says that n bytes of what pieces gave are written.
+	took(n int)
+}
+
+// WriteFrom waits until the socket takes at least a part of what source gives.
+// The error of pieces is returned as it is.
+func (c *Conn) WriteFrom(source Source) error {
 	c.source = source
 	err := c.raw.Write(c.writev)
 	c.source = nil
 	if err != nil {
-		return 0, err
+		return err
 	}
-	return c.written, c.writeErr
+	return c.writeErr
 }
 
 func (c *Conn) tryWritev(fd uintptr) bool {
-	iov, err := c.source()
+	c.source.begin()
+	defer c.source.end()
+	iov, err := c.source.pieces()
 	if err != nil {
-		c.written, c.writeErr = 0, err
+		c.writeErr = err
 		return true
 	}
 	for {
-		c.written, c.writeErr = unix.Writev(int(fd), iov)
+		var n int
+		n, c.writeErr = unix.Writev(int(fd), iov)
 		switch c.writeErr {
+		case nil:
+			c.source.took(n)
 		case unix.EINTR:
 			continue
 		case unix.EAGAIN:

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"runtime"
 	"sync"
 	"syscall"
 	"testing"
@@ -191,7 +190,7 @@ func TestTheEndOfTheContextAborts(t *testing.T) {
 	w := newWorld(t)
 	j := w.connect(t)
 	ctx, cancel := context.WithCancel(context.Background())
-	go func() { j.ended <- Relay(ctx, j.pair.ep, j.pair.wq, j.pair.conn, runtime.Gosched) }()
+	go func() { j.ended <- Relay(ctx, j.pair.ep, j.pair.wq, j.pair.conn, j.pair.turn) }()
 	j.host.Write([]byte("x"))
 	if _, err := io.ReadFull(j.container, make([]byte, 1)); err != nil {
 		t.Fatal(err)
@@ -237,25 +236,25 @@ func TestDialTellsWhyItFailed(t *testing.T) {
 		t.Fatal(err)
 	}
 	at := loopback(uint16(sa.(*unix.SockaddrInet4).Port))
-	if _, err := Dial(context.Background(), at, time.Minute); err != syscall.ECONNREFUSED {
+	if _, err := Dial(context.Background(), at, time.Minute, alone); err != syscall.ECONNREFUSED {
 		t.Errorf("a port that is not listened at: %v", err)
 	}
 	// With a full queue the kernel answers no SYN.
 	if err := unix.Listen(fd, 0); err != nil {
 		t.Fatal(err)
 	}
-	first, err := Dial(context.Background(), at, time.Minute)
+	first, err := Dial(context.Background(), at, time.Minute, alone)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer first.Close()
-	if _, err := Dial(context.Background(), at, 50*time.Millisecond); err != syscall.ETIMEDOUT {
+	if _, err := Dial(context.Background(), at, 50*time.Millisecond, alone); err != syscall.ETIMEDOUT {
 		t.Errorf("a server that does not answer: %v", err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() {
-		_, err := Dial(ctx, at, time.Minute)
+		_, err := Dial(ctx, at, time.Minute, alone)
 		done <- err
 	}()
 	cancel()

@@ -15,6 +15,7 @@ import (
 	"gvisor.dev/gvisor/pkg/waiter"
 
 	"github.com/footbridge-net/footbridge/internal/errno"
+	"github.com/footbridge-net/footbridge/internal/turn"
 )
 
 // resetGrace is how long a host that does not read keeps a connection that its
@@ -31,8 +32,7 @@ type Pair struct {
 	// on. What is closed without is reset.
 	endToHost, endToContainer atomic.Bool
 
-	// yield lets others run.
-	yield func()
+	turn *turn.Turn // of the container
 
 	stop chan struct{}
 
@@ -43,15 +43,14 @@ type Pair struct {
 // New makes a Pair of a connected netstack endpoint with its wait queue and a
 // host connection, and takes over both.
 func New(ep tcpip.Endpoint, wq *waiter.Queue, conn *Conn) *Pair {
-	return &Pair{ep: ep, wq: wq, conn: conn, yield: runtime.Gosched, stop: make(chan struct{})}
+	return &Pair{ep: ep, wq: wq, conn: conn, turn: turn.New(runtime.Gosched), stop: make(chan struct{})}
 }
 
 // Relay joins ep and conn until both directions have ended, one side resets,
-// or ctx is done; see Pair.Run. It calls yield, which lets others run, when it has
-// been busy for long.
-func Relay(ctx context.Context, ep tcpip.Endpoint, wq *waiter.Queue, conn *Conn, yield func()) error {
+// or ctx is done; see Pair.Run. It works when it is the container's turn.
+func Relay(ctx context.Context, ep tcpip.Endpoint, wq *waiter.Queue, conn *Conn, t *turn.Turn) error {
 	p := New(ep, wq, conn)
-	p.yield = yield
+	p.turn = t
 	defer context.AfterFunc(ctx, p.Abort)()
 	return p.Run()
 }

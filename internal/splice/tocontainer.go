@@ -60,7 +60,6 @@ func (p *Pair) toContainer() error {
 		}
 	}()
 	r := payload{conn: p.conn}
-	turn := turn{yield: p.yield}
 	for {
 		n, err := p.conn.Readable()
 		if err != nil {
@@ -71,12 +70,13 @@ func (p *Pair) toContainer() error {
 		}
 		for {
 			r.n, r.err = min(n, maxChunk), nil
+			start := p.turn.Begin()
 			_, terr := p.ep.Write(&r, tcpip.WriteOptions{})
+			p.turn.End(start)
 			if r.err != nil {
 				return r.err
 			}
 			if terr == nil {
-				turn.carry(min(n, maxChunk))
 				break
 			}
 			if _, full := terr.(*tcpip.ErrWouldBlock); !full {
@@ -92,7 +92,6 @@ func (p *Pair) toContainer() error {
 			} else {
 				timer.Reset(hostCheck)
 			}
-			turn.wait()
 			if err := p.waitForSpace(ch, timer); err != nil {
 				return err
 			}

@@ -3,6 +3,7 @@ package splice
 import (
 	"io"
 	"syscall"
+	"time"
 
 	"gvisor.dev/gvisor/pkg/tcpip"
 	"gvisor.dev/gvisor/pkg/waiter"
@@ -44,25 +45,27 @@ func (d *discard) Write(b []byte) (int, error) {
 	return n, nil
 }
 
+// fromContainer is the Source of what the container sends.
+type fromContainer struct {
+	p       *Pair
+	start   time.Time // of the turn
+	gather  gather
+	discard discard
+}
+
+func (f *fromContainer) begin() { f.start = f.p.turn.Begin() }
+func (f *fromContainer) end()   { f.p.turn.End(f.start) }
+
 // toHost carries what the container sends.
 func (p *Pair) toHost() error {
 	entry, ch := waiter.NewChannelEntry(waiter.ReadableEvents | waiter.EventHUp | waiter.EventErr)
 	p.wq.EventRegister(&entry)
 	defer p.wq.EventUnregister(&entry)
-	var g gather
-	queued := func() ([][]byte, error) { return p.queued(&g) }
-	var d discard
-	turn := turn{yield: p.yield}
+	source := fromContainer{p: p}
 	for {
-		n, err := p.conn.WriteFrom(queued)
-		switch err {
+		switch err := p.conn.WriteFrom(&source); err {
 		case nil:
-			d.n = n
-			p.ep.Read(&d, tcpip.ReadOptions{})
-			p.ep.ModerateRecvBuf(n)
-			turn.carry(n)
 		case syscall.EAGAIN:
-			turn.wait()
 			if err := p.wait(ch); err != nil {
 				return err
 			}
@@ -75,11 +78,18 @@ func (p *Pair) toHost() error {
 	}
 }
 
-// queued gives what the container has sent and nobody has taken, EAGAIN if
+func (f *fromContainer) took(n int) {
+	f.discard.n = n
+	f.p.ep.Read(&f.discard, tcpip.ReadOptions{})
+	f.p.ep.ModerateRecvBuf(n)
+}
+
+// pieces gives what the container has sent and nobody has taken, EAGAIN if
 // that is nothing, or io.EOF at its end.
-func (p *Pair) queued(g *gather) ([][]byte, error) {
+func (f *fromContainer) pieces() ([][]byte, error) {
+	g := &f.gather
 	g.n = 0
-	_, terr := p.ep.Read(g, tcpip.ReadOptions{Peek: true})
+	_, terr := f.p.ep.Read(g, tcpip.ReadOptions{Peek: true})
 	if g.n > 0 {
 		return g.pieces[:g.n], nil
 	}
@@ -89,8 +99,8 @@ func (p *Pair) queued(g *gather) ([][]byte, error) {
 	case *tcpip.ErrClosedForReceive:
 		// After a reset this is what netstack says to the second who asks.
 		// Taken for an end, it would make half a file a whole one.
-		if p.failed() {
-			return nil, p.endpointError()
+		if f.p.failed() {
+			return nil, f.p.endpointError()
 		}
 		return nil, io.EOF
 	}

@@ -2,15 +2,18 @@ package splice
 
 import (
 	"io"
+	"runtime"
 	"sync/atomic"
 	"testing"
+
+	"github.com/footbridge-net/footbridge/internal/turn"
 )
 
 // Whoever never has to wait lets others run all the same.
 func TestABusyDirectionTakesTurns(t *testing.T) {
 	j := newWorld(t).connect(t)
 	var turns atomic.Int64
-	j.pair.yield = func() { turns.Add(1) }
+	j.pair.turn = turn.New(func() { turns.Add(1) })
 	ended := make(chan error, 1)
 	go func() { ended <- j.pair.Run() }()
 	const size = 64 << 20
@@ -29,23 +32,5 @@ func TestABusyDirectionTakesTurns(t *testing.T) {
 	}
 }
 
-func TestATurnEnds(t *testing.T) {
-	n := 0
-	turn := turn{yield: func() { n++ }}
-	for range turnBytes / turnLeast {
-		turn.carry(1)
-	}
-	if n != 1 {
-		t.Errorf("%d turns for small pieces, want 1", n)
-	}
-	turn.carry(turnBytes - 1)
-	turn.wait()
-	turn.carry(turnBytes - 1)
-	if n != 1 {
-		t.Errorf("a turn after others ran anyway")
-	}
-	turn.carry(64 << 10)
-	if n != 2 {
-		t.Errorf("%d turns, want 2", n)
-	}
-}
+// alone is the turn of whoever has nobody to wait for.
+var alone = turn.New(runtime.Gosched)

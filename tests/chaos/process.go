@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"syscall"
 	"time"
@@ -73,3 +74,13 @@ func (c *chaos) traffic(name string, since time.Duration) (bool, error) {
 
 // udpBetween is the probe that shows whether frames go from container to container.
 const udpBetween = load.Asker + "/UDP to server"
+
+// diagnose prints what the containers' kernels know of their connections and interfaces.
+func (c *chaos) diagnose() {
+	const script = `ss -tin dst "$1"; nstat -az | grep -e Retrans -e InErrs -e Csum -e Timeouts -e ListenDrops; ip -s -s link show eth0`
+	for _, name := range []string{load.Asker, load.Server} {
+		said := c.stage.Try("exec", name, "sh", "-c", script, "sh", "10.60.0.0/24")
+		fmt.Fprintf(os.Stderr, "%s:\n%s%s\n", name, said.Stdout, said.Stderr)
+	}
+	fmt.Fprintln(os.Stderr, c.stage.Try("daemon", "status").Stdout)
+}

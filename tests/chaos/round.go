@@ -14,10 +14,11 @@ import (
 
 // chaos is the stage and what happens on it.
 type chaos struct {
-	stage  *load.Stage
-	random *random
-	killed []time.Duration // when the worker was, lately
-	before *view           // what there is when nothing is broken; nil: to be looked at
+	stage    *load.Stage
+	random   *random
+	killed   []time.Duration // when the worker was, lately
+	upgraded []string        // descriptors of the daemon after its first upgrade
+	before   *view           // what there is when nothing is broken; nil: to be looked at
 }
 
 // healthLimit is how long the traffic may take to be as it should before and after the faults.
@@ -65,7 +66,10 @@ func (c *chaos) healthy() error {
 		return working || load.Now()-from > healthLimit && reports[load.Machine].Slowest(from) < disturbance
 	})
 	if err == nil && !working {
-		err = fmt.Errorf("without any fault these do not work within %v: %s", (load.Now()-from).Round(time.Second), strings.Join(missing, ", "))
+		if *verbose {
+			c.diagnose()
+		}
+		err = fmt.Errorf("without any fault these do not work within %v: %s", (load.Now() - from).Round(time.Second), strings.Join(missing, ", "))
 	}
 	return err
 }
@@ -86,6 +90,15 @@ func recovered(reports map[string]load.Report, hit time.Duration) (slowest time.
 		}
 	}
 	return slowest, last, missing
+}
+
+// tellEach prints how long each job took.
+func tellEach(reports map[string]load.Report, hit time.Duration) {
+	for _, name := range slices.Sorted(maps.Keys(reports)) {
+		if took, ok := reports[name].Recovered(hit); ok && reports[name].Job.Kind != load.Knock {
+			fmt.Fprintf(os.Stderr, "    %-32s %v\n", name, took.Round(time.Millisecond))
+		}
+	}
 }
 
 // lastProblem words how the latest attempt that failed did.
@@ -173,6 +186,9 @@ func (c *chaos) round(f fault, r *row, before *view) error {
 	r.recovered = append(r.recovered, took)
 	if *verbose {
 		fmt.Fprintf(os.Stderr, "%s, round %d: %v (%s)\n", f.name, r.tried, took, last)
+		if took > f.limit()/2 {
+			tellEach(reports, hit)
+		}
 	}
 	if took > f.limit() && len(missing) == 0 {
 		r.lose("everything works again after %v, over %v: %s is the last", took, f.limit(), last)

@@ -33,12 +33,13 @@ func (c *chaos) upgrade(r *row) (time.Duration, error) {
 		c.stage.Binary = to
 		args = args[:2]
 	}
-	hit := load.Now()
 	if _, err = c.stage.Footbridge(args...); err != nil {
 		c.stage.Binary = from
-		return hit, err
+		return 0, err
 	}
 	c.stage.Binary = to
+	// Flows that end in the worker end with it, some time before now.
+	hit := load.Now()
 	after, err := c.stage.Status()
 	if err != nil {
 		return hit, err
@@ -52,17 +53,44 @@ func (c *chaos) upgrade(r *row) (time.Duration, error) {
 	if after.Worker.PID == before.Worker.PID {
 		r.lose("after the upgrade the worker is the old one")
 	}
-	return hit, nil
+	return hit, c.compareUpgraded(r, after.PID)
 }
 
-// downgrade makes the daemon the binary under test again.
-func (c *chaos) downgrade() error {
-	status, err := c.stage.Status()
-	if err != nil || status.Version != otherVersion {
+// compareUpgraded says what a daemon has gathered from upgrade to upgrade. The first one is compared with none: it was
+// started by a command, and has what such a daemon has.
+func (c *chaos) compareUpgraded(r *row, pid int) error {
+	sample, err := c.stage.Admin.Process(pid)
+	if err != nil {
 		return err
 	}
-	_, err = c.stage.Footbridge("daemon", "upgrade", "--binary", world.Binary())
+	if c.upgraded == nil {
+		c.upgraded = sample.Files
+		return nil
+	}
+	for _, line := range load.Differences(c.upgraded, sample.Files) {
+		if more(line) {
+			r.lose("descriptors of the upgraded daemon: %s", line)
+		}
+	}
+	return nil
+}
+
+// downgrade makes the daemon the binary under test again, and one that a command has started.
+func (c *chaos) downgrade() error {
+	status, err := c.stage.Status()
+	if err != nil {
+		return err
+	}
+	if status.Version == otherVersion {
+		if _, err := c.stage.Footbridge("daemon", "upgrade", "--binary", world.Binary()); err != nil {
+			return err
+		}
+	}
 	c.stage.Binary = ""
+	if _, err := c.stage.Footbridge("daemon", "stop"); err != nil {
+		return err
+	}
+	_, err = c.stage.Footbridge("ps")
 	return err
 }
 

@@ -71,7 +71,7 @@ func Generate(seed uint64, count int, mix Mix) []Op {
 }
 
 // someTries is how often something else is chosen instead of what would be refused, at most.
-const someTries = 10
+const someTries = 40
 
 // guess gives ids to what a stage has not given any.
 func (m *Model) guess(serial int) {

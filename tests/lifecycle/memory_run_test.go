@@ -96,7 +96,7 @@ const (
 	// alone is how many sequences run one by one.
 	alone = 6
 	// atOnce is how many run at once then.
-	atOnce = 8
+	atOnce = 24
 )
 
 // tryEngine runs a sequence and reports its failure; it returns its stage.

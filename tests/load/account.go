@@ -26,7 +26,8 @@ type account struct {
 	corrupt  string
 	bytes    uint64
 	failed   uint64
-	latest   string        // problem of the latest that failed
+	latest   string // problem of the latest that failed
+	longest  time.Duration
 	progress time.Duration // a stream's last byte
 }
 
@@ -54,6 +55,7 @@ func (a *account) end(number uint64, now time.Duration, problem string) bool {
 		return false
 	}
 	attempt.End, attempt.Problem = now, problem
+	a.longest = max(a.longest, now-attempt.Begin)
 	if problem != "" {
 		a.failed++
 		a.latest = problem
@@ -102,7 +104,7 @@ func (a *account) report(j Job, from time.Duration) Report {
 	now := Now()
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	r := Report{Job: j, Corrupt: a.corrupt, Bytes: a.bytes, Progress: a.progress, Total: a.first + uint64(len(a.attempts)), Failed: a.failed, Latest: a.latest}
+	r := Report{Job: j, Corrupt: a.corrupt, Bytes: a.bytes, Progress: a.progress, Total: a.first + uint64(len(a.attempts)), Failed: a.failed, Latest: a.latest, Longest: a.longest}
 	for _, attempt := range a.attempts {
 		if attempt.Begin >= from {
 			r.Attempts = append(r.Attempts, attempt)

@@ -78,6 +78,7 @@ type Report struct {
 	Total    uint64        // attempts since the beginning
 	Failed   uint64        // of which failed
 	Latest   string        `json:",omitempty"` // how the latest of them failed
+	Longest  time.Duration // that an attempt took since the beginning
 }
 
 // row is how many attempts must succeed one after the other to say that something works.

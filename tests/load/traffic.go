@@ -61,6 +61,8 @@ type Intensity struct {
 	Frame  time.Duration // between two datagrams of the flow that shows how long a frame takes
 	Stream time.Duration // between two blocks of a stream
 	Bulk   int           // bytes of a block of the stream that makes the load
+	// Patience is how long an answer is waited for; default that of Job.
+	Patience time.Duration
 }
 
 // Traffic starts the usual jobs: streams, echoes, questions and knocks at whatever is closed, on all agents.
@@ -90,7 +92,7 @@ func (s *Stage) Traffic(i Intensity) error {
 	from := func(host string) string { return net.JoinHostPort(host, "") }
 	server, server6 := address["server4"], address["server6"]
 
-	if err := asker.Start(
+	if err := asker.Start(i.patiently(
 		Job{Name: "stream to server", Kind: Stream, To: at(server, EchoPort), Every: i.Stream, Between: true},
 		Job{Name: "stream to server, IPv6", Kind: Stream, To: at(server6, EchoPort), Every: i.Stream, Between: true},
 		Job{Name: "bulk to server", Kind: Stream, To: at(server, EchoPort), Every: i.Stream, Block: i.Bulk, Between: true},
@@ -104,18 +106,26 @@ func (s *Stage) Traffic(i Intensity) error {
 		Job{Name: "TCP to outside", Kind: Ask, To: to("WEB4", world.PortPeer), Want: from(world.Addr("UPLINK4").String()), Every: 2 * i.Probe},
 		Job{Name: "name of a container", Kind: Query, To: at(resolver, 53), Question: Server, Want: server, Every: i.Probe},
 		Job{Name: "name of the outside", Kind: Query, To: at(resolver, 53), Question: "web.example.test", Want: world.Addr("WEB4").String(), Every: i.Probe},
-	); err != nil {
+	)...); err != nil {
 		return err
 	}
-	if err := s.Client.Start(
+	if err := s.Client.Start(i.patiently(
 		Job{Name: machine, Kind: Echo, To: at("127.0.0.1", EchoPort), Every: i.Probe},
 		Job{Name: "published TCP", Kind: Ask, To: to("HOST4", Published), Want: from(world.Addr("CLIENT4").String()), Every: 2 * i.Probe},
 		Job{Name: "published TCP, IPv6", Kind: Ask, To: to("HOST6", Published), Want: from(world.Addr("CLIENT6").String()), Every: 2 * i.Probe},
 		Job{Name: "published UDP", Kind: Echo, To: to("HOST4", Published), Want: from(world.Addr("CLIENT4").String()), Every: i.Probe},
-	); err != nil {
+	)...); err != nil {
 		return err
 	}
 	return s.knocks(asker, address, i)
+}
+
+// patiently gives jobs the patience.
+func (i Intensity) patiently(jobs ...Job) []Job {
+	for n := range jobs {
+		jobs[n].Patience = i.Patience
+	}
+	return jobs
 }
 
 // knockPatience is how long a door is listened at.

@@ -63,12 +63,15 @@ func (s *soak) whole() (err error) {
 	return err
 }
 
+// answerLimit is how long an answer may take: much longer than any, but for what has been lost.
+const answerLimit = 10 * time.Second
+
 // work sets everything up, lets it work for a while and removes it.
 func (s *soak) work(long time.Duration, counts bool) error {
 	if err := s.stage.SetUp(); err != nil {
 		return err
 	}
-	if err := s.stage.Traffic(load.Intensity{Probe: 20 * time.Millisecond, Frame: 10 * time.Millisecond, Stream: 5 * time.Millisecond, Bulk: 32 << 10}); err != nil {
+	if err := s.stage.Traffic(load.Intensity{Probe: 20 * time.Millisecond, Frame: 10 * time.Millisecond, Patience: answerLimit, Stream: 5 * time.Millisecond, Bulk: 32 << 10}); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), long)
@@ -111,6 +114,9 @@ func (s *soak) examine(agent string, r load.Report) {
 	s.attempts[string(r.Job.Kind)] += r.Total
 	s.attempts["bytes of streams"] += r.Bytes
 	s.mu.Unlock()
+	if r.Longest > standstill && name == load.Machine {
+		fmt.Printf("the machine itself kept a process waiting for %v: take what failed with care\n", r.Longest.Round(time.Millisecond))
+	}
 	switch {
 	case r.Job.Kind == load.Knock:
 		if open := r.Successes(0); len(open) > 0 || r.Failed+uint64(len(unended(r))) < r.Total {
@@ -138,6 +144,9 @@ func whenFailed(r load.Report) string {
 	since := func(a load.Attempt) time.Duration { return (a.Begin - r.Attempts[0].Begin).Round(time.Millisecond) }
 	return fmt.Sprintf(", from %v to %v of %v: %s", since(failed[0]), since(failed[len(failed)-1]), since(r.Attempts[len(r.Attempts)-1]), failed[0].Problem)
 }
+
+// standstill is how long the machine may stand still without that being told.
+const standstill = 500 * time.Millisecond
 
 // gapLimit is how long a stream may stand still on a machine whose CPUs are all at work.
 const gapLimit = 3 * time.Second
