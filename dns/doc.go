@@ -75,7 +75,8 @@
 // Everything exported may be used from any goroutine. HandleDatagram answers
 // for containers on the caller's goroutine and starts one goroutine for each
 // forwarded question; a TCP connection has one goroutine, and one more for each
-// question it has forwarded. An Upstream that follows a file has one goroutine,
+// question it has forwarded; those of one container work one after the other
+// (package turn). An Upstream that follows a file has one goroutine,
 // asleep until the kernel reports a change. Locks are leaves: none is held while
 // another one is taken, except that subscribers are called, one at a time, under
 // the Upstream's reload lock.

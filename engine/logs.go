@@ -10,6 +10,7 @@ import (
 	"iter"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/fsnotify/fsnotify"
@@ -79,6 +80,7 @@ type logFollower struct {
 	file    *os.File
 	reader  *bufio.Reader
 	partial []byte // a line whose end is not written yet
+	last    bool   // it was read to its end, and there is a newer one
 }
 
 func (f *logFollower) close() {
@@ -179,23 +181,66 @@ func (f *logFollower) read(yield func(api.LogEntry, error) bool) (more bool, err
 			if len(f.partial) > maxLogLine {
 				f.partial = nil // no line of ours
 			}
-			if newer, err := f.next(); err != nil || !newer {
+			// What was written before the rotation may have come after this
+			// read: a file with a newer one beside it is read to its end once more.
+			last := f.last
+			if f.last, err = f.newer(); err != nil || !f.last {
 				return true, err
+			}
+			if last {
+				if _, err := f.next(); err != nil {
+					return true, err
+				}
 			}
 		}
 	}
 }
 
+// newer reports whether there is a file after the present one.
+func (f *logFollower) newer() (bool, error) {
+	files, err := f.later()
+	for _, o := range files {
+		o.Close()
+	}
+	return len(files) > 0, err
+}
+
 // next opens the file after the present one, or the oldest. False: there is
 // none.
 func (f *logFollower) next() (bool, error) {
-	var files []*os.File // oldest first
+	files, err := f.later()
+	if err != nil || len(files) == 0 {
+		return false, err
+	}
+	for _, o := range files[1:] {
+		o.Close()
+	}
+	f.close()
+	f.file, f.reader, f.partial, f.last = files[0], bufio.NewReader(files[0]), nil, false
+	return true, nil
+}
+
+// later opens the files after the present one, oldest first; all when there is
+// none.
+func (f *logFollower) later() (files []*os.File, err error) {
 	defer func() {
-		for _, o := range files {
-			o.Close()
+		if err != nil {
+			for _, o := range files {
+				o.Close()
+			}
+			files = nil
 		}
 	}()
-	for i := rotatedLogs; i >= 0; i-- {
+	var have os.FileInfo
+	if f.file != nil {
+		if have, err = f.file.Stat(); err != nil {
+			return nil, err
+		}
+	}
+	// The newest first: a rotation meanwhile makes one appear twice, and hides
+	// none.
+	var before os.FileInfo
+	for i := 0; i <= rotatedLogs; i++ {
 		name := f.path
 		if i > 0 {
 			name = fmt.Sprint(f.path, ".", i)
@@ -204,29 +249,24 @@ func (f *logFollower) next() (bool, error) {
 		if errors.Is(err, os.ErrNotExist) {
 			continue
 		} else if err != nil {
-			return false, err
+			return files, err
 		}
-		files = append(files, file)
-	}
-	want := 0
-	if f.file != nil {
-		have, err := f.file.Stat()
-		if err != nil {
-			return false, err
+		st, err := file.Stat()
+		switch {
+		case err != nil:
+			return append(files, file), err
+		case have != nil && os.SameFile(st, have):
+			file.Close()
+			slices.Reverse(files)
+			return files, nil
+		case before != nil && os.SameFile(st, before):
+			file.Close()
+			continue
 		}
-		for i, o := range files {
-			if st, err := o.Stat(); err == nil && os.SameFile(st, have) {
-				want = i + 1
-			}
-		}
+		files, before = append(files, file), st
 	}
-	if want >= len(files) {
-		return false, nil
-	}
-	f.close()
-	f.file, files[want] = files[want], nil
-	f.reader, f.partial = bufio.NewReader(f.file), nil
-	return true, nil
+	slices.Reverse(files)
+	return files, nil
 }
 
 // parse reads one line of the log, which has Docker's json-file format. False:

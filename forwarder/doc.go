@@ -32,8 +32,9 @@
 // # Concurrency
 //
 // The Handle functions are called on packet goroutines and never wait; each
-// flow has its own goroutines, which wait in Go's netpoller, and let others run
-// (Options.Yield) when they have been busy for 100 us. Forwarder.mu guards the
-// tables and is never held during a system call that could wait, nor while sockets
-// are closed; a flow's own lock is taken after it, never before.
+// flow has its own goroutines, which wait in Go's netpoller and work one after the
+// other: all of a container have one turn (package turn), however many flows it
+// has. Forwarder.mu guards the tables and is never held during a system call that
+// could wait, nor while sockets are closed; a flow's own lock is taken after it,
+// never before. A turn is taken before either.
 package forwarder

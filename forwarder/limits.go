@@ -6,7 +6,7 @@ type Limits struct {
 	// HalfOpen are TCP connections whose host side is not yet connected.
 	// Default 256: a busy crawler has as many under way; a SYN flood has more.
 	HalfOpen int
-	// TCP are established TCP connections. Default 57344: twice the ephemeral
+	// TCP are TCP connections, with those under way. Default 57344: twice the ephemeral
 	// ports of a Linux container to one server.
 	TCP int
 	// UDP are mappings, that is source ports in use. Default 4096: a

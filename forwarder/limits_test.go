@@ -98,6 +98,20 @@ func TestTheLimitsOfAContainerAreItsOwn(t *testing.T) {
 	}
 }
 
+// Asked for all at once, connections are no more than one after the other.
+func TestConnectionsUnderWayCountAsConnections(t *testing.T) {
+	f, g := newWorldOf(t, Options{Owner: oneContainer})
+	g.drain(t)
+	f.SetLimits(ctr4, Limits{TCP: 3})
+	for port := range uint16(20) {
+		f.syn(netip.AddrPortFrom(ctr4, 1000+port), netip.AddrPortFrom(silent.Addr().Next(), 80))
+	}
+	if s := f.StatsOf(ctr4); s.HalfOpen+s.TCP != 3 || s.Refused["tcp_limit"] != 17 {
+		t.Errorf("20 connections at once, of which 3 are allowed: %+v", s)
+	}
+	f.ReleaseAddr(ctr4)
+}
+
 func TestAContainerLeavesPortsOfTheHostToOthers(t *testing.T) {
 	f, g := newWorldOf(t, Options{Owner: oneContainer})
 	g.drain(t)

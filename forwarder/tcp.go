@@ -55,7 +55,7 @@ func (f *Forwarder) HandleTCP(id stack.TransportEndpointID, pkt *stack.PacketBuf
 	switch {
 	case c.halfOpen >= c.limits.HalfOpen:
 		why = refusedHalfOpen
-	case c.tcp >= c.limits.TCP:
+	case c.tcp+c.halfOpen >= c.limits.TCP: // those under way may all come about
 		why = refusedTCP
 	case !f.descriptors.Take(c.flows()):
 		why = refusedShare

@@ -67,8 +67,8 @@
 // Everything exported may be called from any goroutine. A TCP Listener has one
 // goroutine that accepts and one for each connection (and those that
 // splice.Relay makes); a UDP Listener has one that reads. All of them wait on
-// the Go runtime's poller, none blocks a thread, and all let others run
-// (Options.Yield) when they have been busy for 100 us. HandleDatagram runs on the
+// the Go runtime's poller, none blocks a thread, and all of one container work one
+// after the other (package turn), before they take a lock. HandleDatagram runs on the
 // goroutine that reads the container's frames: it takes a read lock and makes
 // one non-blocking system call. Flows have one timer for the Forwarder, which
 // is set only while there are flows.

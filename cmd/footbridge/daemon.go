@@ -6,7 +6,6 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"runtime"
 	"strconv"
 	"time"
 
@@ -111,13 +110,6 @@ func (o *daemonOptions) level() (level slog.Level, err error) {
 func (o *daemonOptions) prepare(cmd *cobra.Command, c *cli) error {
 	if err := o.complete(cmd, c); err != nil {
 		return err
-	}
-	// One P: a frame goes through reader, netstack and writer by hand-offs
-	// between goroutines, and on one P these stay on one thread instead of waking
-	// another. Measured on two cores: twice the connections per second, and no
-	// row of the benchmarks that was slower.
-	if c.getenv("GOMAXPROCS") == "" {
-		runtime.GOMAXPROCS(1)
 	}
 	// Started through /proc/self/exe the program would be called "exe" in the
 	// lists of processes and listeners. Only a name: a failure is no harm.

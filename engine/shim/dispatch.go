@@ -2,10 +2,9 @@ package shim
 
 import (
 	"os"
-	"strconv"
 	"syscall"
 
-	"golang.org/x/sys/unix"
+	"github.com/footbridge-net/footbridge/internal/fdpass"
 )
 
 // Dispatch returns at once, unless this process was started as a shim or as a container's pid 1 or
@@ -16,7 +15,7 @@ func Dispatch() {
 	case shimName:
 		nameProcess(shimName)
 		syscall.CloseOnExec(helperFD)
-		closeInherited()
+		fdpass.CloseInherited(helperFD)
 		os.Exit(shimMain())
 	case initName:
 		if len(os.Args) < 2 {
@@ -28,7 +27,7 @@ func Dispatch() {
 		case roleRun:
 			nameProcess(initName)
 			syscall.CloseOnExec(helperFD)
-			closeInherited()
+			fdpass.CloseInherited(helperFD)
 			os.Exit(initMain())
 		case roleLaunch:
 			syscall.CloseOnExec(helperFD)
@@ -48,23 +47,3 @@ func nameProcess(name string) { _ = os.WriteFile("/proc/self/comm", []byte(name)
 // helperFD is the one descriptor besides the standard three that helpers are started with: the
 // socket to whoever started them.
 const helperFD = 3
-
-// closeInherited closes what came along unasked. All that the Go runtime opened for itself is marked
-// close-on-exec; what is not marked was therefore there before the program began.
-func closeInherited() {
-	entries, err := os.ReadDir("/proc/self/fd")
-	if err != nil {
-		// Without /proc at least nothing is handed on to others.
-		_ = unix.CloseRange(helperFD+1, 1<<31-1, unix.CLOSE_RANGE_CLOEXEC)
-		return
-	}
-	for _, e := range entries {
-		fd, err := strconv.Atoi(e.Name())
-		if err != nil || fd <= helperFD {
-			continue
-		}
-		if flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err == nil && flags&unix.FD_CLOEXEC == 0 {
-			unix.Close(fd)
-		}
-	}
-}

@@ -50,6 +50,7 @@ func run() error {
 	}
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level})).With("process", "worker")
 
+	fdpass.CloseInherited(lockFD)
 	// For counting: the sandbox opens nothing.
 	fds, err := os.Open("/proc/self/fd")
 	if err != nil {

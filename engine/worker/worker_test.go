@@ -136,6 +136,21 @@ func TestAStoppedWorkerIsReplaced(t *testing.T) {
 	}
 }
 
+// What the daemon's caller had left open is not the worker's.
+func TestAWorkerInheritsNothing(t *testing.T) {
+	for range 40 {
+		fd, err := unix.Open("/proc/self/status", unix.O_RDONLY, 0) // not close-on-exec
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer unix.Close(fd)
+	}
+	sc := newScene(t, Options{})
+	if n := sc.s.Status().Self.Descriptors; n == 0 || n > 30 {
+		t.Errorf("the worker has %d descriptors", n)
+	}
+}
+
 // What was dropped while no worker lived is not made again.
 func TestWhatIsDroppedStaysDropped(t *testing.T) {
 	sc := newScene(t, Options{})

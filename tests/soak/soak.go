@@ -130,8 +130,10 @@ func (s *soak) examine(agent string, r load.Report) {
 		s.fail("%s broke %d times, first: %s", name, len(r.Breaks), r.Breaks[0].Problem)
 	case r.LongestGap(0) > gapLimit:
 		s.fail("%s stood still for %v", name, r.LongestGap(0))
-	case r.Job.Kind == load.Stream && r.Bytes == 0, r.Job.Kind != load.Stream && r.Total == 0:
-		s.fail("%s did nothing", name)
+	case r.Job.Kind == load.Stream && r.Bytes == 0:
+		s.fail("%s read nothing; it stood still at %v", name, r.Gaps)
+	case r.Job.Kind != load.Stream && len(r.Successes(0)) == 0:
+		s.fail("%s: none of %d attempts succeeded", name, r.Total)
 	}
 }
 
