@@ -36,6 +36,10 @@ type Options struct {
 	Allow func(netip.Addr) bool
 	// Budget is shared by the published ports of all networks.
 	Budget *portfwd.Budget
+	// Gate is closed when frames may be read; nil = at once. A frame that is read
+	// before the port is there that it is for would be lost, while it can wait in
+	// its TAP.
+	Gate   <-chan struct{}
 	Logger *slog.Logger
 }
 
@@ -214,7 +218,7 @@ func (p *Plane) AddPort(l Link, device *tap.Device) (*Port, error) {
 		addrs = append(addrs, a.Addr())
 	}
 	port, err := p.net.AddPort(stack.PortOptions{
-		Name: l.Container, MAC: packet.MAC(l.MAC), Addresses: addrs, Device: newTap(device),
+		Name: l.Container, MAC: packet.MAC(l.MAC), Addresses: addrs, Device: newTap(device, p.opts.Gate),
 		Guard: l.Guard, Limits: l.Limits.stack(),
 	})
 	if err != nil { // AddPort has closed the device

@@ -290,7 +290,8 @@ func TestNothingLeaksIntoTheContainer(t *testing.T) {
 	defer f.Close()
 	cmd := exec.Command("/proc/self/exe")
 	cmd.ExtraFiles = []*os.File{f, f, f, f, f} // 3 to 7
-	spec := newSpec(t, sh(`ls -l /proc/1/fd | sed -n 's/.* -> //p' | sort; echo --; for f in /proc/$$/fd/*; do readlink $f; done; echo --; cat /proc/1/environ | tr '\0' '\n'; echo --; cat /proc/1/cwd/etc/hostname >/dev/null; readlink /proc/1/cwd`)...)
+	spec := newSpec(t, sh(`i=0; while ls -l /proc/1/fd | grep -q 'pipe:' && [ $i -lt 100 ]; do i=$((i+1)); sleep 0.02; done # pid 1 may still be starting this
+		ls -l /proc/1/fd | sed -n 's/.* -> //p' | sort; echo --; for f in /proc/$$/fd/*; do readlink $f; done; echo --; cat /proc/1/environ | tr '\0' '\n'; echo --; cat /proc/1/cwd/etc/hostname >/dev/null; readlink /proc/1/cwd`)...)
 	spec.Privileged = true // others may not even look
 	cmd.Env = append(os.Environ(), stageVar+"=daemon", "SHIM_TEST_SPEC="+marshal(t, spec))
 	b, err := cmd.Output()

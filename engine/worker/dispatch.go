@@ -6,8 +6,11 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"os/signal"
 	"runtime"
 	"runtime/debug"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/footbridge-net/footbridge/internal/buildinfo"
 	"github.com/footbridge-net/footbridge/internal/fdpass"
@@ -51,6 +54,9 @@ func run() error {
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level})).With("process", "worker")
 
 	fdpass.CloseInherited(lockFD)
+	// Nobody reads standard error from when the keeper executes another program until
+	// that one has a worker of its own: what is written then is lost, and no more.
+	signal.Ignore(unix.SIGPIPE)
 	// For counting: the sandbox opens nothing.
 	fds, err := os.Open("/proc/self/fd")
 	if err != nil {

@@ -69,6 +69,14 @@ func childFD(text string) (pidfd int, ok bool) {
 	return pidfd, true
 }
 
+// killPrevious ends the worker of the program before without waiting for that; s.mu is
+// held.
+func (s *Supervisor) killPrevious() {
+	if s.previous != nil {
+		_ = unix.PidfdSendSignal(s.previous.pidfd, unix.SIGKILL, nil, 0) // or it has ended
+	}
+}
+
 // endPrevious ends the worker of the program before and waits for that; s.mu is
 // held.
 func (s *Supervisor) endPrevious() {
@@ -76,8 +84,8 @@ func (s *Supervisor) endPrevious() {
 	if p == nil {
 		return
 	}
+	s.killPrevious()
 	s.previous = nil
-	_ = unix.PidfdSendSignal(p.pidfd, unix.SIGKILL, nil, 0) // or it has ended
 	deadline := time.Now().Add(killedEnd)
 	for time.Now().Before(deadline) {
 		n, err := unix.Poll([]unix.PollFd{{Fd: int32(p.pidfd), Events: unix.POLLIN}}, int(killedEnd.Milliseconds()))
@@ -86,7 +94,10 @@ func (s *Supervisor) endPrevious() {
 		}
 	}
 	unix.Close(p.pidfd)
-	_ = p.conn.Close()
+	if conn, err := fdpass.NewConn(p.conn.Take()); err == nil {
+		conn.Drain()
+		_ = conn.Close()
+	}
 }
 
 func previousName(pid int) string { return fdstore.Name(storeOwner, previousPart, strconv.Itoa(pid)) }

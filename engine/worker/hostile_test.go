@@ -30,8 +30,12 @@ func dispatchFake() {
 	if err != nil {
 		os.Exit(4)
 	}
-	hello := func() { _ = sendReply(conn, []byte(`{"Body":{}}`)) }
 	buf := make([]byte, fdpass.MaxMessage)
+	hello := func() { // and takes note that it may start
+		_ = sendReply(conn, []byte(`{"Body":{}}`))
+		_, _, _ = conn.Receive(buf)
+		_ = sendReply(conn, []byte(`{}`))
+	}
 	switch how {
 	case "exit":
 		os.Exit(3)
@@ -140,7 +144,7 @@ func TestALeftWorkerIsEnded(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Setenv(logVariable, fakePrefix+"mute")
-	p, err := startProcess(lock, defaultPatience)
+	p, err := startProcess(lock, newOutput(os.Stderr), defaultPatience)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -39,6 +39,7 @@ var workerEnv = []string{"GODEBUG=containermaxprocs=0,updatemaxprocs=0"}
 type process struct {
 	pid     int
 	cmd     *exec.Cmd
+	said    *stream
 	conn    *fdpass.Conn
 	started time.Time
 	first   Self
@@ -49,11 +50,12 @@ type process struct {
 }
 
 // startProcess starts a worker and waits until it is ready.
-func startProcess(lock *workerLock, patience time.Duration) (*process, error) {
+func startProcess(lock *workerLock, out *output, patience time.Duration) (*process, error) {
 	ours, theirs, err := fdpass.Pair()
 	if err != nil {
 		return nil, err
 	}
+	_ = ours.RefuseHandles() // an older kernel lets it send them: they are discarded
 	held, err := lock.share()
 	if err != nil {
 		return nil, errors.Join(err, ours.Close(), theirs.Close())
@@ -62,8 +64,10 @@ func startProcess(lock *workerLock, patience time.Duration) (*process, error) {
 	socket, locked := os.NewFile(uintptr(theirs.Take()), "worker's socket"), os.NewFile(uintptr(held.Take()), "worker's lock")
 	defer socket.Close()
 	defer locked.Close()
+	said := &stream{out: out} // by a pipe, which exec makes
 	cmd := &exec.Cmd{
-		Path: "/proc/self/exe", Args: []string{processName}, Env: environment(), Stderr: os.Stderr,
+		Path: "/proc/self/exe", Args: []string{processName}, Env: environment(), Stderr: said,
+		WaitDelay:  time.Second, // for a log that takes nothing more
 		ExtraFiles: []*os.File{socket, locked},
 		// A terminal's Ctrl-C is for the daemon.
 		SysProcAttr: &syscall.SysProcAttr{Setpgid: true},
@@ -71,7 +75,7 @@ func startProcess(lock *workerLock, patience time.Duration) (*process, error) {
 	if err := cmd.Start(); err != nil {
 		return nil, errors.Join(fmt.Errorf("start a worker: %w", err), ours.Close())
 	}
-	p := &process{pid: cmd.Process.Pid, cmd: cmd, conn: ours, started: time.Now(), done: make(chan struct{}), patience: patience}
+	p := &process{pid: cmd.Process.Pid, cmd: cmd, said: said, conn: ours, started: time.Now(), done: make(chan struct{}), patience: patience}
 	lock.note(p.pid)
 	socket.Close() // so that the worker's end is the end of file
 	go p.wait()
@@ -97,7 +101,10 @@ func (p *process) wait() {
 			break
 		}
 	}
-	_ = p.cmd.Wait() // its state says all
+	// Its state says all. Who still waits for the log has the rest of the output.
+	if err := p.cmd.Wait(); !errors.Is(err, exec.ErrWaitDelay) {
+		p.said.flush()
+	}
 	close(p.done)
 }
 
@@ -193,6 +200,7 @@ func (p *process) broken() bool {
 func (p *process) end() {
 	_ = p.cmd.Process.Kill() // or it has ended
 	<-p.done
+	p.conn.Drain()
 	_ = p.conn.Close()
 }
 

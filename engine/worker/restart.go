@@ -36,16 +36,21 @@ func (s *Supervisor) start() error {
 // bringUp starts a worker and makes it the one; s.mu is held.
 func (s *Supervisor) bringUp() error {
 	begin := time.Now()
-	p, err := startProcess(s.lock, s.patience)
+	p, err := startProcess(s.lock, s.output, s.patience)
 	if err != nil {
 		s.endPrevious()
 		return err
 	}
 	facts := s.ordered()
-	failed := 0
+	failed, started := 0, false
+	start := func() {
+		started = true
+		s.killPrevious()                              // now and not before: until here it has carried the frames
+		_ = p.request(request{Op: opStart}, nil, nil) // or it is broken
+	}
 	for i, f := range facts {
-		if ranks[f.kind] >= firstHeld {
-			s.endPrevious() // now and not before: until here it has carried the frames
+		if ranks[f.kind] >= firstServed && !started {
+			start()
 		}
 		if err := p.send(f); p.broken() {
 			s.endPrevious()
@@ -56,7 +61,14 @@ func (s *Supervisor) bringUp() error {
 			s.log.Error("not taken over by the new worker", "kind", f.kind, "key", f.key, "error", err)
 		}
 	}
+	if !started {
+		start()
+	}
 	s.endPrevious()
+	if p.broken() {
+		p.end()
+		return fmt.Errorf("bring up a worker: %s", p.exit())
+	}
 	s.live = p
 	s.ended.Go(func() { s.watch(p) })
 	s.log.Info("worker is up", "pid", p.pid, "facts", len(facts), "failed", failed, "took", time.Since(begin))

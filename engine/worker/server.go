@@ -31,7 +31,8 @@ type server struct {
 	networks  map[string]*network
 	ports     map[string]*plane.Port
 	listeners map[string]*portfwd.Listener
-	zones     sync.Map // of network ids to *dns.Names: asked by packets
+	start     chan struct{} // closed by opStart
+	zones     sync.Map      // of network ids to *dns.Names: asked by packets
 }
 
 // network is a plane and what its DNS server looks up.
@@ -52,7 +53,7 @@ func (n *network) client(a netip.Addr) dns.Client {
 func newServer(log *slog.Logger, fds *os.File) (*server, error) {
 	s := &server{
 		log: log, fds: fds, policy: plane.NewPolicy(), budget: portfwd.NewBudget(0),
-		networks: map[string]*network{}, ports: map[string]*plane.Port{}, listeners: map[string]*portfwd.Listener{},
+		start: make(chan struct{}), networks: map[string]*network{}, ports: map[string]*plane.Port{}, listeners: map[string]*portfwd.Listener{},
 	}
 	var err error
 	s.upstream, err = dns.NewUpstream("", dns.UpstreamOptions{Logger: log})
@@ -90,6 +91,14 @@ func (s *server) do(r request, handles []*fdpass.Handle) (body any, err error) {
 		return nil, s.put(r, handles)
 	case opDrop:
 		return nil, s.drop(r.Kind, r.Key)
+	case opStart:
+		select {
+		case <-s.start:
+			return nil, fmt.Errorf("%w: started twice", errRequest)
+		default:
+			close(s.start)
+			return nil, nil
+		}
 	case opStats:
 		if n := s.networks[r.Key]; n != nil {
 			return n.Stats(), nil
@@ -167,7 +176,7 @@ func (s *server) addPlane(id string, spec Spec) error {
 	n := &network{names: dns.NewNames(spec.Name), clients: map[netip.Addr]dns.Client{}}
 	o := plane.Options{
 		Name: spec.Name, MTU: spec.MTU, Internal: spec.Internal, Gateway4: spec.Gateway4, Gateway6: spec.Gateway6,
-		Upstream: s.upstream, Client: n.client, Allow: s.policy.Allow, Budget: s.budget, Logger: s.log,
+		Upstream: s.upstream, Client: n.client, Allow: s.policy.Allow, Budget: s.budget, Gate: s.start, Logger: s.log,
 	}
 	if spec.Resolves {
 		o.Zone = n.names

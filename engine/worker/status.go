@@ -87,6 +87,11 @@ func clean(s string) string {
 	if len(s) > textLimit {
 		s = s[:textLimit]
 	}
+	return printable(s)
+}
+
+// printable makes one line that does nothing to a terminal.
+func printable(s string) string {
 	return strings.Map(func(r rune) rune {
 		if r < ' ' || r == 0x7f || (r >= 0x80 && r < 0xa0) {
 			return ' '

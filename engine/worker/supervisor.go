@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -53,6 +54,7 @@ type Supervisor struct {
 	log      *slog.Logger
 	registry *portfwd.Registry
 	lock     *workerLock
+	output   *output
 	patience time.Duration // with a worker
 	rest     time.Duration // of a worker that no network needs
 
@@ -88,7 +90,7 @@ type fact struct {
 // New makes a Supervisor that notes facts until Release. Its error is that of a
 // worker of an earlier daemon that cannot be ended.
 func New(o Options) (*Supervisor, error) {
-	s := &Supervisor{opts: o, log: o.Logger, registry: portfwd.NewRegistry(), facts: map[factID]*fact{}, held: true, patience: defaultPatience, rest: defaultRest}
+	s := &Supervisor{opts: o, log: o.Logger, registry: portfwd.NewRegistry(), facts: map[factID]*fact{}, held: true, output: newOutput(os.Stderr), patience: defaultPatience, rest: defaultRest}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}

@@ -28,11 +28,11 @@ const (
 	kindServe   kind = "serve"   // a published port, with its socket
 )
 
-// ranks order the kinds. From firstHeld on, facts have descriptors that only one
-// worker may use at a time.
+// ranks order the kinds. From firstServed on, a worker carries packets: before, it has
+// all ports, and reads none (opStart).
 var ranks = map[kind]int{kindServers: 0, kindBlocked: 1, kindPlane: 2, kindNames: 3, kindClient: 4, kindPort: 5, kindServe: 6}
 
-const firstHeld = 5
+const firstServed = 6
 
 // The bodies of facts.
 type (
@@ -86,6 +86,7 @@ type op string
 const (
 	opPut   op = "put"
 	opDrop  op = "drop"
+	opStart op = "start" // the facts before kindServe are complete: read frames
 	opStats op = "stats" // Key is a network's id
 	opSelf  op = "self"  // what the process uses
 )
@@ -147,7 +148,7 @@ func receiveReply(c *fdpass.Conn) ([]byte, error) {
 	buf := make([]byte, fdpass.MaxMessage)
 	for {
 		n, hs, err := c.Receive(buf)
-		fdpass.CloseAll(hs)
+		fdpass.Discard(hs)
 		switch {
 		case err != nil:
 			return nil, err

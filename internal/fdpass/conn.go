@@ -94,7 +94,7 @@ func (c *Conn) Receive(b []byte) (n int, hs []*Handle, err error) {
 		err = errors.New("longer than allowed")
 	}
 	if err != nil {
-		CloseAll(hs)
+		Discard(hs)
 		return 0, nil, fmt.Errorf("%w: %w", ErrMessage, err)
 	}
 	return n, hs, nil
@@ -142,6 +142,32 @@ func (c *Conn) Handle() (*Handle, error) {
 		return nil, fmt.Errorf("duplicate a socket: %w", err)
 	}
 	return h, nil
+}
+
+// RefuseHandles has the kernel refuse the other end's messages with descriptors: they fail
+// there with EPERM. Linux before 6.16 does not know it.
+func (c *Conn) RefuseHandles() error {
+	raw, err := c.c.SyscallConn()
+	if err != nil {
+		return err
+	}
+	cerr := raw.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_PASSRIGHTS, 0) })
+	return errors.Join(cerr, err)
+}
+
+// Drain takes what the other end has sent, which must have ended, and discards it with its
+// descriptors. Close would leave that to the kernel, which waits as Close of a Handle
+// does.
+func (c *Conn) Drain() {
+	_ = c.SetDeadline(time.Now().Add(time.Second)) // nothing is sent any more: it does not wait
+	b := make([]byte, MaxMessage)
+	for {
+		_, hs, err := c.Receive(b)
+		Discard(hs)
+		if err != nil && !errors.Is(err, ErrMessage) {
+			return
+		}
+	}
 }
 
 // Close closes this end.

@@ -68,3 +68,13 @@ func CloseAll(hs []*Handle) {
 		_ = h.Close()
 	}
 }
+
+// Discard closes handles that came from somebody who is not trusted. Close would wait on
+// a TCP socket that was told to linger for as long as the sender likes.
+func Discard(hs []*Handle) {
+	for _, h := range hs {
+		// What is no socket does not linger.
+		_ = unix.SetsockoptLinger(h.FD(), unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{})
+		_ = h.Close()
+	}
+}

@@ -11,19 +11,21 @@
 // their slices to one writev, and then discards what the kernel took: the
 // slices stay valid because only a Read or the closing of the endpoint removes
 // segments, and both are done here. Who closes the whole netstack ends its Pairs
-// before; after a wait the queue is looked at anew nevertheless. The second asks how much there is
-// (FIONREAD) and lets netstack read it from the socket straight into the
-// memory of its outgoing segment.
+// before; after a wait the queue is looked at anew nevertheless. The second asks
+// how much there is (FIONREAD) and lets netstack read it from the socket straight
+// into the memory of its outgoing segment. Both work when it is their container's
+// turn (package turn), and wait when it is not.
 //
 // End of data in one direction closes that direction only (half-close). A
 // reset on one side becomes a reset on the other, never an end of data, also
 // while the other side does not read: within a second then.
 //
 // Lifetime: a Pair owns both ends from New on; Run closes them before it
-// returns, and waits until the container has taken what was left for it. Abort ends a running Pair early by resetting both ends.
+// returns, and waits until the container has taken what was left for it. Abort
+// ends a running Pair early by resetting both ends.
 //
 // Concurrency: Run uses two goroutines, one of them its caller's, both waiting
 // in Go's netpoller or on the endpoint's wait queue, never in a system call.
 // Abort may be called from anywhere, any number of times. No locks are held
-// while waiting.
+// while waiting, but for the turn, which waits for nobody's.
 package splice

@@ -78,6 +78,10 @@ func (s *soak) look() (sample, error) {
 	if err != nil {
 		return sample{}, err
 	}
+	if n := status.Worker.Restarts; n > s.workerEnds {
+		s.workerEnds = n
+		s.fail("the worker ended, though nobody killed it: %s", status.Worker.LastExit)
+	}
 	now := sample{containers: status.Containers, flows: flows(status)}
 	if now.keeper, err = s.process(status.PID, status.Keeper); err != nil {
 		return sample{}, err

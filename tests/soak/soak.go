@@ -18,11 +18,12 @@ const warmUp = 0.1
 
 // soak is the stage and what was seen on it.
 type soak struct {
-	stage    *load.Stage
-	samples  []sample
-	baseline sample
-	final    sample
-	cycles   []int // rounds of each kind of churn
+	stage      *load.Stage
+	samples    []sample
+	baseline   sample
+	final      sample
+	workerEnds int   // that were told
+	cycles     []int // rounds of each kind of churn
 
 	mu       sync.Mutex
 	failures []string
@@ -181,6 +182,11 @@ func (s *soak) idle(before *sample) (sample, error) {
 	world.Poll(quiet, func() bool {
 		earlier := now
 		if now, err = s.look(); err != nil {
+			return true
+		}
+		if before != nil && now.worker.PID == 0 && earlier.worker.PID != 0 {
+			// Without a network the worker ends after a while: what it had kept is in the measurement before.
+			now = earlier
 			return true
 		}
 		if before != nil {
