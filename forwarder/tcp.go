@@ -1,6 +1,7 @@
 package forwarder
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"net/netip"
@@ -113,7 +114,9 @@ func (f *Forwarder) handleRequest(r *tcp.ForwarderRequest) {
 		return
 	}
 	var wq waiter.Queue
+	done := f.boundHandshake(p.client.ctx, &wq)
 	ep, terr := r.CreateEndpoint(&wq)
+	done()
 	r.Complete(terr != nil)
 	if terr != nil {
 		f.settle(id, false)
@@ -130,6 +133,40 @@ func (f *Forwarder) handleRequest(r *tcp.ForwarderRequest) {
 	f.descriptors.Give()
 	f.forget(p.client)
 	f.mu.Unlock()
+}
+
+// handshakeTimeout bounds the container's answer to a SYN-ACK, which takes no wire:
+// netstack would wait for more than a minute, and whoever closes this Forwarder
+// with it. Meanwhile the SYN-ACK is repeated twice.
+const handshakeTimeout = 5 * time.Second
+
+// wakeAgain is how often a handshake is told to end: it may not wait yet when it is
+// told first.
+const wakeAgain = 50 * time.Millisecond
+
+// boundHandshake ends the handshake that waits on wq with c, and when it takes too
+// long. done is called when it has ended.
+func (f *Forwarder) boundHandshake(c context.Context, wq *waiter.Queue) (done func()) {
+	c, cancel := context.WithTimeout(c, handshakeTimeout)
+	over := make(chan struct{})
+	stop := context.AfterFunc(c, func() {
+		again := time.NewTicker(wakeAgain)
+		defer again.Stop()
+		for {
+			// Woken without being connected, it gives up.
+			wq.Notify(waiter.WritableEvents)
+			select {
+			case <-over:
+				return
+			case <-again.C:
+			}
+		}
+	})
+	return func() {
+		close(over)
+		stop()
+		cancel()
+	}
 }
 
 // connect connects the host side. The end of c ends the attempt.

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"gvisor.dev/gvisor/pkg/buffer"
 	"gvisor.dev/gvisor/pkg/tcpip/header"
@@ -188,12 +189,41 @@ func TestRepeatedSYNsToARefusedPortLeaveNothingPending(t *testing.T) {
 	eventually(t, "no connection is pending", func() bool { return f.Stats().HalfOpen == 0 })
 }
 
+// A container that dies between our SYN-ACK and its ACK holds nobody up.
+func TestAHandshakeEndsWithItsContainer(t *testing.T) {
+	for what, end := range map[string]func(f *Forwarder, a netip.Addr){
+		"released": func(f *Forwarder, a netip.Addr) { f.ReleaseAddr(a) },
+		"closed":   func(f *Forwarder, _ netip.Addr) { f.Close() },
+	} {
+		t.Run(what, func(t *testing.T) {
+			f, g := newWorld(t, Limits{})
+			l, at := listen(t, host4)
+			gone := ctr4.Next() // nobody has it, so nobody answers the SYN-ACK
+			g.container.WritePacketToRemote(1, "", ipv4.ProtocolNumber, buffer.MakeWithData(synFrom(gone, at)))
+			c, err := l.Accept()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			eventually(t, "the SYN-ACK", func() bool { return g.stack.Stats().TCP.SegmentsSent.Value() > 0 })
+			begin := time.Now()
+			end(f, gone)
+			eventually(t, "no connection is pending", func() bool { return f.Stats().HalfOpen == 0 })
+			if took := time.Since(begin); took > handshakeTimeout/2 {
+				t.Errorf("it took %v", took)
+			}
+		})
+	}
+}
+
 // synTo gives the container's SYN to dst, from its IP header on.
-func synTo(dst netip.AddrPort) []byte {
+func synTo(dst netip.AddrPort) []byte { return synFrom(ctr4, dst) }
+
+func synFrom(src netip.Addr, dst netip.AddrPort) []byte {
 	b := make([]byte, packet.IPv4Len+header.TCPMinimumSize)
-	packet.PutIPv4(b, ctr4, dst.Addr(), packet.ProtoTCP, 64, len(b))
+	packet.PutIPv4(b, src, dst.Addr(), packet.ProtoTCP, 64, len(b))
 	h := header.TCP(b[packet.IPv4Len:])
 	h.Encode(&header.TCPFields{SrcPort: 4000, DstPort: dst.Port(), SeqNum: 1, DataOffset: header.TCPMinimumSize, Flags: header.TCPFlagSyn, WindowSize: 65535})
-	h.SetChecksum(^h.CalculateChecksum(packet.PseudoSum(ctr4, dst.Addr(), packet.ProtoTCP, len(h))))
+	h.SetChecksum(^h.CalculateChecksum(packet.PseudoSum(src, dst.Addr(), packet.ProtoTCP, len(h))))
 	return b
 }

@@ -51,42 +51,46 @@ func listen(m Mapping) (*fdpass.Handle, uint16, error) {
 
 // listenTCP listens at exactly m.Host.
 func listenTCP(m Mapping) (*fdpass.Handle, uint16, error) {
-	return bind(m.Host, unix.SOCK_STREAM, func(fd int) error {
-		return setAll(fd,
-			// As everywhere: without it a port stays taken for a minute by
-			// connections in TIME_WAIT. Two listeners still exclude each other.
-			option{unix.SOL_SOCKET, unix.SO_REUSEADDR, 1},
-			// What follows is inherited by accepted sockets. The container's
-			// stack has decided what to send when; Nagle would delay it again.
-			option{unix.IPPROTO_TCP, unix.TCP_NODELAY, 1},
-			// A client that vanished is found after 120 + 4*30 s; without, its
-			// connection and file descriptor would stay for ever.
-			option{unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1},
-			option{unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, 120},
-			option{unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, 30},
-			option{unix.IPPROTO_TCP, unix.TCP_KEEPCNT, 4},
-		)
-	})
+	return bind(m.Host, unix.SOCK_STREAM, prepareTCP)
+}
+
+func prepareTCP(fd int) error {
+	return setAll(fd,
+		// As everywhere: without it a port stays taken for a minute by
+		// connections in TIME_WAIT. Two listeners still exclude each other.
+		option{unix.SOL_SOCKET, unix.SO_REUSEADDR, 1},
+		// What follows is inherited by accepted sockets. The container's
+		// stack has decided what to send when; Nagle would delay it again.
+		option{unix.IPPROTO_TCP, unix.TCP_NODELAY, 1},
+		// A client that vanished is found after 120 + 4*30 s; without, its
+		// connection and file descriptor would stay for ever.
+		option{unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1},
+		option{unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, 120},
+		option{unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, 30},
+		option{unix.IPPROTO_TCP, unix.TCP_KEEPCNT, 4},
+	)
 }
 
 // listenUDP binds exactly m.Host, with the address that a client used given
 // beside each datagram. There is no SO_REUSEADDR: for UDP it would let another
 // program of the user take the port over.
 func listenUDP(m Mapping) (*fdpass.Handle, uint16, error) {
-	return bind(m.Host, unix.SOCK_DGRAM, func(fd int) error {
-		pktinfo := option{unix.IPPROTO_IP, unix.IP_PKTINFO, 1}
-		if m.Host.Addr().Is6() {
-			pktinfo = option{unix.IPPROTO_IPV6, unix.IPV6_RECVPKTINFO, 1}
-		}
-		// Several datagrams in one system call where the kernel has them
-		// together; Linux before 5.0 does not know it and need not.
-		_ = unix.SetsockoptInt(fd, unix.SOL_UDP, unix.UDP_GRO, 1)
-		// Room for bursts, as far as net.core.rmem_max allows: the default
-		// 208 KiB is some 90 small datagrams, lost when a reader sleeps 1 ms.
-		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, 2<<20)
-		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, 2<<20)
-		return setAll(fd, pktinfo)
-	})
+	return bind(m.Host, unix.SOCK_DGRAM, func(fd int) error { return prepareUDP(fd, m.Host) })
+}
+
+func prepareUDP(fd int, host netip.AddrPort) error {
+	pktinfo := option{unix.IPPROTO_IP, unix.IP_PKTINFO, 1}
+	if host.Addr().Is6() {
+		pktinfo = option{unix.IPPROTO_IPV6, unix.IPV6_RECVPKTINFO, 1}
+	}
+	// Several datagrams in one system call where the kernel has them
+	// together; Linux before 5.0 does not know it and need not.
+	_ = unix.SetsockoptInt(fd, unix.SOL_UDP, unix.UDP_GRO, 1)
+	// Room for bursts, as far as net.core.rmem_max allows: the default
+	// 208 KiB is some 90 small datagrams, lost when a reader sleeps 1 ms.
+	_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, 2<<20)
+	_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, 2<<20)
+	return setAll(fd, pktinfo)
 }
 
 func bind(host netip.AddrPort, kind int, prepare func(fd int) error) (*fdpass.Handle, uint16, error) {

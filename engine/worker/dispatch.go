@@ -74,7 +74,11 @@ func run() error {
 	if err != nil {
 		return err
 	}
-	if s.sandbox, err = sandbox.Enter(sandbox.FromEnvironment()); err != nil {
+	o := sandbox.FromEnvironment()
+	if o.UnixSocket, err = conn.FD(); err != nil {
+		return err
+	}
+	if s.sandbox, err = sandbox.Enter(o); err != nil {
 		return err
 	}
 	return s.serve(conn)

@@ -3,8 +3,8 @@ package worker
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -19,6 +19,9 @@ import (
 // fakePrefix begins the level of logging that makes a worker a fake one: it is one
 // of the few variables that a worker gets.
 const fakePrefix = "fake-"
+
+// slowAnswer is what a slow worker takes.
+const slowAnswer = 300 * time.Millisecond
 
 // dispatchFake plays workers as a container may have made them.
 func dispatchFake() {
@@ -46,9 +49,24 @@ func dispatchFake() {
 	case "unknown":
 		_ = conn.Send([]byte(`l{"Body":{"Surprise":1}}`))
 	case "descriptors":
-		_ = conn.Send([]byte(`l{"Body":{}}`), fdpass.NewHandle(lockFD))
+		if conn.Send([]byte(`l{"Body":{}}`), fdpass.NewHandle(lockFD)) != nil {
+			_ = conn.Send([]byte("refused by the kernel"))
+		}
 	case "endless":
 		for conn.Send(append([]byte("m"), make([]byte, fdpass.MaxMessage-1)...)) == nil {
+		}
+	case "lets go":
+		unix.Close(lockFD)
+		hello()
+		time.Sleep(time.Hour)
+	case "big":
+		_ = sendReply(conn, []byte(`{"Body":{"`+strings.Repeat("x", 4<<20)+`":1}}`))
+	case "slow":
+		for hello(); ; _ = sendReply(conn, []byte(`{"Body":{}}`)) {
+			if _, _, err := conn.Receive(buf); err != nil {
+				os.Exit(0)
+			}
+			time.Sleep(slowAnswer)
 		}
 	case "mute":
 		hello()
@@ -67,7 +85,7 @@ func dispatchFake() {
 func TestAWorkerIsNotBelieved(t *testing.T) {
 	for how, want := range map[string]string{
 		"exit": "status 3", "late": "did not answer", "nonsense": "could not be understood", "unknown": "Surprise",
-		"descriptors": "not an answer", "endless": "not an answer", "mute": "i/o timeout", "escapes": "no  [31m",
+		"descriptors": "not an answer", "endless": "not an answer", "mute": "i/o timeout", "big": "unknown field", "escapes": "no  [31m",
 	} {
 		t.Run(how, func(t *testing.T) {
 			t.Setenv(logVariable, fakePrefix+how)
@@ -82,7 +100,7 @@ func TestAWorkerIsNotBelieved(t *testing.T) {
 			_, err := s.NewPlane(netSpec())
 			if err == nil || !strings.Contains(err.Error(), want) {
 				t.Errorf("error %v, want %q", err, want)
-			} else if len(err.Error()) > 2*textLimit || strings.ContainsRune(err.Error(), '\x1b') {
+			} else if len(err.Error()) > 3*textLimit || strings.ContainsRune(err.Error(), '\x1b') {
 				t.Errorf("a text of %d bytes: %.100q", len(err.Error()), err)
 			}
 			if how != "escapes" && !errors.Is(err, ErrDown) {
@@ -102,6 +120,23 @@ func TestAWorkerIsNotBelieved(t *testing.T) {
 				return p.Close() == nil
 			})
 		})
+	}
+}
+
+// A worker that is always nearly too slow holds nobody up for ever.
+func TestASlowWorkerIsReplaced(t *testing.T) {
+	t.Setenv(logVariable, fakePrefix+"slow")
+	s := newSupervisor(t, Options{})
+	s.patience = 2 * slowAnswer
+	if err := s.Release(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.NewPlane(netSpec()); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "its end", func() bool { s.Status(); s.mu.Lock(); defer s.mu.Unlock(); return s.restarts > 0 })
+	if got := s.Status().LastExit; !strings.Contains(got, "did not answer in time") {
+		t.Error(got)
 	}
 }
 
@@ -136,46 +171,67 @@ func TestACrashLoopIsSlow(t *testing.T) {
 }
 
 // A worker that an earlier daemon has left, and that does not see its end, is
-// killed before there is another one.
+// killed before there is another one, whatever it has made of its share of the lock.
 func TestALeftWorkerIsEnded(t *testing.T) {
-	dir := t.TempDir()
-	lock, err := openLock(dir, true)
+	for _, how := range []string{"mute", "lets go"} {
+		t.Run(how, func(t *testing.T) {
+			dir := t.TempDir()
+			lock, err := openLock(dir, true)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Setenv(logVariable, fakePrefix+how)
+			p, err := startProcess(lock, newOutput(os.Stderr), defaultPatience)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer p.end()
+			lock.Close()
+			newSupervisor(t, Options{RuntimeDir: dir})
+			if lives(p.pidfd(t)) {
+				t.Error("it lives")
+			}
+		})
+	}
+}
+
+func (p *process) pidfd(t *testing.T) int {
+	t.Helper()
+	fd, err := unix.PidfdOpen(p.pid, 0)
+	if errors.Is(err, unix.ESRCH) {
+		return -1
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Setenv(logVariable, fakePrefix+"mute")
-	p, err := startProcess(lock, newOutput(os.Stderr), defaultPatience)
-	if err != nil {
-		t.Fatal(err)
-	}
-	lock.Close()
-	begin := time.Now()
-	newSupervisor(t, Options{RuntimeDir: dir})
-	if !p.broken() {
-		<-p.done
-	}
-	t.Logf("after %v", time.Since(begin))
-	p.end()
+	t.Cleanup(func() { unix.Close(fd) })
+	return fd
 }
 
 // Nobody is killed who only has the number of a worker.
 func TestAnotherProcessIsNotEnded(t *testing.T) {
-	cmd := exec.Command("/proc/self/exe", "-test.run=^$")
-	cmd.Args[0] = "something-else"
-	cmd.Env = []string{"FOOTBRIDGE_TEST_WAIT=1"}
-	in, err := cmd.StdinPipe()
+	lock, err := openLock(t.TempDir(), true)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
+	defer lock.Close()
+	pid := os.Getpid()
+	lock.note(pid)
+	if _, fd := lock.noted(); fd < 0 || !lives(fd) {
+		t.Error("who was noted is not found")
+	} else {
+		unix.Close(fd)
 	}
-	if err := killWorker(cmd.Process.Pid); err != nil {
-		t.Error(err)
-	}
-	in.Close()
-	if err := cmd.Wait(); err != nil {
-		t.Errorf("it ended so: %v", err)
+	for _, text := range []string{fmt.Sprint(pid, " 1"), fmt.Sprint(pid), "1 1", "x", ""} {
+		if err := lock.file.Truncate(0); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := lock.file.WriteAt([]byte(text), 0); err != nil {
+			t.Fatal(err)
+		}
+		if _, fd := lock.noted(); fd >= 0 {
+			t.Errorf("%q leads to a process", text)
+		}
 	}
 }
 

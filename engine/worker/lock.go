@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -16,8 +17,9 @@ import (
 )
 
 // lockName is the lock's file in the runtime folder. Every worker holds a share of
-// it, by a descriptor that it gets at its start, so whoever has all of it knows that
-// no worker lives: not one that hangs and has not seen its keeper go.
+// it, by a descriptor that it gets at its start, so whoever has all of it and does not find
+// the process that is noted in it knows that no worker lives: not one that hangs and has
+// not seen its keeper go.
 const lockName = "worker.lock"
 
 // Waiting for the workers of a daemon that is no more.
@@ -48,46 +50,43 @@ func openLock(dir string, alone bool) (*workerLock, error) {
 	return l, nil
 }
 
-// wait returns when no worker lives. One that does not end by itself is killed.
+// wait returns when no worker lives. One that does not end by itself is killed, also
+// if it has let go of its share: that is up to what a container has made of it.
 func (l *workerLock) wait() error {
 	begin, killed := time.Now(), false
+	pid, worker := l.noted()
+	if worker >= 0 {
+		defer unix.Close(worker)
+	}
 	for {
 		err := unix.Flock(int(l.file.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 		if err == nil {
-			return unix.Flock(int(l.file.Fd()), unix.LOCK_UN)
-		}
-		if !errors.Is(err, unix.EWOULDBLOCK) && !errors.Is(err, unix.EINTR) {
+			if err := unix.Flock(int(l.file.Fd()), unix.LOCK_UN); err != nil || !lives(worker) {
+				return err
+			}
+		} else if !errors.Is(err, unix.EWOULDBLOCK) && !errors.Is(err, unix.EINTR) {
 			return fmt.Errorf("lock %s: %w", l.path, err)
 		}
 		switch waited := time.Since(begin); {
 		case waited > ownEnd+killedEnd:
-			return fmt.Errorf("a worker of an earlier daemon (pid %d) does not end: end it, then try again", l.noted())
-		case waited > ownEnd && !killed:
+			return fmt.Errorf("a worker of an earlier daemon (pid %d) does not end: end it, then try again", pid)
+		case waited > ownEnd && !killed && worker >= 0:
 			killed = true
-			if err := killWorker(l.noted()); err != nil {
-				return err
+			if err := unix.PidfdSendSignal(worker, unix.SIGKILL, nil, 0); err != nil && !errors.Is(err, unix.ESRCH) {
+				return fmt.Errorf("end the worker of an earlier daemon (pid %d): %w", pid, err)
 			}
 		}
 		time.Sleep(lockPause) // there is no event for the end of a lock
 	}
 }
 
-// killWorker kills a process if it is a worker of this user: the number may be
-// another's by now.
-func killWorker(pid int) error {
-	fd, err := unix.PidfdOpen(pid, 0)
-	if err != nil {
-		return nil // gone: its lock will be
+// lives reports whether a process has not ended; -1 has.
+func lives(pidfd int) bool {
+	if pidfd < 0 {
+		return false
 	}
-	defer unix.Close(fd)
-	args, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
-	if err != nil || strings.TrimRight(string(args), "\x00") != processName {
-		return nil
-	}
-	if err := unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0); err != nil && !errors.Is(err, unix.ESRCH) {
-		return fmt.Errorf("end the worker of an earlier daemon (pid %d): %w", pid, err)
-	}
-	return nil
+	n, err := unix.Poll([]unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}, 0)
+	return n == 0 || errors.Is(err, unix.EINTR)
 }
 
 // share is a share of the lock for a worker to hold.
@@ -108,17 +107,40 @@ func (l *workerLock) share() (*fdpass.Handle, error) {
 // note writes down who holds it, for whoever has to end it.
 func (l *workerLock) note(pid int) {
 	if err := l.file.Truncate(0); err == nil {
-		_, _ = l.file.WriteAt([]byte(strconv.Itoa(pid)+"\n"), 0) // a full disk costs the means to end a worker that hangs
+		_, _ = fmt.Fprintf(io.NewOffsetWriter(l.file, 0), "%d %s\n", pid, startOf(pid)) // a full disk costs the means to end a worker that hangs
 	}
 }
 
-func (l *workerLock) noted() int {
-	b, _ := io.ReadAll(io.NewSectionReader(l.file, 0, 32))
-	pid, err := strconv.Atoi(strings.TrimSpace(string(b)))
+// noted opens the process that was written down; -1 if it is gone. Its number may be
+// another's by now, who has begun at another time.
+func (l *workerLock) noted() (pid, pidfd int) {
+	b, _ := io.ReadAll(io.NewSectionReader(l.file, 0, 64))
+	number, began, _ := strings.Cut(strings.TrimSpace(string(b)), " ")
+	pid, err := strconv.Atoi(number)
 	if err != nil || pid <= 1 {
-		return -1
+		return -1, -1
 	}
-	return pid
+	fd, err := unix.PidfdOpen(pid, 0)
+	if err != nil {
+		return pid, -1
+	}
+	if began == "" || startOf(pid) != began {
+		unix.Close(fd)
+		return pid, -1
+	}
+	return pid, fd
+}
+
+// startOf is when a process began, in ticks since the machine did: proc_pid_stat(5). It
+// is empty when there is none. No process can change it, as it can its name and arguments.
+func startOf(pid int) string {
+	b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	// The name may hold anything; behind it comes field 3.
+	fields := strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:]))
+	if len(fields) < 20 {
+		return ""
+	}
+	return fields[22-3]
 }
 
 func (l *workerLock) Close() error { return l.file.Close() }

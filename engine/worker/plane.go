@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/netip"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -333,5 +335,23 @@ func (l *Listener) Close() error {
 func (p *Plane) Stats() plane.Stats {
 	var st plane.Stats
 	p.s.ask(opStats, p.spec.ID, &st)
+	st.Network = counters(st.Network)
+	for name, c := range st.Ports {
+		st.Ports[name] = counters(c)
+	}
 	return st
+}
+
+// maxCounters bounds the counters of a network or a port: twice what there are.
+const maxCounters = 256
+
+// counters are those whose names are a counter's: they are shown in terminals.
+func counters(of map[string]uint64) map[string]uint64 {
+	if len(of) > maxCounters {
+		return nil
+	}
+	maps.DeleteFunc(of, func(name string, _ uint64) bool {
+		return len(name) > 64 || strings.Trim(name, "abcdefghijklmnopqrstuvwxyz0123456789_") != ""
+	})
+	return of
 }

@@ -26,10 +26,6 @@ const (
 	lockFD
 )
 
-// defaultPatience bounds a request, and a start. Both take milliseconds; a machine that
-// swaps may take seconds. A worker that takes longer is taken for dead.
-const defaultPatience = 10 * time.Second
-
 // workerEnv is the worker's environment but for what the user may have set. The Go
 // runtime would otherwise look into the cgroup's files every second, which the
 // sandbox forbids.
@@ -37,20 +33,19 @@ var workerEnv = []string{"GODEBUG=containermaxprocs=0,updatemaxprocs=0"}
 
 // process is the keeper's view of a worker.
 type process struct {
-	pid     int
-	cmd     *exec.Cmd
-	said    *stream
-	conn    *fdpass.Conn
-	started time.Time
-	first   Self
-	verdict atomic.Pointer[string] // why it is of no more use, though it may live
-	done    chan struct{}          // closed at its end
-	// patience bounds a request.
-	patience time.Duration
+	pid      int
+	cmd      *exec.Cmd
+	said     *stream
+	conn     *fdpass.Conn
+	started  time.Time
+	first    Self
+	verdict  atomic.Pointer[string] // why it is of no more use, though it may live
+	done     chan struct{}          // closed at its end
+	patience patience
 }
 
 // startProcess starts a worker and waits until it is ready.
-func startProcess(lock *workerLock, out *output, patience time.Duration) (*process, error) {
+func startProcess(lock *workerLock, out *output, full time.Duration) (*process, error) {
 	ours, theirs, err := fdpass.Pair()
 	if err != nil {
 		return nil, err
@@ -75,10 +70,11 @@ func startProcess(lock *workerLock, out *output, patience time.Duration) (*proce
 	if err := cmd.Start(); err != nil {
 		return nil, errors.Join(fmt.Errorf("start a worker: %w", err), ours.Close())
 	}
-	p := &process{pid: cmd.Process.Pid, cmd: cmd, said: said, conn: ours, started: time.Now(), done: make(chan struct{}), patience: patience}
+	p := &process{pid: cmd.Process.Pid, cmd: cmd, said: said, conn: ours, started: time.Now(), done: make(chan struct{}), patience: newPatience(full)}
 	lock.note(p.pid)
 	socket.Close() // so that the worker's end is the end of file
 	go p.wait()
+	p.begin()
 	if err := p.receive(&p.first); err != nil {
 		p.end()
 		return nil, fmt.Errorf("start a worker: %w (%s)", err, p.exit())
@@ -136,7 +132,7 @@ func (p *process) request(r request, handles []*fdpass.Handle, answer any) error
 	if err != nil {
 		return fmt.Errorf("worker: encode %s %s: %w", r.Op, r.Kind, err)
 	}
-	_ = p.conn.SetDeadline(time.Now().Add(p.patience))
+	p.begin()
 	err = p.conn.Send(b, handles...)
 	if errors.Is(err, fdpass.ErrMessage) || errors.Is(err, os.ErrClosed) {
 		return fmt.Errorf("worker: %s %s: %w", r.Op, r.Kind, err) // nothing was sent
@@ -148,9 +144,15 @@ func (p *process) request(r request, handles []*fdpass.Handle, answer any) error
 	return p.receive(answer)
 }
 
+// begin begins a request: to the end of its answer it has one deadline.
+func (p *process) begin() {
+	now := time.Now()
+	_ = p.conn.SetDeadline(now.Add(p.patience.begin(now)))
+}
+
 // receive takes an answer.
 func (p *process) receive(answer any) error {
-	_ = p.conn.SetDeadline(time.Now().Add(p.patience))
+	defer func() { p.patience.end(time.Now()) }()
 	b, err := receiveReply(p.conn)
 	var r reply
 	if err == nil {
@@ -161,10 +163,11 @@ func (p *process) receive(answer any) error {
 	}
 	if err != nil {
 		p.fail(err)
-		return fmt.Errorf("worker: answer: %w", err)
+		// Its text may quote the answer.
+		return fmt.Errorf("worker: answer: %w", &remoteError{clean(err.Error()), err})
 	}
 	if r.Error != "" {
-		return &remoteError{clean(r.Error)}
+		return &remoteError{text: clean(r.Error)}
 	}
 	return nil
 }
@@ -175,16 +178,21 @@ func (p *process) fail(err error) {
 	case errors.Is(err, io.EOF), errors.Is(err, unix.EPIPE), errors.Is(err, unix.ECONNRESET):
 		p.condemn("") // it has ended: the kernel knows how
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		p.condemn(fmt.Sprintf("it did not answer within %v, and was killed", p.patience))
+		p.condemn(fmt.Sprintf("it did not answer in time (of %v), and was killed", p.patience.full))
 	default:
-		p.condemn(fmt.Sprintf("it could not be understood (%v), and was killed", err))
+		p.condemn(fmt.Sprintf("it could not be understood (%s), and was killed", clean(err.Error())))
 	}
 }
 
-// remoteError is what the worker said.
-type remoteError struct{ text string }
+// remoteError is what the worker said, or what is wrong with it.
+type remoteError struct {
+	text string
+	err  error // nil: it said so itself
+}
 
 func (e *remoteError) Error() string { return e.text }
+
+func (e *remoteError) Unwrap() error { return e.err }
 
 // broken reports whether the worker is of no more use.
 func (p *process) broken() bool {

@@ -1,8 +1,11 @@
 package worker
 
 import (
+	"errors"
 	"fmt"
 	"time"
+
+	"github.com/footbridge-net/footbridge/portfwd"
 )
 
 // Bounds of starting again.
@@ -52,6 +55,7 @@ func (s *Supervisor) bringUp() error {
 		if ranks[f.kind] >= firstServed && !started {
 			start()
 		}
+		s.repair(f)
 		if err := p.send(f); p.broken() {
 			s.endPrevious()
 			p.end()
@@ -73,6 +77,22 @@ func (s *Supervisor) bringUp() error {
 	s.ended.Go(func() { s.watch(p) })
 	s.log.Info("worker is up", "pid", p.pid, "facts", len(facts), "failed", failed, "took", time.Since(begin))
 	return nil
+}
+
+// repair makes a published port's socket what it was: the worker before may have been a
+// container's, and what it did to its sockets would go on in the next one.
+func (s *Supervisor) repair(f *fact) {
+	if f.kind != kindServe {
+		return
+	}
+	var b serveBody
+	err := decode(f.body, &b)
+	for _, h := range f.handles {
+		err = errors.Join(err, portfwd.Repair(b.Mapping, h))
+	}
+	if err != nil {
+		s.log.Error("a published port is not what it was: restart its container", "key", f.key, "error", err)
+	}
 }
 
 // watch waits for the end of p and starts another worker unless that was done.

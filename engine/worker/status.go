@@ -80,7 +80,7 @@ func explain(pid int, ws syscall.WaitStatus) string {
 }
 
 // textLimit bounds a text of the worker's, in bytes.
-const textLimit = 2 << 10
+const textLimit = 1 << 10
 
 // clean makes a text fit for a terminal and a log: bounded, printable.
 func clean(s string) string {

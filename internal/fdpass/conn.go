@@ -144,6 +144,16 @@ func (c *Conn) Handle() (*Handle, error) {
 	return h, nil
 }
 
+// FD is the socket's descriptor, which stays the Conn's.
+func (c *Conn) FD() (fd int, err error) {
+	raw, err := c.c.SyscallConn()
+	if err != nil {
+		return -1, err
+	}
+	err = raw.Control(func(n uintptr) { fd = int(n) })
+	return fd, err
+}
+
 // RefuseHandles has the kernel refuse the other end's messages with descriptors: they fail
 // there with EPERM. Linux before 6.16 does not know it.
 func (c *Conn) RefuseHandles() error {
@@ -155,16 +165,21 @@ func (c *Conn) RefuseHandles() error {
 	return errors.Join(cerr, err)
 }
 
+// maxQueued is more than the messages that a socket's buffer can hold, whatever their
+// size: 208 KiB, of which each takes some 700 bytes.
+const maxQueued = 1 << 9
+
 // Drain takes what the other end has sent, which must have ended, and discards it with its
 // descriptors. Close would leave that to the kernel, which waits as Close of a Handle
 // does.
 func (c *Conn) Drain() {
 	_ = c.SetDeadline(time.Now().Add(time.Second)) // nothing is sent any more: it does not wait
 	b := make([]byte, MaxMessage)
-	for {
+	for range maxQueued {
 		_, hs, err := c.Receive(b)
 		Discard(hs)
-		if err != nil && !errors.Is(err, ErrMessage) {
+		// An empty message looks like the end.
+		if err != nil && !errors.Is(err, ErrMessage) && !errors.Is(err, io.EOF) {
 			return
 		}
 	}

@@ -71,7 +71,7 @@ func seccompRecord(log string, pid int, since time.Time) (nr uintptr, ok bool) {
 
 // nameOf names a system call, as far as it is one that this package knows.
 func nameOf(nr uintptr) string {
-	for _, c := range list(0) {
+	for _, c := range list(0, 0) {
 		if c.nr == nr {
 			return fmt.Sprintf("%s (%d), with other arguments than are allowed", c.name, nr)
 		}

@@ -28,13 +28,18 @@ type match struct {
 	arg  int
 	mask uint32   // bits that are looked at
 	in   []uint32 // what they may be
+	not  bool     // in is what they may not be
 }
 
-func is(arg int, values ...uint32) match { return match{arg, ^uint32(0), values} }
+func is(arg int, values ...uint32) match { return match{arg: arg, mask: ^uint32(0), in: values} }
 
-func masked(arg int, mask uint32, values ...uint32) match { return match{arg, mask, values} }
+func masked(arg int, mask uint32, values ...uint32) match { return match{arg: arg, mask: mask, in: values} }
 
-func without(arg int, bits uint32) match { return match{arg, bits, []uint32{0}} }
+func not(arg int, value uint32) match {
+	return match{arg: arg, mask: ^uint32(0), in: []uint32{value}, not: true}
+}
+
+func without(arg int, bits uint32) match { return match{arg: arg, mask: bits, in: []uint32{0}} }
 
 // Where struct seccomp_data has its fields (linux/seccomp.h). Both architectures are
 // little-endian.
@@ -124,7 +129,10 @@ func compileRow(c call) ([]bpf.Instruction, error) {
 		for j, v := range m.in {
 			left := len(m.in) - 1 - j
 			test := bpf.JumpIf{Cond: bpf.JumpEqual, Val: v, SkipTrue: uint8(left)}
-			if left == 0 {
+			switch {
+			case m.not:
+				test.SkipTrue = uint8(left + len(row))
+			case left == 0:
 				test.SkipFalse = uint8(len(row))
 			}
 			part = append(part, test)

@@ -110,7 +110,7 @@ func TestARowThatCannotBeIsRefused(t *testing.T) {
 }
 
 func TestTheListIsInOrder(t *testing.T) {
-	calls := list(1)
+	calls := list(1, 0)
 	always := make(map[uintptr]bool)
 	names := make(map[uintptr]string)
 	for _, c := range calls {
@@ -141,7 +141,7 @@ func TestTheListIsInOrder(t *testing.T) {
 
 // What a program may do with its sockets and memory is said by arguments.
 func TestTheListLooksAtArguments(t *testing.T) {
-	m := newMachine(t, list(1234))
+	m := newMachine(t, list(1234, 7))
 	refused := func(e unix.Errno) uint32 { return unix.SECCOMP_RET_ERRNO | uint32(e) }
 	for _, c := range []struct {
 		nr   uintptr
@@ -176,6 +176,19 @@ func TestTheListLooksAtArguments(t *testing.T) {
 		{unix.SYS_FCNTL, []uint64{3, unix.F_SETFL, unix.O_RDWR | unix.O_NONBLOCK | 0x8000}, allowed},
 		{unix.SYS_FCNTL, []uint64{3, unix.F_SETFL, unix.O_ASYNC}, killed},
 		{unix.SYS_FCNTL, []uint64{3, unix.F_SETLEASE, 0}, killed},
+		{unix.SYS_FCNTL, []uint64{3, unix.F_SETFL, unix.O_RDWR | 0x8000}, killed}, // it would block
+		{unix.SYS_FCNTL, []uint64{6, unix.F_DUPFD_CLOEXEC, 0}, allowed},
+		{unix.SYS_FCNTL, []uint64{7, unix.F_DUPFD_CLOEXEC, 0}, killed},
+		{unix.SYS_FCNTL, []uint64{7 | 1<<32, unix.F_DUPFD_CLOEXEC, 0}, killed}, // the kernel takes the lower half
+		{unix.SYS_FCNTL, []uint64{7, unix.F_GETFL, 0}, allowed},
+		{unix.SYS_BIND, []uint64{8, 0, 16}, allowed},
+		{unix.SYS_BIND, []uint64{7, 0, 16}, killed},
+		{unix.SYS_BIND, []uint64{7 | 1<<32, 0, 16}, killed},
+		{unix.SYS_CONNECT, []uint64{0, 0, 16}, allowed},
+		{unix.SYS_CONNECT, []uint64{7, 0, 16}, killed},
+		{unix.SYS_SHUTDOWN, []uint64{3, unix.SHUT_WR}, allowed},
+		{unix.SYS_SHUTDOWN, []uint64{3, unix.SHUT_RD}, killed},
+		{unix.SYS_SHUTDOWN, []uint64{3, unix.SHUT_RDWR}, killed},
 		{unix.SYS_PRCTL, []uint64{unix.PR_SET_VMA, 0}, allowed},
 		{unix.SYS_PRCTL, []uint64{unix.PR_SET_SECCOMP, 0}, killed},
 		{unix.SYS_READ | 0x40000000, nil, killed},

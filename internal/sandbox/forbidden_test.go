@@ -129,6 +129,8 @@ var forbidden = []attempt{
 	optionAttempt("a number that is two options", unix.SOL_SOCKET, unix.SO_LINGER|1<<32),
 	syscallAttempt("signals by a descriptor", unix.SYS_FCNTL, minusOne, unix.F_SETOWN, 1),
 	syscallAttempt("O_ASYNC", unix.SYS_FCNTL, minusOne, unix.F_SETFL, unix.O_ASYNC),
+	syscallAttempt("a file that blocks", unix.SYS_FCNTL, minusOne, unix.F_SETFL, unix.O_RDWR),
+	syscallAttempt("the end of a listener", unix.SYS_SHUTDOWN, minusOne, unix.SHUT_RD),
 	syscallAttempt("a byte typed into a terminal", unix.SYS_IOCTL, minusOne, unix.TIOCSTI, 0),
 	syscallAttempt("another TAP", unix.SYS_IOCTL, minusOne, unix.TUNSETIFF, 0),
 	{"kill", func() error { return unix.Kill(os.Getppid(), 0) }},

@@ -23,6 +23,9 @@ type Options struct {
 	// It is for machines that have no seccomp, and for the search for a system
 	// call that is missing from the list.
 	Off bool
+	// UnixSocket is the descriptor of the process's one unix socket; 0: it has none.
+	// connect(2) and bind(2) of it would take a path, and bind makes a file there.
+	UnixSocket int
 }
 
 // FromEnvironment is what the user has asked for by Variable.
@@ -89,7 +92,7 @@ func Enter(o Options) (State, error) {
 	if o.Off {
 		return s, nil
 	}
-	if err := installFilter(list(os.Getpid())); err != nil {
+	if err := installFilter(list(os.Getpid(), o.UnixSocket)); err != nil {
 		return s, unavailable("seccomp filter", err)
 	}
 	s.Seccomp = SeccompFilter

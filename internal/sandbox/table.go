@@ -8,8 +8,13 @@ import "golang.org/x/sys/unix"
 // (openat, ...), makes or reaches a process (execve, kill, ptrace, pidfd_*, ...), opens
 // a new way into the kernel (bpf, io_uring_*, perf_event_open, userfaultfd, keyctl, ...)
 // or makes memory executable.
-func list(pid int) []call {
-	return append(append(dataPath(), goRuntime(pid)...), cRuntime()...)
+//
+// unixSocket is the process's one unix socket; see Options.
+func list(pid, unixSocket int) []call {
+	if unixSocket <= 0 {
+		unixSocket = -1
+	}
+	return append(append(dataPath(uint32(unixSocket)), goRuntime(pid)...), cRuntime()...)
 }
 
 func allow(nr uintptr, name, why string, args ...match) call {
@@ -27,7 +32,7 @@ const socketFlags = unix.SOCK_NONBLOCK | unix.SOCK_CLOEXEC
 const ioctlFIONREAD = 0x541b
 
 // dataPath is what moves packets, most frequent first.
-func dataPath() []call {
+func dataPath(unixSocket uint32) []call {
 	return []call{
 		allow(unix.SYS_READ, "read", "TCP of the host"),
 		allow(unix.SYS_WRITE, "write", "log"),
@@ -58,12 +63,13 @@ func dataPath() []call {
 		// The net package falls back to TCP.
 		refuse(unix.SYS_SOCKET, "socket", unix.EPROTONOSUPPORT, "MPTCP, which Landlock does not see",
 			is(0, unix.AF_INET, unix.AF_INET6), masked(1, ^uint32(socketFlags), unix.SOCK_STREAM), is(2, unix.IPPROTO_MPTCP)),
-		allow(unix.SYS_CONNECT, "connect", "TCP and UDP to the outside"),
-		allow(unix.SYS_BIND, "bind", "UDP mappings and ping; TCP is Landlock's to refuse"),
+		allow(unix.SYS_CONNECT, "connect", "TCP and UDP to the outside", not(0, unixSocket)),
+		allow(unix.SYS_BIND, "bind", "UDP mappings and ping; TCP is Landlock's to refuse", not(0, unixSocket)),
 		allow(unix.SYS_ACCEPT4, "accept4", "published ports; the keeper listens"),
 		allow(unix.SYS_GETSOCKNAME, "getsockname", "which port a mapping got"),
 		allow(unix.SYS_GETPEERNAME, "getpeername", "is a connection established"),
-		allow(unix.SYS_SHUTDOWN, "shutdown", "half-closed TCP"),
+		// The other way would end a listener for the next worker, too.
+		allow(unix.SYS_SHUTDOWN, "shutdown", "half-closed TCP", is(1, unix.SHUT_WR)),
 		// Options that are used, and no others: many of them are programs, keys and
 		// protocols of their own (SO_ATTACH_FILTER, TCP_ULP, IPT_SO_SET_REPLACE).
 		allow(unix.SYS_SETSOCKOPT, "setsockopt", "buffers, ends and urgent data", is(1, unix.SOL_SOCKET),
@@ -82,9 +88,12 @@ func dataPath() []call {
 
 		// No F_SETOWN, which sends signals, no leases, no notifications.
 		allow(unix.SYS_FCNTL, "fcntl", "what the keeper has sent",
-			is(1, unix.F_GETFL, unix.F_GETFD, unix.F_SETFD, unix.F_DUPFD_CLOEXEC)),
+			is(1, unix.F_GETFL, unix.F_GETFD, unix.F_SETFD)),
+		// Under another number the socket would not be known for what it is.
+		allow(unix.SYS_FCNTL, "fcntl", "what the keeper has sent", is(1, unix.F_DUPFD_CLOEXEC), not(0, unixSocket)),
+		// Never without O_NONBLOCK: these files are the next worker's, too.
 		allow(unix.SYS_FCNTL, "fcntl", "O_NONBLOCK, beside what is set already", is(1, unix.F_SETFL),
-			without(2, ^uint32(unix.O_ACCMODE|unix.O_APPEND|unix.O_NONBLOCK|largeFile))),
+			masked(2, ^uint32(unix.O_ACCMODE|unix.O_APPEND|largeFile), unix.O_NONBLOCK)),
 
 		// A folder that was opened before, /proc/self/fd.
 		allow(unix.SYS_GETDENTS64, "getdents64", "counts its descriptors"),
