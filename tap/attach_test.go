@@ -7,7 +7,9 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -93,6 +95,26 @@ func TestAttachByNsenter(t *testing.T) {
 	defer d.Close()
 	if d.Method != "nsenter" || len(viewLink(t, w, "eth0").addresses()) != 2 {
 		t.Errorf("method %s, interface %+v", d.Method, viewLink(t, w, "eth0"))
+	}
+}
+
+// A question for a neighbour that is lost is repeated at once, not after a second.
+func TestNeighboursAreAskedForAgainSoon(t *testing.T) {
+	w, ns := newWorld(t, 0)
+	mustAttach(t, ns, testLink())
+	for _, table := range []string{"arp_cache", "ndisc_cache"} {
+		out := w.Run("ip", "ntable", "show", "dev", "eth0", "name", table)
+		m := regexp.MustCompile(`retrans (\d+) `).FindStringSubmatch(out)
+		if m == nil {
+			t.Fatalf("%s: %q", table, out)
+		}
+		// The kernel counts in jiffies.
+		if ms, err := strconv.Atoi(m[1]); err != nil || ms < askAgain || ms > askAgain+10 {
+			t.Errorf("%s: repeated after %s ms", table, m[1])
+		}
+		if !strings.Contains(out, fmt.Sprintf("ucast_probes %d mcast_probes %d", confirms, asks)) {
+			t.Errorf("%s: %q", table, out)
+		}
 	}
 }
 

@@ -36,6 +36,7 @@ func (c *configurer) configure() error {
 		{"sysctls", c.sysctls},
 		{"link", c.attributes},
 		{"addresses", c.addresses},
+		{"neighbours' timers", c.neighborTimers},
 		{"up", c.up},
 		{"neighbours", c.neighbors},
 		{"routes", c.routes},

@@ -26,6 +26,10 @@ const readyVariable = "FOOTBRIDGE_READY_FD"
 
 const readyWord = "ready\n"
 
+// maxLog is the size in bytes from which the next daemon begins a new log. Its folder is
+// often in memory; a daemon writes a few lines a day.
+const maxLog = 4 << 20
+
 // errStart is in the chain of every error of starting the daemon.
 var errStart = errors.New("the daemon could not be started")
 
@@ -134,6 +138,10 @@ func lockFile(path string) (unlock func(), err error) {
 // from the caller's folder, and returns when it is ready or has failed. The
 // notices are what it wants the user to be told.
 func spawnDaemon(ctx context.Context, d dirs, environ []string) (notices []string, err error) {
+	if st, err := os.Lstat(d.log()); err == nil && st.Size() > maxLog {
+		// Of what cannot be renamed the log goes on.
+		_ = os.Rename(d.log(), d.log()+".1")
+	}
 	logFile, err := os.OpenFile(d.log(), os.O_WRONLY|os.O_CREATE|os.O_APPEND|syscall.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errStart, err)
@@ -183,12 +191,15 @@ func spawnDaemon(ctx context.Context, d dirs, environ []string) (notices []strin
 	return nil, fmt.Errorf("%w: it ended without a word: look at the end of %s", errStart, d.log())
 }
 
-// daemonEnv leaves out what belongs to the caller's terminal or to one command.
+// daemonEnv leaves out what belongs to the caller's terminal or to one command, and what
+// makes the caller a service: the daemon would call itself that service's main process.
 func daemonEnv(environ []string) []string {
 	var env []string
 	for _, kv := range environ {
 		switch key, _, _ := strings.Cut(kv, "="); key {
-		case "PWD", "OLDPWD", "TERM", "COLUMNS", "LINES", readyVariable:
+		case "PWD", "OLDPWD", "TERM", "COLUMNS", "LINES", readyVariable, historyVariable,
+			"NOTIFY_SOCKET", "FDSTORE", "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "LISTEN_PIDFDID", "FOOTBRIDGE_FDS",
+			"MAINPID", "MANAGERPID", "WATCHDOG_PID", "WATCHDOG_USEC", "INVOCATION_ID", "JOURNAL_STREAM":
 		default:
 			env = append(env, kv)
 		}

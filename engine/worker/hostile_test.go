@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -121,6 +122,28 @@ func TestAWorkerIsNotBelieved(t *testing.T) {
 			})
 		})
 	}
+}
+
+// What a worker does to the sockets that it shares with the keeper ends with it.
+func TestASpoiledListenerIsRepaired(t *testing.T) {
+	sc := newScene(t, Options{})
+	fd := sc.listener.bound.Handle().FD()
+	var nowhere unix.RawSockaddrAny
+	if _, _, errno := unix.Syscall(unix.SYS_CONNECT, uintptr(fd), uintptr(unsafe.Pointer(&nowhere)), unix.SizeofSockaddrInet6); errno != 0 {
+		t.Fatal(errno)
+	}
+	if _, err := unix.FcntlInt(uintptr(fd), unix.F_SETFL, unix.O_RDWR); err != nil {
+		t.Fatal(err)
+	}
+	if sc.published() == nil {
+		t.Fatal("it is not spoiled")
+	}
+	before := sc.s.Status().PID
+	if err := unix.Kill(before, unix.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the next worker", func() bool { st := sc.s.Status(); return st.PID != 0 && st.PID != before })
+	sc.check("afterwards")
 }
 
 // A worker that is always nearly too slow holds nobody up for ever.
