@@ -164,7 +164,17 @@ func (e *Engine) startSteps(ctx context.Context, c *ctr, r *run) (err error) {
 	if err != nil {
 		return err
 	}
-	return r.process.Start(ctx)
+	if err := r.process.Start(ctx); err != nil {
+		return err
+	}
+	// The moment that the next daemon will be told, too. It is not worth a write:
+	// what is on disk is a few milliseconds older.
+	if state, err := r.process.State(ctx); err == nil && !state.StartedAt.IsZero() {
+		e.mu.Lock()
+		c.def.State.Started = state.StartedAt.UTC()
+		e.mu.Unlock()
+	}
+	return nil
 }
 
 // takeRun notes the endpoints and published ports of a run.

@@ -46,6 +46,7 @@ type tcpServer struct {
 	client     netip.AddrPort
 	fd         int
 	err        error
+	warned     time.Time // of an error of accepting, last
 }
 
 func newTCPServer(l *Listener) *tcpServer {
@@ -80,6 +81,8 @@ func (s *tcpServer) wait() { s.running.Wait() }
 // The pauses after an accept that failed for want of something. Others free
 // file descriptors at their own pace, so asking more often only burns time.
 const (
+	// warnAgain is how often a listener says that it cannot accept.
+	warnAgain      = 10 * time.Second
 	acceptPauseMin = 5 * time.Millisecond
 	acceptPauseMax = time.Second
 )
@@ -104,7 +107,8 @@ func (s *tcpServer) acceptLoop() {
 			unix.EHOSTDOWN, unix.ENONET, unix.EHOSTUNREACH, unix.EOPNOTSUPP, unix.ENETUNREACH:
 			continue // accept(2): errors of the one connection
 		}
-		if pause == 0 {
+		if now := time.Now(); now.Sub(s.warned) > warnAgain {
+			s.warned = now
 			s.l.forwarder.log.Warn("published port cannot accept", "port", s.l.Addr(), "owner", s.l.mapping.Owner, "err", s.err)
 		}
 		pause = min(max(2*pause, acceptPauseMin), acceptPauseMax)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -61,8 +62,14 @@ func (o *logsOptions) run(ctx context.Context, c *cli, name string) error {
 	if err != nil {
 		return err
 	}
-	return logs.Copy(c.stdout, c.stderr)
+	if err = logs.Copy(c.stdout, c.stderr); isGone(err) {
+		return errLogGone
+	}
+	return err
 }
+
+// errLogGone: the daemon went away while a log was read.
+var errLogGone = errors.New("the daemon went away before the log's end; the container lives on, repeat the command to read on (see --since)")
 
 // parseTime parses a point in time: RFC 3339 (the zone, the time of day and the
 // fraction may be left out), seconds since 1970, or a duration before now.
