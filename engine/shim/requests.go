@@ -285,6 +285,8 @@ func (s *server) wait(c *net.UnixConn, p *process) {
 func (s *server) ack(c *net.UnixConn) {
 	select {
 	case <-s.over:
+		// Before the answer: after it another shim may have the directory.
+		s.remove()
 		s.reply(c, answer{})
 		waitHangup(c, nil) // so that the answer is not lost with the process
 		s.end()

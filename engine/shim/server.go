@@ -44,11 +44,12 @@ type server struct {
 	linger *time.Timer
 	gone   bool // ended: no further process is launched
 
-	ready   chan error    // answer to the setup request
-	read    chan struct{} // closed when pid 1's messages are read to their end
-	over    chan struct{} // closed when exit is written
-	quit    chan struct{} // closed to end the shim
-	quitOne sync.Once
+	ready     chan error    // answer to the setup request
+	read      chan struct{} // closed when pid 1's messages are read to their end
+	over      chan struct{} // closed when exit is written
+	quit      chan struct{} // closed to end the shim
+	removeOne sync.Once
+	quitOne   sync.Once
 }
 
 // shimMain is a shim's whole life. The first message on the inherited socket is the Spec, the
@@ -237,7 +238,9 @@ func (s *server) lingerLocked() {
 func (s *server) end() { s.quitOne.Do(func() { close(s.quit) }) }
 
 // remove takes away what the shim put into the container's directory, except exit.json.
-func (s *server) remove() {
+func (s *server) remove() { s.removeOne.Do(s.removeFiles) }
+
+func (s *server) removeFiles() {
 	if s.ln != nil {
 		s.ln.Close() // unlinks the socket
 	}

@@ -34,9 +34,12 @@
 // # Trust
 //
 // The worker is taken for what a container may have made of it. It is only
-// answered to: its replies are bounded in size and time, have no descriptors, and
-// nothing but counters and texts is taken from them. A worker that does not answer
-// is killed.
+// asked: its replies are bounded in size and time, each (wire.go) and all together
+// (patience.go), and nothing but counters and texts is taken from them. Descriptors in
+// them are closed in a way that cannot wait. What it writes comes by a pipe and is
+// bounded (output.go). What it does to the sockets that it shares with the keeper is
+// undone before the next worker gets them (restart.go). A worker that does not answer is
+// killed, and one that is left from an earlier daemon, too, with or without its lock.
 //
 // # Lifetime
 //
