@@ -58,12 +58,12 @@
 // # Limits
 //
 // A container is given what others do not need at the moment, and bounded where they
-// would feel it (pace.go, limits.go): a reader's turn is 50 us while somebody else is
-// ready; frames that are dropped are read at a limited rate; copies of frames
-// for groups, connections, ICMP errors, fragments and learned stations have limits of
-// each port's own. Frames for a container that does not read wait in its kernel
-// or are lost there (device); nothing here waits for it, nothing is kept for it
-// but what TCP's windows allow.
+// would feel it (pace.go, limits.go): a reader's turn is 100 us; frames that are
+// dropped are read at a limited rate; copies of frames for groups, connections, ICMP
+// errors, fragments and learned stations have limits of each port's own. Frames
+// for a container that does not read wait in its kernel or are lost there
+// (device); nothing here waits for it, and nothing is kept for it but what TCP's
+// windows allow.
 //
 // # Lifetime
 //

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"net/netip"
+	"syscall"
 	"testing"
 
 	"github.com/footbridge-net/footbridge/internal/packet"
@@ -274,5 +275,36 @@ func switchOne(w *world) func() {
 		if r := w.net.forward(in); r != DropNone {
 			w.a.t.Fatal(r)
 		}
+	}
+}
+
+// full is a device whose container does not take frames.
+type full struct{ *memory }
+
+func (f full) Queues() []Queue               { return []Queue{f} }
+func (full) WriteFrame(parts [][]byte) error { return syscall.EAGAIN }
+
+// Who does not take frames loses them; others notice nothing, and nothing is kept.
+func TestAContainerThatTakesNothingHoldsUpNobody(t *testing.T) {
+	w := newWorld(t, false)
+	if _, err := w.net.AddPort(PortOptions{Name: "full", MAC: cMAC, Addresses: c(), Device: full{newMemory(t)}}); err != nil {
+		t.Fatal(err)
+	}
+	w.b.receive() // the announcement
+	w.a.receive()
+	for range 100 {
+		w.a.send(plain, datagramFrame(cMAC, aMAC, ap(a4, 1), ap(c4, 2), "lost"))
+		all := datagramFrame(packet.Broadcast, aMAC, ap(a4, 1), ap(here4, 9), "all")
+		w.a.send(plain, all)
+		if got := w.b.receive(); !bytes.Equal(got.frame, all) {
+			t.Fatalf("b got %x", got.frame)
+		}
+	}
+	w.settle(w.a, aMAC, a4)
+	if n := w.pa.Stats().Drops["device"]; n < 100 {
+		t.Errorf("%d of 100 counted", n)
+	}
+	if err := w.net.Gateway().SendUDP(ap(out4, 1), ap(c4, 2), nil); !errors.Is(err, syscall.ENOBUFS) {
+		t.Errorf("the gateway's datagram: %v, want ENOBUFS", err)
 	}
 }

@@ -167,7 +167,7 @@ func TestAFloodDoesNotKeepOthersFromTheirTurn(t *testing.T) {
 		}
 	}
 	each := (p.Stats().RxFrames - start) / rounds
-	// 50 us are some hundred frames, the scheduler's own 10 ms tens of thousands.
+	// 100 us are some hundred frames, the scheduler's own 10 ms tens of thousands.
 	if each > 3000 {
 		t.Errorf("%d frames of the flood for each time that another is woken", each)
 	}

@@ -37,7 +37,7 @@ func gatewayPorts(s *stage, r *result) error {
 		for range 60 {
 			ports = append(ports, uint16(601+random.Intn(65535-601)))
 		}
-		ports = append(ports, 2375, 2376, 7777, 8080, 8999, portPublished, portOwnOnly, portPubEcho)
+		ports = append(ports, 2375, 2376, 7777, 8080, 8999, portPublished, portOwnOnly, portPubEcho, portPubCrowd)
 	} else {
 		for port := 1; port < 65536; port++ {
 			ports = append(ports, uint16(port))
@@ -74,7 +74,7 @@ const ephemeral = 32768
 func hostListeners(s *stage, r *result) error {
 	// What the world and the actors serve was there before footbridge: the stage starts them first.
 	expected := map[string]bool{}
-	for _, port := range []int{portPublished, portNoServer, portPubEcho} {
+	for _, port := range []int{portPublished, portNoServer, portPubEcho, portPubCrowd} {
 		for _, ip := range []string{"0.0.0.0", "::"} {
 			expected["tcp "+net.JoinHostPort(ip, strconv.Itoa(port))] = true
 		}

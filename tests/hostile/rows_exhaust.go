@@ -1,6 +1,8 @@
 package main
 
 import (
+	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"strconv"
@@ -146,7 +148,7 @@ func storm(_ *stage, m *machine, d time.Duration) (int, error) {
 		if a.IsMulticast() {
 			dst = packet.MulticastMAC(a)
 		}
-		frames = append(frames, inEthernet(dst, m.mac, udpPacket(netip.AddrPortFrom(src, 4242), netip.AddrPortFrom(a, portEcho), make([]byte, 200))))
+		frames = append(frames, inEthernet(dst, m.mac, udpPacket(netip.AddrPortFrom(src, 4242), netip.AddrPortFrom(a, portNobody), make([]byte, 200))))
 	}
 	return m.flood(FloodArgs{Frames: frames, Time: d})
 }
@@ -224,19 +226,39 @@ func icmpErrors(_ *stage, m *machine, d time.Duration) (int, error) {
 	return m.flood(FloodArgs{Frames: frames, Time: d})
 }
 
-// mailbox sends big datagrams to bob, who is measured, and to carol's port, where nobody reads: the attacker's own queue
-// and the receivers' are what must take it.
+// mailbox fills the socket of a neighbour who does not read: from then on her kernel puts the datagrams together and throws
+// them away. They are as many as footbridge can carry whole: of more each would lack a part, and none get to the socket.
 func mailbox(s *stage, m *machine, d time.Duration) (int, error) {
-	victor := s.machines["dora"]
-	f := inEthernet(victor.mac, m.mac, udpPacket(netip.AddrPortFrom(m.ip4, 1), netip.AddrPortFrom(victor.ip4, 9), make([]byte, 1400)))
-	return m.flood(FloodArgs{Frames: [][]byte{f}, Time: d})
+	const each, rate = 1480, 500 // bytes of a fragment's payload; datagrams a second
+	dora := s.machines["dora"]
+	datagram := udpDatagram(netip.AddrPortFrom(m.ip4, 1), netip.AddrPortFrom(dora.ip4, portMailbox), make([]byte, 65507))
+	var frames [][]byte
+	for offset := 0; offset < len(datagram); offset += each {
+		end := min(offset+each, len(datagram))
+		f := fragment(m.ip4, dora.ip4, packet.ProtoUDP, 1, offset, end < len(datagram), datagram[offset:end])
+		frames = append(frames, inEthernet(dora.mac, m.mac, f))
+	}
+	args := FloodArgs{Frames: frames, Vary: []Field{{Offset: atIP4ID, Every: len(frames)}}, Seal: true, Time: d, Rate: rate * len(frames)}
+	if m.alone {
+		return m.flood(args)
+	}
+	var full uint64
+	if err := dora.actor.call("Mailbox", portMailbox, &struct{}{}); err != nil {
+		return 0, err
+	}
+	n, err := m.flood(args)
+	err = errors.Join(err, dora.actor.call("Overflow", portMailbox, &full), dora.actor.call("Release", struct{}{}, &struct{}{}))
+	if err == nil && full == 0 {
+		err = fmt.Errorf("no datagram found dora's mailbox full, of %d fragments", n)
+	}
+	return n, err
 }
 
-// crowd opens connections until the time is over.
-func crowd(m *machine, args CrowdArgs, d time.Duration) (int, error) {
+// crowd opens connections until the time is over. ownPort is who serves them when she is alone with herself.
+func crowd(m *machine, args CrowdArgs, ownPort int, d time.Duration) (int, error) {
 	args.Limit = d
 	if m.alone {
-		args.Target = net.JoinHostPort("127.0.0.1", strconv.Itoa(portEcho))
+		args.Target = net.JoinHostPort("127.0.0.1", strconv.Itoa(ownPort))
 	}
 	var reply CrowdReply
 	err := m.actor.call("Crowd", args, &reply)
@@ -244,16 +266,16 @@ func crowd(m *machine, args CrowdArgs, d time.Duration) (int, error) {
 }
 
 func halfClosed(_ *stage, m *machine, d time.Duration) (int, error) {
-	return crowd(m, CrowdArgs{Target: at("WEB4", world.PortSilent), Count: 20_000, Says: [][]byte{[]byte("hello")}, HalfClose: true, Keep: true}, d)
+	return crowd(m, CrowdArgs{Target: at("WEB4", world.PortSilent), Count: 20_000, Says: [][]byte{[]byte("hello")}, HalfClose: true, Keep: true}, portEcho, d)
 }
 
 func unread(_ *stage, m *machine, d time.Duration) (int, error) {
-	return crowd(m, CrowdArgs{Target: at("WEB4", 80), Count: 1000, Says: [][]byte{[]byte("GET /bytes/1000000000 HTTP/1.0\r\n\r\n")}, Keep: true}, d)
+	return crowd(m, CrowdArgs{Target: at("WEB4", 80), Count: 1000, Says: [][]byte{[]byte("GET /bytes/1000000000 HTTP/1.0\r\n\r\n")}, Keep: true}, portStream, d)
 }
 
 func publishedCrowd(s *stage, m *machine, d time.Duration) (int, error) {
 	client := &machine{actor: s.actors[onClient], alone: m.alone}
-	n, err := crowd(client, CrowdArgs{Target: at("HOST4", portPublished), Count: 20_000, Keep: true}, d)
+	n, err := crowd(client, CrowdArgs{Target: at("HOST4", portPubCrowd), Count: 20_000, Keep: true}, portEcho, d)
 	if err != nil {
 		return n, err
 	}

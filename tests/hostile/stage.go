@@ -42,6 +42,7 @@ const (
 	portOwnOnly   = 8101 // bob's portEcho, on 127.0.0.1 and ::1
 	portNoServer  = 8102 // bob's portLoopback, on which he serves on his loopback only
 	portPubEcho   = 8103 // alice's portEcho, on all addresses
+	portPubCrowd  = 8104 // dora's portEcho, on all addresses
 )
 
 // containers in the order of their start, which gives them their addresses.
@@ -59,7 +60,7 @@ var containers = []struct {
 	{"carol", []string{awayNet}, nil},
 	{"victor", []string{plainNet}, nil},
 	{"mole", []string{insideNet}, []string{"--privileged"}},
-	{"dora", []string{homeNet, insideNet}, []string{"--privileged"}},
+	{"dora", []string{homeNet, insideNet}, []string{"--privileged", "-p", fmt.Sprintf("%d:%d", portPubCrowd, portEcho)}},
 }
 
 // machine is one interface of an actor.

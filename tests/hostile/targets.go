@@ -18,6 +18,9 @@ const (
 	portSecret   = 4761 // TCP and UDP, all addresses: the same; used by rows in which nobody may reach it
 	portLoopback = 7778 // TCP and UDP, loopback only: says a secret
 	portPeer     = 7779 // TCP, all addresses: says who asks
+	portStream   = 7780 // TCP, 127.0.0.1 only: says ever more once it is asked
+	portMailbox  = 7781 // UDP, while Mailbox: nobody reads
+	portNobody   = 9    // nobody serves
 )
 
 // secret is what loopback services say.
@@ -34,6 +37,12 @@ func serveTargets() error {
 		serveTCP(net.JoinHostPort(ip, strconv.Itoa(portLoopback)), func(c net.Conn) { _, _ = io.WriteString(c, secret) })
 		serveUDP(net.JoinHostPort(ip, strconv.Itoa(portLoopback)), func([]byte) []byte { return []byte(secret) })
 	}
+	serveTCP(net.JoinHostPort("127.0.0.1", strconv.Itoa(portStream)), func(c net.Conn) {
+		b := make([]byte, 32<<10)
+		for _, err := c.Read(b[:512]); err == nil; {
+			_, err = c.Write(b)
+		}
+	})
 	serveTCP(net.JoinHostPort("", strconv.Itoa(portPeer)), func(c net.Conn) { _, _ = io.WriteString(c, c.RemoteAddr().String()) })
 	return nil
 }
