@@ -43,6 +43,7 @@ func TestAnEffectIsJudgedByRatioFloorAndLoss(t *testing.T) {
 		"much more, below the floor": {kindEffect{beside: []time.Duration{100 * time.Microsecond}, during: []time.Duration{floor}}, false},
 		"one lost":                   {kindEffect{beside: ms(10), during: ms(10), lost: 1, why: "x"}, true},
 	} {
+		c.k.bound = fullBound
 		e := effect{kinds: []kindEffect{c.k}}
 		if got := len(e.problems()) > 0; got != c.bad {
 			t.Errorf("%s: %v", name, e.problems())
@@ -50,17 +51,62 @@ func TestAnEffectIsJudgedByRatioFloorAndLoss(t *testing.T) {
 	}
 }
 
+func TestTheShortFormIsJudgedByTheMedianAndAWildP99(t *testing.T) {
+	for name, c := range map[string]struct {
+		beside, during []time.Duration
+		bad            string
+	}{
+		"a p99 ten times as long":            {ms(1, 2, 10), ms(1, 2, 100), ""},
+		"a long p99, not four times as long": {ms(1, 2, 50), ms(1, 2, 199), ""},
+		"a wild p99":                         {ms(1, 2, 10), ms(1, 2, 151), "a: p99 151ms instead of 10ms (p50 2ms instead of 2ms)"},
+		"a median three times as long":       {ms(1, 2, 10), ms(1, 6, 10), "a: p50 6ms instead of 2ms (p99 10ms instead of 10ms)"},
+	} {
+		e := new(effect)
+		for _, b := range shortForm.bounds {
+			e.kinds = append(e.kinds, kindEffect{name: "a", bound: b, beside: c.beside, during: c.during})
+		}
+		if got := strings.Join(e.problems(), "\n"); got != c.bad {
+			t.Errorf("%s: got %q, want %q", name, got, c.bad)
+		}
+		beside, during := e.worst().p99()
+		if beside != c.beside[2] || during != c.during[2] {
+			t.Errorf("%s: the table shows %v/%v", name, during, beside)
+		}
+	}
+	lost := effect{kinds: []kindEffect{{name: "a", bound: shortForm.bounds[0], lost: 1}, {name: "a", bound: shortForm.bounds[1], lost: 1}}}
+	if got := lost.problems(); len(got) != 1 {
+		t.Errorf("one loss is told as %v", got)
+	}
+}
+
 func TestTheBetterRoundCounts(t *testing.T) {
+	one := func(name string, b bound, beside, during int) kindEffect {
+		return kindEffect{name: name, bound: b, beside: ms(beside), during: ms(during)}
+	}
+	median := shortForm.bounds[0]
 	e := new(effect)
-	e.merge(&effect{kinds: []kindEffect{{name: "a", beside: ms(10), during: ms(90)}, {name: "b", beside: ms(10), during: ms(10)}}})
-	e.merge(&effect{kinds: []kindEffect{{name: "a", beside: ms(10), during: ms(11)}, {name: "b", beside: ms(10), during: ms(90)}}})
+	e.merge(&effect{kinds: []kindEffect{one("a", fullBound, 10, 90), one("b", fullBound, 10, 10), one("b", median, 10, 90)}})
+	e.merge(&effect{kinds: []kindEffect{one("a", fullBound, 10, 11), one("b", fullBound, 10, 90), one("b", median, 10, 10)}})
 	if problems := e.problems(); len(problems) != 0 {
 		t.Errorf("got %v", problems)
 	}
-	e.merge(&effect{kinds: []kindEffect{{name: "c", beside: ms(10), during: ms(50)}}})
-	e.merge(&effect{kinds: []kindEffect{{name: "c", beside: ms(10), during: ms(60)}}})
+	e.merge(&effect{kinds: []kindEffect{one("c", fullBound, 10, 50)}})
+	e.merge(&effect{kinds: []kindEffect{one("c", fullBound, 10, 60)}})
 	if problems := e.problems(); len(problems) != 1 || !strings.Contains(problems[0], "c: p99 50ms") {
 		t.Errorf("got %v", problems)
+	}
+}
+
+func TestDropsOfASocketAreFound(t *testing.T) {
+	const table = `   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode ref pointer drops
+  218: 00000000:1E61 00000000:0000 07 00000000:00000000 00:00000000 00000000     0        0 1 2 ffff0 3
+  220: 00000000:1E65 00000000:0000 07 00000000:00034000 00:00000000 00000000     0        0 1 2 ffff1 41
+`
+	if n, err := drops(table, portMailbox); n != 41 || err != nil {
+		t.Errorf("got %d, %v", n, err)
+	}
+	if _, err := drops(table, portNobody); err == nil {
+		t.Error("a port without a socket has drops")
 	}
 }
 
