@@ -26,6 +26,9 @@ const comeBackPatience = 5 * time.Second
 // errInputLost: the daemon went away while input was on its way through it.
 var errInputLost = errors.New("the daemon went away while input was sent, and part of it may be lost; the container lives on, see `footbridge ps`")
 
+// errEndUnseen: the container has ended, and was removed, while no daemon was there to ask.
+var errEndUnseen = errors.New("the daemon went away, and the container ended and was removed before it was back: its exit code is lost")
+
 // comeBack returns when the daemon serves again.
 func comeBack(ctx context.Context, client *api.Client) error {
 	ctx, cancel := context.WithTimeout(ctx, startPatience)
@@ -71,6 +74,10 @@ func (w *watch) again(ctx context.Context, in *inlet, cause error) *api.Hijacked
 		return nil
 	}
 	conn, err := w.attachAgain(ctx, input != inputDone)
+	if errdefs.IsNotFound(err) {
+		w.gone = errEndUnseen
+		return nil
+	}
 	if err != nil {
 		w.gone = fmt.Errorf("%w (%w)", errDaemonGone, err)
 		return nil

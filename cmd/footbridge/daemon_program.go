@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/containerd/errdefs"
 	"golang.org/x/sys/unix"
@@ -104,6 +105,9 @@ func openProgram(path string) (*program, error) {
 	return p, nil
 }
 
+// maxVersion bounds a version's text, in bytes: git's longest description is shorter.
+const maxVersion = 128
+
 // ask executes the program beside this one, to learn what it can take over.
 func (p *program) ask(ctx context.Context) (*ability, error) {
 	ctx, cancel := context.WithTimeout(ctx, askPatience)
@@ -122,7 +126,8 @@ func (p *program) ask(ctx context.Context) (*ability, error) {
 	if err == nil {
 		err = json.Unmarshal(out.Bytes(), &a)
 	}
-	if err == nil && a.Version == "" {
+	unprintable := func(r rune) bool { return !unicode.IsPrint(r) }
+	if err == nil && (a.Version == "" || len(a.Version) > maxVersion || strings.ContainsFunc(a.Version, unprintable)) {
 		err = errors.New("it does not name its version")
 	}
 	if err != nil {
