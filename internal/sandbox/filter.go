@@ -33,7 +33,9 @@ type match struct {
 
 func is(arg int, values ...uint32) match { return match{arg: arg, mask: ^uint32(0), in: values} }
 
-func masked(arg int, mask uint32, values ...uint32) match { return match{arg: arg, mask: mask, in: values} }
+func masked(arg int, mask uint32, values ...uint32) match {
+	return match{arg: arg, mask: mask, in: values}
+}
 
 func not(arg int, value uint32) match {
 	return match{arg: arg, mask: ^uint32(0), in: []uint32{value}, not: true}
