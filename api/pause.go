@@ -35,7 +35,7 @@ func (s *Server) Pause(ctx context.Context) error {
 	s.mu.Lock()
 	s.paused = true
 	l, ended := s.listener, s.ended
-	s.listener = nil
+	s.listener, s.stopNext = nil, l == nil
 	s.mu.Unlock()
 	if l != nil {
 		_ = l.Close()
@@ -68,7 +68,7 @@ func (s *Server) Pause(ctx context.Context) error {
 // Resume takes a Pause back.
 func (s *Server) Resume() {
 	s.mu.Lock()
-	s.paused = false
+	s.paused, s.stopNext = false, false
 	s.mu.Unlock()
 	s.http.SetKeepAlivesEnabled(true)
 }
@@ -80,6 +80,12 @@ func (s *Server) Serve(l net.Listener) error {
 	ended := make(chan struct{})
 	defer close(ended)
 	s.mu.Lock()
+	if s.stopNext {
+		s.stopNext = false
+		s.mu.Unlock()
+		_ = l.Close()
+		return nil
+	}
 	s.listener, s.ended = l, ended
 	s.mu.Unlock()
 	err := s.http.Serve(l)

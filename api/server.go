@@ -62,6 +62,7 @@ type Server struct {
 	streams  int // of those in flight
 	lastEnd  time.Time
 	paused   bool
+	stopNext bool                  // Pause came before Serve: it ends at once
 	listener net.Listener          // that is served; nil: none
 	ended    chan struct{}         // closed when Serve returns
 	fresh    map[net.Conn]struct{} // connections without a request yet

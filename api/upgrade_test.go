@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -69,6 +70,11 @@ func (p *paused) serve(t *testing.T) {
 		t.Fatal(err)
 	}
 	go func() { p.served <- p.server.Serve(l) }()
+	for begun := false; !begun; runtime.Gosched() {
+		p.server.mu.Lock()
+		begun = p.server.listener == l
+		p.server.mu.Unlock()
+	}
 }
 
 func (p *paused) expectServed(t *testing.T) {
@@ -139,6 +145,12 @@ func TestPauseRefusesOnOpenConnections(t *testing.T) {
 	// Half a request holds the connection through the beginning of a pause.
 	if _, err := raw.Write([]byte("POST /networks/create HTTP/1.1\r\nHost: x\r\n")); err != nil {
 		t.Fatal(err)
+	}
+	_ = raw.SetDeadline(time.Now().Add(10 * time.Second))
+	for accepted := false; !accepted; runtime.Gosched() { // or it is left to the next one
+		p.server.mu.Lock()
+		accepted = len(p.server.fresh) > 0
+		p.server.mu.Unlock()
 	}
 	if err := p.server.Pause(ctx); err != nil {
 		t.Fatal(err)

@@ -17,6 +17,7 @@ import (
 	"github.com/footbridge-net/footbridge/engine/worker"
 	"github.com/footbridge-net/footbridge/internal/packet"
 	"github.com/footbridge-net/footbridge/stack"
+	"github.com/footbridge-net/footbridge/tap"
 )
 
 // link is an endpoint that is being made, is there, or is being unmade. Each
@@ -31,6 +32,9 @@ type link struct {
 	named    bool // names and view of names set
 	// default4 and default6: the container's default route goes over it.
 	default4, default6 bool
+	// existing is what the next plug changes of the interface. What the container
+	// has made of it since it has it is the container's.
+	existing tap.Existing
 }
 
 // reserveAll takes names of interfaces and addresses for all attachments of a
@@ -265,10 +269,12 @@ func (e *Engine) plug(ctx context.Context, def *ContainerDef, r *run, l *link, r
 		s, _ := l.n.def.subnet(a.Is4())
 		spec.Addresses = append(spec.Addresses, netip.PrefixFrom(a, s.Prefix.Bits()))
 	}
+	spec.Existing = l.existing
 	port, err := l.plane.Attach(ctx, r.ns, spec)
 	if err != nil {
 		return fmt.Errorf("network %s: %w", l.n.def.Name, err)
 	}
+	l.existing = tap.Reroute
 	l.port, l.default4, l.default6 = port, spec.Default4, spec.Default6
 	return nil
 }

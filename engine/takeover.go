@@ -10,6 +10,7 @@ import (
 	"github.com/moby/moby/api/types/network"
 
 	"github.com/footbridge-net/footbridge/engine/shim"
+	"github.com/footbridge-net/footbridge/tap"
 )
 
 // takeOver connects a running container to its networks again. What fails is told
@@ -96,6 +97,7 @@ func (e *Engine) connectAgain(ctx context.Context, c *ctr, r *run, bound, wanted
 			continue
 		}
 		e.detach(l) // what an earlier try left
+		l.existing = tap.Keep
 		if err := e.attach(ctx, c, r, l, routes); err != nil {
 			e.detach(l)
 			lacks[flawNetwork+l.n.def.Name] = err

@@ -18,7 +18,7 @@ const helperTimeout = 20 * time.Second
 
 // Attach makes the TAP device that o describes in the namespaces and attaches to
 // it. A persistent device of that name is attached to again, and its MAC, MTU,
-// addresses and default routes become what o says.
+// addresses and default routes become what o says, as far as o.Existing does.
 //
 // Errors: ErrOptions, ErrNameTaken, ErrBusy, ErrNoTun, ErrReply, and errnos of the
 // kernel's. A device that this call made is gone again after an error.

@@ -118,6 +118,43 @@ func TestNeighboursAreAskedForAgainSoon(t *testing.T) {
 	}
 }
 
+// What a container has made of its interface stays when its daemon comes back.
+func TestAnInterfaceIsKept(t *testing.T) {
+	w, ns := newWorld(t, 0)
+	mustAttach(t, ns, testLink()).Close()
+	w.Run("ip", "addr", "add", "10.9.0.250/24", "dev", "eth0")
+	w.Run("ip", "addr", "add", "fd00:9::99/64", "dev", "eth0", "nodad")
+	w.Run("ip", "link", "set", "eth0", "mtu", "1450")
+	w.Run("ip", "link", "add", "br0", "type", "bridge")
+	w.Run("ip", "link", "set", "br0", "up")
+	w.Run("ip", "route", "replace", "default", "dev", "br0")
+	state := func() string {
+		return w.Run("ip", "-o", "addr", "show", "dev", "eth0") + w.Run("ip", "route") + w.Run("ip", "-6", "route", "show", "default")
+	}
+	before := state()
+	o := testLink()
+	o.Existing = Keep
+	mustAttach(t, ns, o).Close()
+	if after := state(); after != before {
+		t.Errorf("before\n%s\nafter\n%s", before, after)
+	}
+	o.Existing = Reroute
+	mustAttach(t, ns, o)
+	if v := viewLink(t, w, "eth0"); v.MTU != 1450 || !slices.Contains(v.addresses(), "10.9.0.250/24") {
+		t.Errorf("rerouted: %+v", v)
+	}
+	if routes := w.Run("ip", "route"); !strings.Contains(routes, "default via 10.9.0.1 dev eth0") {
+		t.Errorf("rerouted: %s", routes)
+	}
+	// One that is not there is made whole.
+	w.Run("ip", "link", "del", "eth0")
+	o.Existing = Keep
+	mustAttach(t, ns, o)
+	if v := viewLink(t, w, "eth0"); v.MTU != 1500 || len(v.addresses()) != 2 {
+		t.Errorf("made anew: %+v", v)
+	}
+}
+
 func TestNoIPv6WhereItIsDisabled(t *testing.T) {
 	w, ns := newWorld(t, 0)
 	o := LinkOptions{Name: "eth0", Addresses: prefixes("10.9.0.2/24"), Gateway4: gateway4, DisableIPv6: true}

@@ -123,11 +123,14 @@ func performAttach(h *netlink.Handle, o LinkOptions) (r reply, fds []int, err er
 			}
 		}
 	}
-	c := configurer{h: h, link: link, o: o}
+	c := configurer{h: h, link: link, o: o, mac: link.Attrs().HardwareAddr}
+	if created {
+		c.o.Existing = Configure
+	}
 	// The kernel notes at once that a link which is up gets a carrier; one that has a
 	// carrier and comes up it looks after within a second, and IPv6 waits for
 	// that. Kernels before 5.0 do not know the request.
-	down := link.Attrs().RawFlags&unix.IFF_UP == 0
+	down := link.Attrs().RawFlags&unix.IFF_UP == 0 && c.o.Existing == Configure
 	if down {
 		_ = unix.IoctlSetPointerInt(fds[0], unix.TUNSETCARRIER, 0)
 	}

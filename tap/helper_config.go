@@ -28,11 +28,14 @@ type configurer struct {
 	warnings []string
 }
 
+// step is a part of the configuration.
+type step struct {
+	what string
+	do   func() error
+}
+
 func (c *configurer) configure() error {
-	for _, step := range []struct {
-		what string
-		do   func() error
-	}{
+	steps := []step{
 		{"sysctls", c.sysctls},
 		{"link", c.attributes},
 		{"addresses", c.addresses},
@@ -41,7 +44,14 @@ func (c *configurer) configure() error {
 		{"neighbours", c.neighbors},
 		{"routes", c.routes},
 		{"loopback", func() error { return loopbackUp(c.h) }},
-	} {
+	}
+	switch c.o.Existing {
+	case Keep:
+		steps = nil
+	case Reroute:
+		steps = []step{{"routes", c.routes}}
+	}
+	for _, step := range steps {
 		if err := step.do(); err != nil {
 			return fmt.Errorf("%s of %s: %w", step.what, c.o.Name, err)
 		}

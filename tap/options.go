@@ -42,7 +42,23 @@ type LinkOptions struct {
 
 	// Neighbors that never need to be asked for.
 	Neighbors []Neighbor
+
+	// Existing says what becomes of an interface that is there already.
+	Existing Existing
 }
+
+// Existing is what Attach changes of an interface that it finds.
+type Existing string
+
+const (
+	// Configure makes it all that the options say.
+	Configure Existing = ""
+	// Keep changes nothing: its container has it as it was made, and may have given
+	// it further addresses, another MTU, or a bridge above it.
+	Keep Existing = "keep"
+	// Reroute changes the default routes, and nothing else.
+	Reroute Existing = "reroute"
+)
 
 // A Neighbor is an address on the link whose MAC is known.
 type Neighbor struct {
@@ -75,6 +91,9 @@ func (o LinkOptions) complete() (LinkOptions, error) {
 	}
 	if o.Queues < 1 || o.Queues > maxQueues {
 		return bad("%d queues are not 1-%d", o.Queues, maxQueues)
+	}
+	if o.Existing != Configure && o.Existing != Keep && o.Existing != Reroute {
+		return bad("%q is nothing to do with one that is there", string(o.Existing))
 	}
 	if o.TxQueueLen < 0 {
 		return bad("queue length %d is negative", o.TxQueueLen)

@@ -127,6 +127,8 @@ type Link struct {
 	// this link. Internal networks never get them.
 	Default4, Default6 bool
 	Sysctls            map[string]string
+	// Existing is what to change of an interface that is there.
+	Existing tap.Existing
 }
 
 // Port is an endpoint on the network.
@@ -195,7 +197,7 @@ func (p *Plane) stored(l Link) (*tap.Interface, error) {
 func (p *Plane) options(l Link) tap.LinkOptions {
 	o := tap.LinkOptions{
 		Name: l.Interface, MAC: l.MAC, MTU: p.spec.MTU, Addresses: l.Addresses,
-		DisableIPv6: !p.spec.Gateway6.IsValid(), Sysctls: l.Sysctls,
+		DisableIPv6: !p.spec.Gateway6.IsValid(), Sysctls: l.Sysctls, Existing: l.Existing,
 	}
 	if !p.spec.Internal {
 		if l.Default4 {

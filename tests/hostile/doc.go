@@ -15,7 +15,9 @@
 //
 // A hostile frame carries a mark, by which whoever sees it knows it again. A row ends with a good frame from the same
 // container, which must arrive: so that nothing came is known to mean that nothing was let in. Rows of the last group
-// compare what two neighbours measure just before and during the attack.
+// compare what a neighbour measures beside an attacker who floods herself with what she measures during the attack, in turns.
+// Who answers the measurements is no attack's target: else a row would show how busy a server of the test's is. The full form
+// judges by 99th percentiles, the short one by medians (see fullForm and shortForm).
 //
 // # Lifetime
 //

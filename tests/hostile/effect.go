@@ -50,12 +50,14 @@ const floor = 5 * time.Millisecond
 
 // The 99th percentile needs a thousand samples: of them it is the tenth from above. With the short form's sixty it is what
 // the machine's scheduler did once, and differs tenfold from run to run without any attack. So there the median judges, which
-// an attack that others feel moves as well, and the 99th percentile only where it is wildly off.
+// an attack that others feel moves as well, and the 99th percentile only where it is wildly off. With another process on one
+// of two processors medians reach 6 ms here (a connect's, which is three round trips) and 99th percentiles 40 ms; where readers
+// do not take turns they are 12 to 60 ms, and 80 to 800 ms.
 var (
 	fullBound = bound{0.99, 2, floor}
 	fullForm  = form{turn: 2 * time.Second, turns: 3, most: 8, samples: 1000, bounds: []bound{fullBound}}
 	shortForm = form{turn: 300 * time.Millisecond, turns: 3, most: 6, samples: 60,
-		bounds: []bound{{0.5, 2, floor}, {0.99, 4, 150 * time.Millisecond}}}
+		bounds: []bound{{0.5, 2, 2 * floor}, {0.99, 4, 60 * time.Millisecond}}}
 )
 
 const (
@@ -75,10 +77,10 @@ func (s *stage) duel() map[string]Probe {
 		"ping neighbour":    {"ping", bob.ip4.String()},
 		"connect neighbour": {"connect", at(bob.ip6.String(), portEcho)},
 		"rr neighbour":      {"rr", at(bob.ip4.String(), portEcho)},
-		"connect outside":   {"connect", at(web, portEcho)},
-		"rr outside":        {"rr", at(world.Addr("WEB6").String(), portEcho)},
-		"udp outside":       {"udp", at(web, portEcho)},
-		"fragments outside": {"fragments", at(web, portEcho)},
+		"connect outside":   {"connect", at(web, portOutside)},
+		"rr outside":        {"rr", at(world.Addr("WEB6").String(), portOutside)},
+		"udp outside":       {"udp", at(web, portOutside)},
+		"fragments outside": {"fragments", at(web, portOutside)},
 		"dns":               {"dns", at(bob.gw4.String(), 53)},
 	}
 }
@@ -156,6 +158,18 @@ func (e *effect) problems() []string {
 		}
 	}
 	return slices.Compact(list) // a loss breaks each bound
+}
+
+// lines are all measurements, with the bound that they were judged by.
+func (e *effect) lines() (list []string) {
+	for _, k := range e.kinds {
+		line := fmt.Sprintf("%-17s p%.0f:", k.name, 100*k.bound.percentile)
+		for _, p := range []float64{0.5, 0.9, 0.99} {
+			line += fmt.Sprintf("  p%.0f %v/%v", 100*p, rounded(percentile(k.during, p)), rounded(percentile(k.beside, p)))
+		}
+		list = append(list, fmt.Sprintf("%s  of %d/%d, %d lost", line, len(k.during), len(k.beside), k.lost))
+	}
+	return list
 }
 
 // text is one cell: the worst ratio, and of what.

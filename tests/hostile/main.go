@@ -14,9 +14,10 @@ import (
 )
 
 var (
-	short   = flag.Bool("short", false, "the short form: floods of a second instead of five, fewer lies, fewer ports")
+	short   = flag.Bool("short", false, "the short form: shorter floods, judged by the median; fewer lies, fewer ports")
 	pattern = flag.String("run", "", "only rows whose `group: name` matches this regular expression")
 	seed    = flag.Int64("seed", 0, "seed of what is chosen at random; 0 takes one from the clock")
+	verbose = flag.Bool("verbose", false, "print all that neighbours measured")
 	list    = flag.Bool("list", false, "print the rows and end")
 )
 
@@ -92,6 +93,11 @@ func (s *stage) perform(rows []row) int {
 			failed++
 		}
 		fmt.Printf("  %-78s %9d %6d  %-7s %5.1fs  %s\n", row.name, r.tried, len(r.letIn), r.verdict(), r.duration.Seconds(), r.lastCell())
+		if *verbose && r.effect != nil {
+			for _, line := range r.effect.lines() {
+				fmt.Printf("      %s\n", line)
+			}
+		}
 		for _, line := range r.details() {
 			fmt.Printf("      !! %s\n", line)
 		}

@@ -56,10 +56,10 @@ func TestTheShortFormIsJudgedByTheMedianAndAWildP99(t *testing.T) {
 		beside, during []time.Duration
 		bad            string
 	}{
-		"a p99 ten times as long":            {ms(1, 2, 10), ms(1, 2, 100), ""},
-		"a long p99, not four times as long": {ms(1, 2, 50), ms(1, 2, 199), ""},
-		"a wild p99":                         {ms(1, 2, 10), ms(1, 2, 151), "a: p99 151ms instead of 10ms (p50 2ms instead of 2ms)"},
-		"a median three times as long":       {ms(1, 2, 10), ms(1, 6, 10), "a: p50 6ms instead of 2ms (p99 10ms instead of 10ms)"},
+		"a p99 ten times as long":            {ms(1, 2, 5), ms(1, 2, 50), ""},
+		"a long p99, not four times as long": {ms(1, 2, 20), ms(1, 2, 80), ""},
+		"a wild p99":                         {ms(1, 2, 10), ms(1, 2, 61), "a: p99 61ms instead of 10ms (p50 2ms instead of 2ms)"},
+		"a median three times as long":       {ms(1, 4, 15), ms(1, 12, 15), "a: p50 12ms instead of 4ms (p99 15ms instead of 15ms)"},
 	} {
 		e := new(effect)
 		for _, b := range shortForm.bounds {

@@ -10,6 +10,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/footbridge-net/footbridge/tests/world"
 )
 
 // Ports on which every actor in a container serves.
@@ -20,6 +22,7 @@ const (
 	portPeer     = 7779 // TCP, all addresses: says who asks
 	portStream   = 7780 // TCP, 127.0.0.1 only: says ever more once it is asked
 	portMailbox  = 7781 // UDP, while Mailbox: nobody reads
+	portOutside  = 7782 // TCP and UDP, the internet's web addresses only: says what it hears, apart from what attacks are aimed at
 	portNobody   = 9    // nobody serves
 )
 
@@ -36,6 +39,12 @@ func serveTargets() error {
 	for _, ip := range []string{"127.0.0.1", "::1"} {
 		serveTCP(net.JoinHostPort(ip, strconv.Itoa(portLoopback)), func(c net.Conn) { _, _ = io.WriteString(c, secret) })
 		serveUDP(net.JoinHostPort(ip, strconv.Itoa(portLoopback)), func([]byte) []byte { return []byte(secret) })
+	}
+	// Bound to an address, an answer comes from where the question went.
+	for _, web := range []string{"WEB4", "WEB6"} {
+		address := net.JoinHostPort(world.Addr(web).String(), strconv.Itoa(portOutside))
+		serveTCP(address, echo)
+		serveUDP(address, func(b []byte) []byte { return b })
 	}
 	serveTCP(net.JoinHostPort("127.0.0.1", strconv.Itoa(portStream)), func(c net.Conn) {
 		b := make([]byte, 32<<10)
