@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -31,6 +33,9 @@ func daemonStatusCommand(c *cli) *cobra.Command {
 					fmt.Fprintln(c.stdout, where)
 				} else {
 					fmt.Fprintln(c.stdout, "footbridge daemon is not running; the first command that needs it starts it")
+					if n := leftRunning(c); n > 0 {
+						fmt.Fprintf(c.stdout, "containers that it has left and that may still run, without a network until then: %d\n", n)
+					}
 				}
 				return &statusError{code: exitNotRunning}
 			}
@@ -181,4 +186,18 @@ func daemonStopCommand(c *cli) *cobra.Command {
 			return nil
 		},
 	}
+}
+
+// leftRunning counts the containers that a daemon which is no more has left: each has
+// a folder of its own as long as it is not known to have ended.
+func leftRunning(c *cli) int {
+	d, err := c.dirs()
+	if err != nil {
+		return 0
+	}
+	entries, err := os.ReadDir(filepath.Join(d.runtime, "c"))
+	if err != nil {
+		return 0
+	}
+	return len(entries)
 }

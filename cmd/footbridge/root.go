@@ -81,6 +81,9 @@ func newRoot(c *cli) *cobra.Command {
 	root.PersistentFlags().Bool("help", false, "Print usage")
 	root.PersistentFlags().Lookup("help").Hidden = true
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		if errors.Is(err, pflag.ErrHelp) { // -h, where no flag of that letter is
+			return err
+		}
 		return usageError(cmd, exitUsage, "%v", err)
 	})
 	cobra.AddTemplateFunc("flags", c.flagUsages)

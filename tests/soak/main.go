@@ -44,7 +44,13 @@ func start() int {
 		return 1
 	}
 	os.Args = append(os.Args, "-csv="+path)
-	return world.Main(nil, run)
+	code := world.Main(nil, run)
+	if err := os.Chmod(path, 0o644); err != nil {
+		fmt.Fprintln(os.Stderr, "soak:", err)
+		return 1
+	}
+	fmt.Println("samples:", path)
+	return code
 }
 
 func run() int {
