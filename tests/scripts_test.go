@@ -116,7 +116,7 @@ func (s *scriptStage) examine(t testscript.T) {
 		test.Errorf("the daemon's log says %q", disaster)
 	}
 	if test.Failed() {
-		t.Log("what the daemon says:\n" + log + s.world.Run(world.Host, "footbridge", "ps", "-a").Stdout)
+		t.Log("what the daemon says:\n" + log + s.world.Run(world.Host, "timeout", "10", "footbridge", "ps", "-a").Stdout)
 	}
 }
 
