@@ -271,3 +271,38 @@ func TestFlawsAndChangesMeet(t *testing.T) {
 	}
 	w.checkClean(e)
 }
+
+// What a cut-off start has left, and cannot be asked, is no container that runs: it
+// is cleared away when it can be asked.
+func TestAStartThatWasCutOffIsNotTakenForAlive(t *testing.T) {
+	w := newWorld(t)
+	e := w.engine()
+	id, err := e.testCreate(spec{name: "c"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := e.runtimeDir(id)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	w.mu.Lock()
+	w.hangs = map[string]bool{dir: true}
+	w.mu.Unlock()
+	e = w.restart(e)
+	if s := e.testInspect(t, "c").State; s.Running || s.Status != "created" {
+		t.Errorf("it is %s", s.Status)
+	}
+	if ws := warningsOf(t, e); len(ws) != 0 {
+		t.Errorf("warnings %v", ws)
+	}
+	w.mu.Lock()
+	w.hangs = nil
+	w.mu.Unlock()
+	eventually(t, "its folder is cleared away", func() bool {
+		_, err := os.Stat(dir)
+		return errors.Is(err, os.ErrNotExist)
+	})
+	if s := e.testInspect(t, "c").State; s.Status != "created" {
+		t.Errorf("afterwards it is %s", s.Status)
+	}
+}

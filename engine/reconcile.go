@@ -98,6 +98,12 @@ func (e *Engine) findAgain(c *ctr, r *run) {
 		e.noteEnd(c)
 		return
 	}
+	if err != nil && !e.snapshot(c).running() {
+		// On record before its command runs: what does not answer is at most what
+		// a start has left that was cut off.
+		e.background.Go(func() { e.clearUnstarted(c) })
+		return
+	}
 	var late *lateProcess
 	if r.process = p; err != nil {
 		late = e.newLate(c, err)

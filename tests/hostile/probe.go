@@ -25,9 +25,6 @@ import (
 // few enough to be no load themselves.
 const probeEach = 5 * time.Millisecond
 
-// fragmented is the size of a datagram that needs several packets on a network whose MTU is 1500, in bytes.
-const fragmented = 5000
-
 // probeLimit is when a probe is lost.
 const probeLimit = 2 * time.Second
 
