@@ -354,7 +354,7 @@ func (e *Engine) usePlane(n *netw) (Plane, error) {
 	if n.plane == nil {
 		p, err := e.data.NewPlane(PlaneSpec{
 			ID: n.def.ID, Name: n.def.Name, MTU: n.def.MTU, Internal: n.def.Internal, Resolves: n.def.resolves(),
-			Gateway4: n.def.gateway(true), Gateway6: n.def.gateway(false),
+			Gateway4: n.def.gateway(true), Gateway6: n.def.gateway(false), Rules: n.def.options().rules,
 		})
 		if err != nil {
 			return nil, err

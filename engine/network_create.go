@@ -66,7 +66,8 @@ func newNetworkDef(req network.CreateRequest) (*NetworkDef, error) {
 	case req.Ingress || req.ConfigOnly || (req.ConfigFrom != nil && req.ConfigFrom.Network != ""):
 		return nil, invalid("ingress and config-only networks are not available: create network %s with its own options", req.Name)
 	}
-	if err := checkOptions(req.Options); err != nil {
+	options, err := parseOptions(req.Options)
+	if err != nil {
 		return nil, err
 	}
 	if err := checkLabels(req.Labels); err != nil {
@@ -106,9 +107,7 @@ func newNetworkDef(req network.CreateRequest) (*NetworkDef, error) {
 	if !def.EnableIPv4 && !def.EnableIPv6 {
 		return nil, invalid("IPv4 or IPv6 must be enabled")
 	}
-	var err error
-	def.MTU, err = mtuOption(def.Options, def.EnableIPv6)
-	return def, err
+	return def, options.settle(def)
 }
 
 func checkNetworkName(name string) error {
@@ -307,7 +306,7 @@ func (e *Engine) addPredefined() error {
 		}
 		if p.driver == driverBridge {
 			def.Options = map[string]string{
-				optDefaultBridge: "true", optICC: "true", optMasquerade: "true", optHostIP: "0.0.0.0", optMTU: fmt.Sprint(defaultMTU),
+				optDefaultBridge: "true", optICC: "true", optMasquerade: "true", optHostBinding4: "0.0.0.0", optMTU: fmt.Sprint(defaultMTU),
 			}
 			if err := e.chooseSubnets(def); err != nil {
 				// Routes may take everything; there has to be a default

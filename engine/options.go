@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/footbridge-net/footbridge/engine/ipam"
+	"github.com/footbridge-net/footbridge/engine/plane"
 )
 
 // Drivers as Docker names them.
@@ -22,7 +23,6 @@ const (
 const (
 	optMTU      = "com.docker.network.driver.mtu"
 	optMTUShort = "mtu" // podman's and nerdctl's spelling
-	optHostIP   = "com.docker.network.bridge.host_binding_ipv4"
 
 	optBridgeName    = "com.docker.network.bridge.name"
 	optDefaultBridge = "com.docker.network.bridge.default_bridge"
@@ -30,6 +30,20 @@ const (
 	optMasquerade    = "com.docker.network.bridge.enable_ip_masquerade"
 	optGatewayMode4  = "com.docker.network.bridge.gateway_mode_ipv4"
 	optGatewayMode6  = "com.docker.network.bridge.gateway_mode_ipv6"
+	optHostBinding4  = "com.docker.network.bridge.host_binding_ipv4"
+	optHostBinding6  = "com.docker.network.bridge.host_binding_ipv6"
+	optIfacePrefix   = "com.docker.network.container_iface_prefix"
+	optOutbound4     = "com.docker.network.host_ipv4"
+	optOutbound6     = "com.docker.network.host_ipv6"
+
+	// What Docker has no word for.
+	optOutboundDevice = "com.footbridge.outbound.interface"
+	optHostPorts      = "com.footbridge.host.ports"
+	optDNS            = "com.footbridge.dns"         // true or false
+	optDNSServers     = "com.footbridge.dns.servers" // addresses, with ';' between them
+	optDHCP           = "com.footbridge.dhcp"
+	optDHCPRange      = "com.footbridge.dhcp.range" // prefixes, with ';' between them
+	optRA             = "com.footbridge.ra"
 )
 
 // Bounds of a network's MTU in bytes.
@@ -45,77 +59,245 @@ const (
 	maxMTU = 65521
 )
 
-// checkOptions refuses what footbridge does not know or does not do: an option
-// that is silently without effect looks like one that works.
-func checkOptions(options map[string]string) error {
-	// Options that have one value that is how footbridge works anyway.
-	only := map[string][]string{
-		optICC:           {"true", "1"},
-		optMasquerade:    {"true", "1"},
-		optGatewayMode4:  {"nat", ""},
-		optGatewayMode6:  {"nat", ""},
-		optDefaultBridge: {"false", "0"},
-	}
-	var fixed []string
-	for _, k := range slices.Sorted(maps.Keys(only)) {
-		fixed = append(fixed, k+"="+only[k][0])
-	}
-	keys := make([]string, 0, len(options))
-	for k := range options {
-		keys = append(keys, k)
-	}
-	slices.Sort(keys)
-	for _, k := range keys {
-		switch values, ok := only[k]; {
-		case ok && !slices.Contains(values, strings.ToLower(options[k])):
-			return invalid("invalid network option %s=%s: footbridge has only %s=%s", k, shown(options[k]), k, values[0])
-		case ok, k == optMTU, k == optMTUShort, k == optHostIP, k == optBridgeName:
-			// optBridgeName names a kernel bridge, of which there is none: the
-			// answer to the creation warns of it.
-		case strings.HasPrefix(k, limitPrefix): // below
-		default:
-			return invalid("unknown network option %q: known are %s (or %s), %s and limits (%s*), and those of Docker whose one value is how footbridge works: %s",
-				k, optMTU, optMTUShort, optHostIP, limitPrefix, strings.Join(fixed, ", "))
+// netOptions are a network's options as what they mean.
+type netOptions struct {
+	mtu          int // bytes; 0 = not given
+	rules        plane.Rules
+	ifacePrefix  string // "" = eth
+	host4, host6 netip.Addr
+	noDNS        bool
+	servers      []netip.AddrPort // asked instead of the host's resolvers
+}
+
+// netOption reads one option into o.
+type netOption func(o *netOptions, value string) error
+
+// knownOptions are a network's options by key. What is not there is refused: an
+// option that is silently without effect looks like one that works.
+var knownOptions = map[string]netOption{
+	optMTU:      readMTU,
+	optMTUShort: readMTU,
+	// It names a kernel bridge, of which there is none: the answer to the creation
+	// warns of it.
+	optBridgeName: func(_ *netOptions, v string) error {
+		if !validIfname(v) {
+			return fmt.Errorf("it is the name of an interface, 1 to 15 letters, digits, '-', '_' and '.'")
+		}
+		return nil
+	},
+	optDefaultBridge: onlyBool(false, "the default network is there already"),
+	optICC:           readBool(func(o *netOptions, on bool) { o.rules.NoICC = !on }),
+	optMasquerade:    onlyBool(true, "containers without root reach the outside by addresses of the host only"),
+	optGatewayMode4:  func(o *netOptions, v string) (err error) { o.rules.Mode4, err = readMode(v); return err },
+	optGatewayMode6:  func(o *netOptions, v string) (err error) { o.rules.Mode6, err = readMode(v); return err },
+	optHostBinding4:  readAddr(func(o *netOptions) *netip.Addr { return &o.host4 }, true),
+	optHostBinding6:  readAddr(func(o *netOptions) *netip.Addr { return &o.host6 }, false),
+	optOutbound4:     readAddr(func(o *netOptions) *netip.Addr { return &o.rules.Outbound.Addr4 }, true),
+	optOutbound6:     readAddr(func(o *netOptions) *netip.Addr { return &o.rules.Outbound.Addr6 }, false),
+	optIfacePrefix: func(o *netOptions, v string) error {
+		// Room for a number of two digits.
+		if !validIfname(v+"99") || v == "lo" {
+			return fmt.Errorf("it begins the names of interfaces: 1 to 13 letters, digits, '-', '_' and '.', and not lo")
+		}
+		o.ifacePrefix = v
+		return nil
+	},
+	optOutboundDevice: func(o *netOptions, v string) error {
+		if !validIfname(v) {
+			return fmt.Errorf("it is the name of an interface of this host")
+		}
+		o.rules.Outbound.Device = v
+		return nil
+	},
+	optHostPorts: func(o *netOptions, v string) (err error) { o.rules.HostPorts, err = readPorts(v); return err },
+	optDNS:       readBool(func(o *netOptions, on bool) { o.noDNS = !on }),
+	optDNSServers: func(o *netOptions, v string) error {
+		for word := range words(v) {
+			a, err := netip.ParseAddr(word)
+			if err != nil {
+				return fmt.Errorf("%q is not an address", word)
+			}
+			o.servers = append(o.servers, netip.AddrPortFrom(a, 53))
+		}
+		if len(o.servers) == 0 || len(o.servers) > maxDNSServers {
+			return fmt.Errorf("it is a list of 1 to %d addresses, with ';' between them", maxDNSServers)
+		}
+		return nil
+	},
+	optDHCP: readBool(func(o *netOptions, on bool) { o.rules.DHCP.On = on }),
+	optRA:   readBool(func(o *netOptions, on bool) { o.rules.RA = on }),
+	optDHCPRange: func(o *netOptions, v string) error {
+		for word := range words(v) {
+			p, err := netip.ParsePrefix(word)
+			if err != nil || p != p.Masked() || p.Addr().Is4In6() {
+				return fmt.Errorf("%q is not a prefix", word)
+			}
+			r := &o.rules.DHCP.Range6
+			if p.Addr().Is4() {
+				r = &o.rules.DHCP.Range4
+			}
+			if r.IsValid() {
+				return fmt.Errorf("it has at most one prefix a family")
+			}
+			*r = p
+		}
+		return nil
+	},
+}
+
+// maxDNSServers is what resolv.conf holds (resolv.h, MAXNS).
+const maxDNSServers = 3
+
+// parseOptions reads a network's options. The error names the option, its value and
+// what it may be.
+func parseOptions(options map[string]string) (netOptions, error) {
+	var o netOptions
+	for _, k := range slices.Sorted(maps.Keys(options)) {
+		if strings.HasPrefix(k, limitPrefix) { // below
+			continue
+		}
+		read, ok := knownOptions[k]
+		if !ok {
+			return o, invalid("unknown network option %q: known are %s and limits (%s*)",
+				k, strings.Join(slices.Sorted(maps.Keys(knownOptions)), ", "), limitPrefix)
+		}
+		if err := read(&o, options[k]); err != nil {
+			return o, invalid("invalid network option %s=%s: %w", k, shown(options[k]), err)
 		}
 	}
 	if _, err := parseLimits(options); err != nil {
-		return invalid("invalid network option: %w", err)
+		return o, invalid("invalid network option: %w", err)
 	}
-	if name, ok := options[optBridgeName]; ok && !validIfname(name) {
-		return invalid("invalid network option %s=%q: it is the name of an interface, 1 to 15 letters, digits, '-', '_' and '.'", optBridgeName, name)
-	}
-	if v, ok := options[optHostIP]; ok {
-		if a, err := netip.ParseAddr(v); err != nil || !a.Is4() {
-			return invalid("invalid network option %s=%q: it is an IPv4 address of this host", optHostIP, v)
-		}
-	}
-	return nil
+	return o, nil
 }
 
-// mtuOption returns the MTU that options ask for, checked against the families
-// that the network has.
-func mtuOption(options map[string]string, v6 bool) (int, error) {
-	text, ok := options[optMTU]
-	if !ok {
-		text, ok = options[optMTUShort]
+// options are n's, which were checked when it was made: what another version wrote
+// and this one does not know has no effect.
+func (n *NetworkDef) options() netOptions {
+	known := maps.Clone(n.Options)
+	maps.DeleteFunc(known, func(k, v string) bool {
+		read, ok := knownOptions[k]
+		return !ok || read(&netOptions{}, v) != nil
+	})
+	o, _ := parseOptions(known)
+	return o
+}
+
+func words(list string) func(yield func(string) bool) {
+	return strings.FieldsFuncSeq(list, func(r rune) bool { return r == ';' || r == ',' || r == ' ' })
+}
+
+func readBool(set func(*netOptions, bool)) netOption {
+	return func(o *netOptions, v string) error {
+		on, err := strconv.ParseBool(v)
+		if err != nil {
+			return fmt.Errorf("it is true or false")
+		}
+		set(o, on)
+		return nil
 	}
-	if !ok || text == "" {
-		return defaultMTU, nil
+}
+
+// onlyBool is an option with one value that footbridge can keep.
+func onlyBool(want bool, why string) netOption {
+	return func(_ *netOptions, v string) error {
+		on, err := strconv.ParseBool(v)
+		switch {
+		case err != nil:
+			return fmt.Errorf("it is true or false")
+		case on != want:
+			return fmt.Errorf("it can be %v only: %s", want, why)
+		}
+		return nil
+	}
+}
+
+func readAddr(field func(*netOptions) *netip.Addr, is4 bool) netOption {
+	return func(o *netOptions, v string) error {
+		a, err := netip.ParseAddr(v)
+		switch {
+		case err != nil || a.Zone() != "" || a.Is4() != is4 || a.Is4In6():
+			if is4 {
+				return fmt.Errorf("it is an IPv4 address of this host")
+			}
+			return fmt.Errorf("it is an IPv6 address of this host")
+		}
+		*field(o) = a
+		return nil
+	}
+}
+
+func readMode(v string) (plane.Mode, error) {
+	switch v {
+	case "", "nat":
+		return plane.ModeNAT, nil
+	case "nat-unprotected":
+		return plane.ModeNATUnprotected, nil
+	case "isolated":
+		return plane.ModeIsolated, nil
+	case "routed":
+		return "", fmt.Errorf("containers' addresses are routed by the host's kernel, which takes root: choose nat or nat-unprotected, or reach containers by `footbridge proxy`")
+	}
+	return "", fmt.Errorf("it is nat, nat-unprotected or isolated")
+}
+
+// readPorts reads "8080;9000-9010;53/udp".
+func readPorts(v string) ([]plane.PortRange, error) {
+	var out []plane.PortRange
+	for word := range words(v) {
+		ports, proto, ok := strings.Cut(word, "/")
+		if !ok {
+			proto = "tcp"
+		}
+		first, last, ok := strings.Cut(ports, "-")
+		if !ok {
+			last = first
+		}
+		a, aerr := strconv.ParseUint(first, 10, 16)
+		b, berr := strconv.ParseUint(last, 10, 16)
+		if aerr != nil || berr != nil || a == 0 || b < a || (proto != "tcp" && proto != "udp") {
+			return nil, fmt.Errorf("%q is not PORT[-PORT][/tcp|udp]", word)
+		}
+		out = append(out, plane.PortRange{Proto: proto, First: uint16(a), Last: uint16(b)})
+	}
+	if len(out) == 0 {
+		return nil, fmt.Errorf("it is a list of ports, with ';' between them")
+	}
+	return out, nil
+}
+
+func readMTU(o *netOptions, text string) error {
+	if text == "" {
+		return nil
 	}
 	mtu, err := strconv.Atoi(text)
 	switch {
 	case err != nil:
-		return 0, invalid("invalid MTU %q: it is a number of bytes, %d to %d", text, minMTU4, maxMTU)
+		return fmt.Errorf("invalid MTU: it is a number of bytes, %d to %d", minMTU4, maxMTU)
 	case mtu == 0:
-		return defaultMTU, nil
 	case mtu < minMTU4:
-		return 0, invalid("invalid MTU %d: an IPv4 link carries at least %d bytes (RFC 791)", mtu, minMTU4)
+		return fmt.Errorf("invalid MTU %d: an IPv4 link carries at least %d bytes (RFC 791)", mtu, minMTU4)
 	case mtu > maxMTU:
-		return 0, invalid("invalid MTU %d: a frame holds at most %d bytes (65535 less the Ethernet header)", mtu, maxMTU)
-	case v6 && mtu < minMTU6:
-		return 0, invalid("invalid MTU %d: an IPv6 link carries at least %d bytes (RFC 8200); choose more, or a network without IPv6", mtu, minMTU6)
+		return fmt.Errorf("invalid MTU %d: a frame holds at most %d bytes (65535 less the Ethernet header)", mtu, maxMTU)
 	}
-	return mtu, nil
+	o.mtu = mtu
+	return nil
+}
+
+// settle checks options against the rest of the network, and takes over what is the
+// network's own.
+func (o *netOptions) settle(n *NetworkDef) error {
+	n.MTU = defaultMTU
+	if o.mtu != 0 {
+		n.MTU = o.mtu
+	}
+	switch {
+	case n.EnableIPv6 && n.MTU < minMTU6:
+		return invalid("invalid MTU %d: an IPv6 link carries at least %d bytes (RFC 8200); choose more, or a network without IPv6", n.MTU, minMTU6)
+	case !n.Internal && (o.rules.Mode4 == plane.ModeIsolated || o.rules.Mode6 == plane.ModeIsolated):
+		return invalid("gateway mode 'isolated' can only be used for an internal network: add --internal")
+	}
+	return nil
 }
 
 // pools makes the address pools of a network, by family.

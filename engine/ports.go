@@ -105,10 +105,8 @@ func target(ep *Endpoint, is4 bool) (netip.Addr, bool) {
 // defaultHosts are the host's addresses for a port that names none: all of
 // both families, or what the network was told.
 func defaultHosts(n *NetworkDef) []netip.Addr {
-	if v, ok := n.Options[optHostIP]; ok {
-		if a, err := netip.ParseAddr(v); err == nil && !a.IsUnspecified() {
-			return []netip.Addr{a}
-		}
+	if a := n.options().host4; a.IsValid() && !a.IsUnspecified() {
+		return []netip.Addr{a}
 	}
 	out := []netip.Addr{netip.IPv4Unspecified()}
 	if hostHasIPv6() {

@@ -118,7 +118,7 @@ func TestHostileTextsAreRefused(t *testing.T) {
 		"option":                    func(x string) error { return netw(network.CreateRequest{Options: map[string]string{x: "v"}}) },
 		"option's value":            func(x string) error { return netw(network.CreateRequest{Options: map[string]string{optBridgeName: x}}) },
 		"MTU":                       func(x string) error { return netw(network.CreateRequest{Options: map[string]string{optMTU: x}}) },
-		"host address of a network": func(x string) error { return netw(network.CreateRequest{Options: map[string]string{optHostIP: x}}) },
+		"host address of a network": func(x string) error { return netw(network.CreateRequest{Options: map[string]string{optHostBinding4: x}}) },
 		"network limit": func(x string) error {
 			return netw(network.CreateRequest{Options: map[string]string{limitPrefix + x: "5"}})
 		},

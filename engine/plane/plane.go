@@ -25,6 +25,7 @@ type Options struct {
 	MTU                int          // bytes
 	Gateway4, Gateway6 netip.Prefix // with the subnets' lengths; zero = no such family
 	Internal           bool         // no way out and none in
+	Rules              Rules
 	// Zone knows the containers' names; nil = nobody has one.
 	Zone dns.Zone
 	// Upstream is asked for other names; ignored when Internal.

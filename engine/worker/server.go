@@ -176,7 +176,7 @@ func (s *server) addPlane(id string, spec Spec) error {
 	n := &network{names: dns.NewNames(spec.Name), clients: map[netip.Addr]dns.Client{}}
 	o := plane.Options{
 		Name: spec.Name, MTU: spec.MTU, Internal: spec.Internal, Gateway4: spec.Gateway4, Gateway6: spec.Gateway6,
-		Upstream: s.upstream, Client: n.client, Allow: s.policy.Allow, Budget: s.budget, Gate: s.start, Logger: s.log,
+		Rules: spec.Rules, Upstream: s.upstream, Client: n.client, Allow: s.policy.Allow, Budget: s.budget, Gate: s.start, Logger: s.log,
 	}
 	if spec.Resolves {
 		o.Zone = n.names

@@ -68,6 +68,7 @@ type Spec struct {
 	Gateway4, Gateway6 netip.Prefix // with the subnets' lengths; zero = no such family
 	Internal           bool         // no way out and none in
 	Resolves           bool         // containers have names here
+	Rules              plane.Rules  `json:",omitzero"`
 }
 
 // View is what names look like to one container.

@@ -1,0 +1,57 @@
+package plane
+
+import "net/netip"
+
+// Mode is what a network's gateway does for one family, as Docker names it.
+type Mode string
+
+// The modes of a gateway.
+const (
+	// ModeNAT is the default: containers reach the outside by the host's address,
+	// and are reached by published ports only.
+	ModeNAT Mode = ""
+	// ModeNATUnprotected lets containers of other networks reach all ports of the
+	// containers by their own addresses besides.
+	ModeNATUnprotected Mode = "nat-unprotected"
+	// ModeIsolated has no gateway address at all: the network is a switch between
+	// its containers. Only internal networks have it.
+	ModeIsolated Mode = "isolated"
+)
+
+// Rules are what was decided for one network, where networks differ. The zero value
+// is a network of defaults.
+type Rules struct {
+	// NoICC: containers of the network do not reach each other, but for what
+	// links allow.
+	NoICC        bool `json:",omitzero"`
+	Mode4, Mode6 Mode `json:",omitzero"`
+	// Outbound is where flows leave the host.
+	Outbound Outbound `json:",omitzero"`
+	// HostPorts are ports of the host's loopback that containers reach at their
+	// gateway's address.
+	HostPorts []PortRange `json:",omitempty"`
+	// DHCP and RA turn on address configuration by protocol.
+	DHCP DHCP `json:",omitzero"`
+	RA   bool `json:",omitzero"`
+}
+
+// Outbound is where flows of a network leave the host. Zero fields leave it to the
+// host's routes.
+type Outbound struct {
+	Addr4, Addr6 netip.Addr `json:",omitzero"` // source addresses
+	Device       string     `json:",omitzero"` // interface
+}
+
+// PortRange is ports of one transport, First to Last.
+type PortRange struct {
+	Proto       string // "tcp" or "udp"
+	First, Last uint16
+}
+
+// DHCP says whether addresses are given by DHCP, and which to stations that the
+// engine does not know (machines behind an endpoint of nested stations).
+type DHCP struct {
+	On bool `json:",omitzero"`
+	// Range4 and Range6 are kept free of containers, for unknown stations.
+	Range4, Range6 netip.Prefix `json:",omitzero"`
+}
