@@ -27,6 +27,9 @@ type Backend interface {
 	ContainerBackend
 	ExecBackend
 	DaemonBackend
+	NamespaceBackend
+	Dialer
+	Publisher
 }
 
 // SystemBackend answers for the daemon as a whole, in Docker's words.
@@ -150,6 +153,8 @@ type ContainerInspect struct {
 type ContainerDetail struct {
 	// Endpoints of a running container, by the names of their networks.
 	Endpoints map[string]EndpointDetail
+	// Namespace is that of an attached container, nil for others.
+	Namespace *NamespaceDetail `json:",omitempty"`
 }
 
 // EndpointDetail is one endpoint.

@@ -236,7 +236,15 @@ func (c *Client) get(ctx context.Context, path string, q url.Values, out any) er
 
 // post sends body as JSON unless it is nil.
 func (c *Client) post(ctx context.Context, path string, q url.Values, body, out any) error {
-	r := request{method: http.MethodPost, path: path, query: q}
+	return c.postJSON(ctx, request{method: http.MethodPost, path: path, query: q}, body, out)
+}
+
+// postOwn is post for what Docker has no word for.
+func (c *Client) postOwn(ctx context.Context, path string, body, out any) error {
+	return c.postJSON(ctx, request{method: http.MethodPost, path: ownPrefix + path, unversioned: true}, body, out)
+}
+
+func (c *Client) postJSON(ctx context.Context, r request, body, out any) error {
 	if body != nil {
 		b, err := json.Marshal(body)
 		if err != nil {

@@ -46,7 +46,7 @@ type request struct {
 func (r request) build(ctx context.Context) (*http.Request, error) {
 	if strings.HasSuffix(r.path, "/") || strings.Contains(r.path, "//") {
 		// The path would be another one, and the answer about that.
-		noun, _, _ := strings.Cut(strings.TrimPrefix(r.path, "/"), "/")
+		noun, _, _ := strings.Cut(strings.TrimPrefix(strings.TrimPrefix(r.path, ownPrefix), "/"), "/")
 		return nil, Errorf(errdefs.ErrInvalidArgument, "invalid %s name or ID: value is empty", strings.TrimSuffix(noun, "s"))
 	}
 	target := "http://" + dummyHost

@@ -2,7 +2,9 @@ package api
 
 import (
 	"net/http"
+	"strconv"
 
+	"github.com/containerd/errdefs"
 	"github.com/moby/moby/api/types/network"
 )
 
@@ -31,9 +33,18 @@ func (s *Server) networkInspect(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	nw, err := s.backend.NetworkInspect(r.Context(), name, NetworkInspectOptions{Verbose: q.boolean("verbose"), Scope: q.Get("scope")})
+	verbose := false
+	if v := q.Get("verbose"); v != "" {
+		if verbose, err = strconv.ParseBool(v); err != nil {
+			return Errorf(errdefs.ErrInvalidArgument, "invalid value for verbose: %s: it is true or false", shorten(v))
+		}
+	}
+	nw, err := s.backend.NetworkInspect(r.Context(), name, NetworkInspectOptions{Verbose: verbose, Scope: q.Get("scope")})
 	if err != nil {
 		return err
+	}
+	if requestVersion(r).less(versionNetworkStatus) {
+		nw.Status = nil
 	}
 	return writeJSON(w, http.StatusOK, nw)
 }
@@ -45,6 +56,9 @@ func (s *Server) networkCreate(w http.ResponseWriter, r *http.Request) error {
 	}
 	if err := checkNewName("network", req.Name); err != nil {
 		return err
+	}
+	if requestVersion(r).less(versionEnableIPv4) {
+		req.EnableIPv4 = nil
 	}
 	res, err := s.backend.NetworkCreate(r.Context(), req)
 	if err != nil {

@@ -47,6 +47,12 @@ func (s *Server) routes() {
 		"GET " + ownPrefix + "/status":    s.status,
 		"POST " + ownPrefix + "/shutdown": s.shutdown,
 		"POST " + ownPrefix + "/upgrade":  s.upgrade,
+		"POST " + ownPrefix + "/attach":   s.namespaceAttach,
+		"POST " + ownPrefix + "/dial":     s.dial,
+
+		"POST " + ownPrefix + "/containers/{name}/detach":    s.namespaceDetach,
+		"POST " + ownPrefix + "/containers/{name}/publish":   s.containerPublish,
+		"POST " + ownPrefix + "/containers/{name}/unpublish": s.containerUnpublish,
 	} {
 		s.handle(pattern, h)
 	}

@@ -33,6 +33,8 @@ var (
 	versionMultiplexed = apiVersion{1, 42} // content type of multiplexed streams
 	// From here on the settings of the default network are not repeated, see FlatSettings.
 	versionNoFlatSettings = apiVersion{1, 52}
+	versionNetworkStatus  = apiVersion{1, 52} // the use of a network's addresses
+	versionEnableIPv4     = apiVersion{1, 48} // a network may be without IPv4
 )
 
 func (v apiVersion) less(w apiVersion) bool {

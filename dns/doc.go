@@ -22,6 +22,8 @@
 //     a name, so no search domain or wildcard out there can take it over.
 //     Conversely a container named like a host of the internet takes that name
 //     over for its own network only.
+//   - An alias of the container that asks ([Client].Aliases) comes before the zones,
+//     and a name of the host ([Options].Hosts) after them, in the same way.
 //   - The address of a container: PTR from the zone. An address inside
 //     [Options].Subnets that nobody has: NXDOMAIN, and the question stays here,
 //     because whatever an outside server says about it is about other machines.

@@ -26,6 +26,10 @@ type Options struct {
 	// Upstream is asked about everything else. nil: nothing is ever forwarded
 	// (an internal network), whatever Client says.
 	Upstream *Upstream
+	// Hosts are names of the machine that the network is on, lower-case, without
+	// trailing dot. A container of such a name comes first, and addresses do not lead
+	// back to them.
+	Hosts map[string][]netip.Addr
 	// Subnets are the network's own. An address inside them that no container
 	// has is not asked about upstream.
 	Subnets []netip.Prefix
@@ -49,9 +53,19 @@ type Client struct {
 	// Zones are those of the container's other networks, asked in this order
 	// after the server's own: a container sees the names of all its networks.
 	Zones []Zone
+	// Aliases are names that this container alone has for others, lower-case, without
+	// trailing dot. They come before all zones.
+	Aliases map[string]Alias
 	// Upstream replaces the network's for this container (its own --dns). nil:
 	// the network's.
 	Upstream *Upstream
+}
+
+// Alias is another name for what a zone calls Name (lower-case). Where the zone does
+// not know that name the alias is none.
+type Alias struct {
+	Zone Zone
+	Name string
 }
 
 // Server answers the questions of one network's containers.
@@ -189,7 +203,7 @@ func (s *Server) answer(sc *scratch, src netip.Addr, msg []byte, tcp bool) (up *
 	if s.opts.Client != nil {
 		client = s.opts.Client(src)
 	}
-	if s.answerName(sc, client.Zones, tcp) {
+	if s.answerName(sc, client, tcp) {
 		s.stats.names.Add(1)
 		return nil, true
 	}
@@ -205,22 +219,20 @@ func (s *Server) answer(sc *scratch, src netip.Addr, msg []byte, tcp bool) (up *
 }
 
 // answerName answers from the zones, or returns false.
-func (s *Server) answerName(sc *scratch, others []Zone, tcp bool) bool {
+func (s *Server) answerName(sc *scratch, client Client, tcp bool) bool {
 	if sc.q.keyLen == 0 {
 		return false
 	}
 	name := sc.q.name()
-	for zone := range s.zones(others) {
-		if addrs, ok := zone.Lookup(name); ok {
-			s.writeAddrs(sc, addrs, tcp)
-			return true
-		}
+	if addrs, ok := s.lookup(name, client); ok {
+		s.writeAddrs(sc, addrs, tcp)
+		return true
 	}
 	addr, ok := parseArpa(name)
 	if !ok {
 		return false
 	}
-	for zone := range s.zones(others) {
+	for zone := range s.zones(client.Zones) {
 		if target, ok := zone.Reverse(addr); ok {
 			r := s.own(sc, tcp)
 			if sc.q.qtype == miekg.TypePTR {
@@ -240,6 +252,22 @@ func (s *Server) answerName(sc *scratch, others []Zone, tcp bool) bool {
 		}
 	}
 	return false
+}
+
+// lookup finds a name that is known here.
+func (s *Server) lookup(name string, client Client) ([]netip.Addr, bool) {
+	if a, ok := client.Aliases[name]; ok && a.Zone != nil {
+		if addrs, ok := a.Zone.Lookup(a.Name); ok {
+			return addrs, true
+		}
+	}
+	for zone := range s.zones(client.Zones) {
+		if addrs, ok := zone.Lookup(name); ok {
+			return addrs, true
+		}
+	}
+	addrs, ok := s.opts.Hosts[name]
+	return addrs, ok
 }
 
 // zones are the server's own zone, then the client's others.

@@ -64,13 +64,15 @@ func NewNames(network string) *Names {
 // Add makes names lead to addrs on behalf of an owner, the endpoint's id; it
 // replaces what the owner had before. The first name is the one that
 // the addresses lead back to. A name that several owners have leads to all their
-// addresses. Names that cannot be asked for in DNS are left out.
+// addresses. Names that cannot be asked for in DNS are left out, but for those that are
+// too long: an [Alias] may stand for them.
 func (n *Names) Add(id string, names []string, addrs []netip.Addr) {
 	o := &owner{}
 	for _, name := range names {
 		name = strings.TrimSuffix(name, ".")
 		key := strings.ToLower(name)
-		if !askable(name) || slices.Contains(o.names, key) {
+		long := len(name) > maxLabelLen && !strings.ContainsAny(name, `\.`)
+		if !askable(name) && !long || slices.Contains(o.names, key) {
 			continue
 		}
 		o.names = append(o.names, key)

@@ -147,6 +147,13 @@ func (e *Engine) preferCopies() {
 func (e *Engine) clearDead(dir string) (dead bool, err error) {
 	ctx, cancel := context.WithTimeout(e.ctx, firstLook)
 	defer cancel()
+	if def := foreignIn(dir); def != nil {
+		_, err := e.findForeign(def)
+		if errors.Is(err, errEnded) {
+			return true, os.RemoveAll(dir)
+		}
+		return false, err
+	}
 	p, err := e.opts.Runtime.Connect(ctx, dir)
 	if err == nil {
 		var state shim.State

@@ -78,6 +78,9 @@ func (e *Engine) ContainerAttach(ctx context.Context, nameOrID string, o api.Att
 	if err != nil {
 		return nil, err
 	}
+	if err := refuseForeign(e.snapshot(c), "listened to"); err != nil {
+		return nil, err
+	}
 	var before replay
 	if o.Logs {
 		if before, err = e.replay(c, o); err != nil {

@@ -53,8 +53,8 @@ func checkMAC(mac network.HardwareAddr) error {
 
 // Errors about addresses that a user chose, in Docker's words.
 var (
-	errStaticPredefined = errors.New("user specified IP address is supported on user defined networks only")
-	errStaticAuto       = errors.New("user specified IP address is supported only when connecting to networks with user configured subnets")
+	errStaticPredefined = errors.New("user-specified IP address is supported on user-defined networks only")
+	errStaticAuto       = errors.New("user-specified IP address is supported only when connecting to networks with user configured subnets")
 )
 
 // checkStatic checks the addresses asked for against the network's subnets.

@@ -172,6 +172,10 @@ func (e *Engine) living(runtime string) ([]string, error) {
 func (e *Engine) lives(dir string) bool {
 	ctx, cancel := context.WithTimeout(e.ctx, firstLook)
 	defer cancel()
+	if def := foreignIn(dir); def != nil {
+		_, err := e.findForeign(def)
+		return !errors.Is(err, errEnded)
+	}
 	p, err := e.opts.Runtime.Connect(ctx, dir)
 	if err == nil {
 		defer p.Close()

@@ -20,6 +20,9 @@ func (e *Engine) NetworkConnect(_ context.Context, nameOrID string, req network.
 		if err != nil {
 			return err
 		}
+		if len(a.Links) > 0 && n.def.Predefined {
+			return invalid("links on the default network are made with their container: give --link to `footbridge run`, or connect it to another network")
+		}
 		return e.connect(ctx, c, n, a)
 	})
 }
@@ -50,14 +53,20 @@ func (e *Engine) changeNetworks(networkTerm, containerTerm string, f func(contex
 		return err
 	}
 	if !n.def.isBridge() {
-		return forbidden("container cannot be connected to or disconnected from network %s: that is decided when the container is made (--network %s)", n.def.Name, n.def.Name)
+		if n.def.Driver == driverHost {
+			return forbidden("container cannot be disconnected from host network or connected to host network: that is decided when it is made (--network host)")
+		}
+		return forbidden("container cannot be connected to multiple networks with one of the networks in private (none) mode: that is decided when it is made (--network none)")
 	}
 	mode, err := parseMode(c.def.HostConfig.NetworkMode)
 	if err != nil {
 		return err
 	}
 	if mode.kind != modeNetwork {
-		return forbidden("container %s has the network mode %s: it cannot be connected to or disconnected from networks", c.def.Name, c.def.HostConfig.NetworkMode)
+		if mode.kind == modeNone {
+			return forbidden("container cannot be connected to multiple networks with one of the networks in private (none) mode: container %s was made with --network none", c.def.Name)
+		}
+		return forbidden("container sharing network namespace with another container or host cannot be connected to any other network: container %s has the network mode %s", c.def.Name, c.def.HostConfig.NetworkMode)
 	}
 	unlock, err := e.lock(c)
 	if err != nil {
@@ -73,6 +82,13 @@ func (e *Engine) changeNetworks(networkTerm, containerTerm string, f func(contex
 func (e *Engine) connect(ctx context.Context, c *ctr, n *netw, a Attachment) error {
 	e.mu.Lock()
 	r := c.run
+	e.mu.Unlock()
+	if r != nil {
+		if err := e.lookInto(ctx, c, r); err != nil {
+			return err
+		}
+	}
+	e.mu.Lock()
 	if c.def.attachment(n.def.ID) != nil {
 		e.mu.Unlock()
 		return forbidden("endpoint with name %s already exists in network %s", c.def.Name, n.def.Name)
@@ -91,6 +107,7 @@ func (e *Engine) connect(ctx context.Context, c *ctr, n *netw, a Attachment) err
 		return err
 	}
 	undo := func() {
+		e.unplugForeign(c, r, l)
 		e.detach(l)
 		e.mu.Lock()
 		e.unreserve(c, l)
@@ -121,11 +138,11 @@ func (e *Engine) connect(ctx context.Context, c *ctr, n *netw, a Attachment) err
 	if err != nil {
 		_ = made.Unplug(ctx, r.ns, l.ep.Interface) // the first error is the one to tell
 		r.links = slices.DeleteFunc(r.links, func(x *link) bool { return x == l })
+		e.unpublishOver(c, r, l)
 		undo()
 		e.settleFor(c, r, bindings)
 		return err
 	}
-	e.hostsLines(c.def, l, true)
 	e.networkEvent(events.ActionConnect, &n.def, c.def)
 	return nil
 }
@@ -159,9 +176,7 @@ func (e *Engine) disconnect(ctx context.Context, c *ctr, n *netw) error {
 	}
 	l := r.links[i]
 	r.links = slices.Delete(slices.Clone(r.links), i, i+1)
-	if r.published == l {
-		e.unpublish(c, r)
-	}
+	e.unpublishOver(c, r, l)
 	// Another way out before this one goes.
 	e.replug(ctx, c, r, true, map[string]error{}) // reroute tries again what fails
 	// The interface goes last of what the container sees, and first of what
@@ -176,7 +191,6 @@ func (e *Engine) disconnect(ctx context.Context, c *ctr, n *netw) error {
 		}
 	}
 	e.detach(l)
-	e.hostsLines(c.def, l, false)
 	e.mu.Lock()
 	e.unreserve(c, l)
 	e.mu.Unlock()
@@ -243,17 +257,7 @@ func (e *Engine) reroute(ctx context.Context, c *ctr, r *run) (bindings []Bindin
 			e.detach(l)
 		}
 	}
-	if err := e.updateResolvConf(c.def, r.links); err != nil {
-		e.log.Warn("resolv.conf of a container not brought up to date", "container", c.def.Name, "error", err)
-	}
-	switch to := publishLink(r.links); {
-	case to == nil || to.plane == nil:
-		e.unpublish(c, r)
-		return nil, lacks
-	case to == r.published:
-		return bindings, lacks
-	}
-	e.unpublish(c, r)
+	e.updateFiles(e.snapshot(c), r.links)
 	bindings, err := e.publishPorts(c.def, r, before)
 	if err != nil {
 		lacks[flawPorts] = err
@@ -276,16 +280,18 @@ func (e *Engine) replug(ctx context.Context, c *ctr, r *run, give bool, lacks ma
 		if l.plane == nil || l.port != nil && (give && !gains || !give && !loses) {
 			continue
 		}
-		// A route is a setting of the interface: taking it over again
-		// sets it. Nothing is lost but what is under way this millisecond.
-		if l.port != nil {
+		what := flawNetwork + l.n.def.Name
+		var err error
+		if l.port == nil {
+			err = e.plug(ctx, c.def, r, l, routes)
+		} else if err = e.rerouteLink(ctx, c.def, r, l, routes); err != nil {
+			// It is made again, and with it the routes, until that succeeds.
 			if err := l.port.Close(); err != nil {
 				e.log.Warn("endpoint not closed cleanly", "network", l.n.def.Name, "error", err)
 			}
-			l.port = nil
+			l.port, l.unrouted = nil, true
 		}
-		what := flawNetwork + l.n.def.Name
-		if err := e.plug(ctx, c.def, r, l, routes); err != nil {
+		if err != nil {
 			lacks[what] = err
 		} else {
 			delete(lacks, what)

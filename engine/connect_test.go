@@ -134,12 +134,15 @@ func TestConnectRefuses(t *testing.T) {
 	e.testRun(t, spec{name: "alone", mode: "none"})
 	e.testRun(t, spec{name: "c"})
 	e.testRun(t, spec{name: "other", mode: "net"})
+	e.testRun(t, spec{name: "joined", mode: "container:c"})
 	for what, tt := range map[string]struct {
 		err  error
 		text string
 	}{
-		"mode none":    {connectTo(e, "net", "alone", nil), "has the network mode none"},
-		"host network": {connectTo(e, "host", "c", nil), "that is decided when the container is made"},
+		"mode none":    {connectTo(e, "net", "alone", nil), "container cannot be connected to multiple networks with one of the networks in private (none) mode"},
+		"none network": {connectTo(e, "none", "c", nil), "container cannot be connected to multiple networks with one of the networks in private (none) mode"},
+		"shared":       {connectTo(e, "net", "joined", nil), "container sharing network namespace with another container or host cannot be connected to any other network"},
+		"host network": {connectTo(e, "host", "c", nil), "container cannot be disconnected from host network or connected to host network"},
 		"taken address": {connectTo(e, "net", "c", &network.EndpointSettings{IPAMConfig: &network.EndpointIPAMConfig{IPv4Address: netip.MustParseAddr("10.5.0.2")}}),
 			`Address already in use: 10.5.0.2 on network net is container "other"'s`},
 		"taken MAC": {connectTo(e, "net", "c", &network.EndpointSettings{MacAddress: network.HardwareAddr{2, 0x42, 10, 5, 0, 2}}),

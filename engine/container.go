@@ -27,20 +27,20 @@ type ctr struct {
 	gone    bool // removed: whoever still holds a pointer must give up
 	waiters []*waiter
 	pending []*pendingAttach
+	taken   []string     // names of interfaces that a namespace of others has
 	refused func() error // by the disk, while it is tried again
 }
 
 // run is one life of a container, from the reservation of its addresses to the
-// end of its teardown. links and listeners are guarded by ctr.op.
+// end of its teardown. links and ports are guarded by ctr.op.
 type run struct {
-	process   Process // nil until made
-	ns        tap.Namespaces
-	hasNS     bool
-	links     []*link
-	listeners []Listener
-	published *link         // that listeners lead to
-	done      chan struct{} // closed after the teardown
-	flaws     flaws         // has its own lock
+	process Process // nil until made
+	ns      tap.Namespaces
+	hasNS   bool
+	links   []*link
+	ports   []*publication
+	done    chan struct{} // closed after the teardown
+	flaws   flaws         // has its own lock
 }
 
 // letGo gives back what a run holds of its processes, which go on.

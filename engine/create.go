@@ -116,6 +116,12 @@ func (e *Engine) registerContainer(def *ContainerDef, mode netMode, endpoints ma
 		if def.Attachments, err = e.attachments(def, mode.arg, endpoints); err != nil {
 			return nil, err
 		}
+		if err := checkInterfaces(def.Attachments); err != nil {
+			return nil, err
+		}
+		if err := e.settleLinks(def); err != nil {
+			return nil, err
+		}
 	}
 	c := &ctr{def: def}
 	c.op.Lock() // nobody else knows it yet, so this does not wait
@@ -145,8 +151,6 @@ func checkContainer(def *ContainerDef) error {
 		return invalid("volumes and mounts are not available: a container sees the host's files")
 	case host.RestartPolicy.Name != "" && host.RestartPolicy.Name != container.RestartPolicyDisabled:
 		return invalid("restart policy %q is not available: containers are not restarted", host.RestartPolicy.Name)
-	case len(host.Links) > 0:
-		return invalid("links are not available: put both containers on a network made with `footbridge network create`, where they know each other by name")
 	case host.PidMode != "" && host.PidMode != "private":
 		return invalid("PID mode %q is not available: a container has its own PID namespace", host.PidMode)
 	case host.IpcMode != "" && !host.IpcMode.IsPrivate() && !host.IpcMode.IsShareable():
@@ -214,6 +218,9 @@ func parseMode(m container.NetworkMode) (netMode, error) {
 func checkMode(def *ContainerDef, m netMode) ([]string, error) {
 	warnings := []string{}
 	cfg, host := &def.Config, &def.HostConfig
+	if err := checkLinks(m, host.Links); err != nil {
+		return nil, err
+	}
 	ports := len(host.PortBindings) > 0 || host.PublishAllPorts
 	switch m.kind {
 	case modeContainer, modePath:
@@ -296,8 +303,10 @@ func newAttachment(n *NetworkDef, s *network.EndpointSettings) (Attachment, erro
 	fail := func(format string, args ...any) (Attachment, error) {
 		return Attachment{}, invalid("invalid config for network %s: invalid endpoint settings: %w", n.Name, fmt.Errorf(format, args...))
 	}
-	if len(s.Links) > 0 {
-		return fail("links are not available: containers of this network know each other by name")
+	for _, l := range s.Links {
+		if _, _, err := parseLink(l); err != nil {
+			return fail("%w", err)
+		}
 	}
 	if len(s.Aliases) > 0 && !n.resolves() {
 		return fail("network-scoped aliases are only supported for user-defined networks")
@@ -309,7 +318,7 @@ func newAttachment(n *NetworkDef, s *network.EndpointSettings) (Attachment, erro
 	}
 	if c := s.IPAMConfig; c != nil {
 		if len(c.LinkLocalIPs) > 0 {
-			return fail("link-local addresses cannot be chosen")
+			return fail("link-local addresses cannot be chosen: the one of IPv6 follows from the MAC address, and networks have no IPv4 ones; use addresses of the network's subnets")
 		}
 		a.IPv4, a.IPv6 = c.IPv4Address.Unmap(), c.IPv6Address
 		if a.IPv4.IsValid() && !a.IPv4.Is4() {
@@ -331,6 +340,7 @@ func newAttachment(n *NetworkDef, s *network.EndpointSettings) (Attachment, erro
 	if err := checkDriverOpts(n, s.DriverOpts); err != nil {
 		return fail("%w", err)
 	}
+	a.Links = slices.Clone(s.Links)
 	a.Aliases, a.DriverOpts, a.GwPriority = slices.Clone(s.Aliases), maps.Clone(s.DriverOpts), s.GwPriority
 	return a, nil
 }

@@ -3,10 +3,13 @@ package engine
 import (
 	"net/netip"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/network"
+
+	"github.com/footbridge-net/footbridge/engine/publish"
 )
 
 // NetworkDef is what is on disk of a network: everything that was asked for, and
@@ -30,8 +33,10 @@ type NetworkDef struct {
 // SubnetDef is one subnet of a network.
 type SubnetDef struct {
 	Prefix  netip.Prefix
-	Range   netip.Prefix `json:",omitzero"`
-	Gateway netip.Addr
+	Range   netip.Prefix          `json:",omitzero"`
+	First   netip.Addr            `json:",omitzero"` // with Last, instead of Range
+	Last    netip.Addr            `json:",omitzero"`
+	Gateway netip.Addr            // reserved; see NetworkDef.gateway
 	Aux     map[string]netip.Addr `json:",omitempty"`
 	Auto    bool                  // chosen by the engine: static addresses are refused
 }
@@ -46,21 +51,35 @@ func (n *NetworkDef) subnet(is4 bool) (SubnetDef, bool) {
 	return SubnetDef{}, false
 }
 
-// gateway returns the gateway's address of a family with its subnet's length;
-// zero when the network does not have the family.
+// gateway returns the gateway's address of a family with its subnet's length; zero
+// when the network does not have the family, or no gateway in it.
 func (n *NetworkDef) gateway(is4 bool) netip.Prefix {
-	if s, ok := n.subnet(is4); ok && s.Gateway.IsValid() {
+	o := n.options()
+	if s, ok := n.subnet(is4); ok && s.Gateway.IsValid() && !o.isolated(is4) {
 		return netip.PrefixFrom(s.Gateway, s.Prefix.Bits())
 	}
 	return netip.Prefix{}
+}
+
+// prefix returns the subnet of a family; zero when the network does not have it.
+func (n *NetworkDef) prefix(is4 bool) netip.Prefix {
+	s, _ := n.subnet(is4)
+	return s.Prefix
 }
 
 // isBridge: the network has a switch, addresses and endpoints.
 func (n *NetworkDef) isBridge() bool { return n.Driver == driverBridge }
 
 // resolves: containers of the network are known by name. Docker's default
-// bridge has no names.
-func (n *NetworkDef) resolves() bool { return n.isBridge() && !n.Predefined }
+// bridge has no names unless the configuration says so.
+func (n *NetworkDef) resolves() bool {
+	if n.Predefined {
+		on, _ := strconv.ParseBool(n.Options[optDNS])
+		return n.isBridge() && on
+	}
+	o := n.options()
+	return n.isBridge() && !o.noDNS
+}
 
 // ContainerDef is what is on disk of a container: what was asked for, and the
 // last known state.
@@ -71,10 +90,14 @@ type ContainerDef struct {
 	Created    time.Time
 	Config     container.Config
 	HostConfig container.HostConfig
+	// Foreign are the namespaces, if others made them.
+	Foreign *ForeignDef `json:",omitempty"`
 	// Attachments, in the order in which their interfaces were made; empty for
 	// the modes host, none, container: and ns:.
 	Attachments []Attachment
-	State       StateDef
+	// Links are those on the default network; others are their attachment's.
+	Links []Link `json:",omitempty"`
+	State StateDef
 	// Bindings are the host's ports that are really bound while it runs.
 	Bindings []Binding `json:",omitempty"`
 	// Rebind are those that a restart of the daemon could not make again, and
@@ -102,6 +125,7 @@ type Attachment struct {
 	Aliases    []string             `json:",omitempty"`
 	GwPriority int                  `json:",omitempty"`
 	DriverOpts map[string]string    `json:",omitempty"`
+	Links      []string             `json:",omitempty"` // as they were asked for
 	Endpoint   *Endpoint            `json:",omitempty"` // nil when it does not run
 }
 
@@ -133,7 +157,12 @@ func (e *Endpoint) addresses() []netip.Addr {
 type Binding struct {
 	Port network.Port   // the container's
 	Host netip.AddrPort // bound
+	// Asked is which of the container's wishes it fulfils.
+	Asked network.PortBinding `json:",omitzero"`
 }
+
+// id is the wish that it fulfils.
+func (b Binding) id() publish.ID { return publish.ID{Port: b.Port, Asked: b.Asked} }
 
 // running: there is a process.
 func (c *ContainerDef) running() bool { return c.State.Status == container.StateRunning }
@@ -149,8 +178,9 @@ func (c *ContainerDef) attachment(networkID string) *Attachment {
 }
 
 // clone copies what the engine changes, so that a snapshot can be read and
-// written to disk without the lock. Config and HostConfig are never changed
-// after the creation and are shared.
+// written to disk without the lock. Config and HostConfig are shared: of Config
+// nothing is ever changed after the creation, and of HostConfig only what says
+// which ports are published (see ContainerPublish), by another map in its place.
 func (c *ContainerDef) clone() *ContainerDef {
 	d := *c
 	d.Attachments = slices.Clone(c.Attachments)

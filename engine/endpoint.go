@@ -24,6 +24,7 @@ import (
 // field that is set is one more thing to undo; undoing goes backwards.
 type link struct {
 	n        *netw
+	owner    string // the container's id
 	want     Attachment
 	ep       *Endpoint // addresses reserved
 	hasPlane bool      // counted in n.users
@@ -35,6 +36,8 @@ type link struct {
 	// existing is what the next plug changes of the interface. What the container
 	// has made of it since it has it is the container's.
 	existing tap.Existing
+	// unrouted: the routes over the interface could not be made what they should be.
+	unrouted bool
 }
 
 // reserveAll takes names of interfaces and addresses for all attachments of a
@@ -73,7 +76,13 @@ func (e *Engine) reserve(c *ctr, a Attachment, others []*link) (*link, error) {
 		a.IPv4, a.IPv6, a.MAC = before.IPv4, before.IPv6, before.MAC
 		*ep = *before
 	} else {
-		ep.Interface = freeInterface(a, others)
+		ep.Interface = freeInterface(&n.def, a, others, c.def.Attachments, c.taken)
+		if slices.Contains(c.taken, ep.Interface) {
+			return nil, conflict("interface name %s: the namespace of container %s has an interface of that name already: choose another one, or none to have a free one chosen", ep.Interface, c.def.Name)
+		}
+		if i := slices.IndexFunc(others, func(l *link) bool { return l.ep.Interface == ep.Interface }); i >= 0 {
+			return nil, invalid("interface name %s of container %s is its interface's on network %s: choose another one", ep.Interface, c.def.Name, others[i].n.def.Name)
+		}
 	}
 	if err := n.takeOptions(c.def.ID, ep, &a, e); err != nil {
 		return nil, err
@@ -82,8 +91,18 @@ func (e *Engine) reserve(c *ctr, a Attachment, others []*link) (*link, error) {
 	if ep.IPv4, err = n.takeAddr(n.v4, a.IPv4, e); err != nil {
 		return nil, err
 	}
-	if ep.IPv6, err = n.takeAddr(n.v6, a.IPv6, e); err == nil {
-		err = n.takeMAC(c.def.ID, ep, a.MAC, e)
+	mac := a.MAC
+	if !a.noIPv6() {
+		want := a.IPv6
+		if before == nil && !want.IsValid() {
+			mac, want = n.autoconfigured(ep.IPv4, mac, e)
+		}
+		ep.IPv6, err = n.takeAddr(n.v6, want, e)
+	} else if n.v4 == nil || a.IPv6.IsValid() {
+		err = invalid("the option %s turns IPv6 off, and the endpoint on network %s needs it", optSysctls, n.def.Name)
+	}
+	if err == nil {
+		err = n.takeMAC(c.def.ID, ep, mac, e)
 	}
 	if err != nil {
 		n.releaseAddrs(ep)
@@ -91,7 +110,11 @@ func (e *Engine) reserve(c *ctr, a Attachment, others []*link) (*link, error) {
 	}
 	ep.Names = endpointNames(&n.def, c.def, a)
 	n.members[c.def.ID] = ep
-	return &link{n: n, want: a, ep: ep}, nil
+	l := &link{n: n, owner: c.def.ID, want: a, ep: ep}
+	if c.def.Foreign != nil && before == nil {
+		l.existing = tap.Refuse // what is there is theirs
+	}
+	return l, nil
 }
 
 // unreserve gives back what reserve took; e.mu is held.
@@ -134,6 +157,9 @@ func (n *netw) takeAddr(p *ipam.Pool, want netip.Addr, e *Engine) (netip.Addr, e
 	case errors.Is(err, ipam.ErrTaken):
 		return netip.Addr{}, forbidden("%w: %v on network %s is %s; choose another one, or none to have a free one chosen",
 			ipam.ErrTaken, want, n.def.Name, n.ownerOf(want, e))
+	case errors.Is(err, ipam.ErrKept):
+		return netip.Addr{}, forbidden("%w: %v on network %s is kept for others by the option %s; choose one outside of that, or none to have a free one chosen",
+			ipam.ErrTaken, want, n.def.Name, optDHCPRange)
 	case errors.Is(err, ipam.ErrReserved):
 		return netip.Addr{}, forbidden("%w: %v is reserved on network %s", ipam.ErrTaken, want, n.def.Name)
 	case errors.Is(err, ipam.ErrOutside):
@@ -191,34 +217,39 @@ func (n *netw) takeMAC(id string, ep *Endpoint, want network.HardwareAddr, e *En
 	return nil
 }
 
-// gatewayMAC is the address that the switch gives the gateway.
+// gatewayMAC is the address that the switch has as its own.
 func (n *netw) gatewayMAC() network.HardwareAddr {
-	if s, ok := n.def.subnet(true); ok {
-		m := packet.MACFromIPv4(s.Gateway)
+	if g := n.def.gateway(true); g.IsValid() {
+		m := packet.MACFromIPv4(g.Addr())
 		return m[:]
 	}
-	s, _ := n.def.subnet(false)
-	m := packet.MACFromIPv6(s.Gateway)
-	return m[:]
+	if g := n.def.gateway(false); g.IsValid() {
+		m := packet.MACFromIPv6(g.Addr())
+		return m[:]
+	}
+	return slices.Clone(stack.NoGatewayMAC[:])
 }
 
 // freeInterface returns the name of the next interface: the one asked for, or
-// the first of eth0, eth1 ... that is not there.
-func freeInterface(a Attachment, others []*link) string {
+// the first of eth0, eth1 ... that is not there, with what the network has instead of
+// eth.
+func freeInterface(n *NetworkDef, a Attachment, others []*link, all []Attachment, taken []string) string {
 	if name := a.DriverOpts[optIfname]; name != "" {
 		return name
 	}
+	o := n.options()
+	prefix := cmp.Or(o.ifacePrefix, "eth")
 	for i := 0; ; i++ {
-		name := fmt.Sprint("eth", i)
-		if !slices.ContainsFunc(others, func(l *link) bool { return l.ep.Interface == name }) {
+		name := fmt.Sprint(prefix, i)
+		if !slices.Contains(taken, name) && !asksFor(all, name) && !slices.ContainsFunc(others, func(l *link) bool { return l.ep.Interface == name }) {
 			return name
 		}
 	}
 }
 
 // endpointNames lists the names under which a container is known on a network,
-// the first one being what its address leads back to. A container that the user
-// did not name has no name of its own there.
+// the first one being what its address leads back to. A name that the user did not
+// give is none.
 func endpointNames(n *NetworkDef, c *ContainerDef, a Attachment) []string {
 	if !n.resolves() {
 		return nil
@@ -237,8 +268,8 @@ func endpointNames(n *NetworkDef, c *ContainerDef, a Attachment) []string {
 	}
 	if c.Named {
 		add(short(c.ID))
-		add(c.Config.Hostname)
 	}
+	add(c.Config.Hostname)
 	return names
 }
 
@@ -250,6 +281,9 @@ func (e *Engine) attach(ctx context.Context, c *ctr, r *run, l *link, routes gat
 		return err
 	}
 	l.plane, l.hasPlane = p, true
+	if err := e.applyLinks(l.n, ""); err != nil {
+		return err
+	}
 	if err := e.plug(ctx, c.def, r, l, routes); err != nil {
 		return err
 	}
@@ -259,8 +293,26 @@ func (e *Engine) attach(ctx context.Context, c *ctr, r *run, l *link, routes gat
 // plug makes the link's interface, or takes it over if it is there, and puts it
 // on the network.
 func (e *Engine) plug(ctx context.Context, def *ContainerDef, r *run, l *link, routes gateways) error {
+	spec, err := l.spec(def, routes)
+	if err != nil {
+		return err
+	}
+	port, err := l.plane.Attach(ctx, r.ns, spec)
+	if err != nil {
+		return fmt.Errorf("network %s: %w", l.n.def.Name, err)
+	}
+	l.existing, l.unrouted = tap.Reroute, false
+	l.port, l.default4, l.default6 = port, spec.Default4, spec.Default6
+	return nil
+}
+
+// spec is the link as the data plane is told.
+func (l *link) spec(def *ContainerDef, routes gateways) (worker.Link, error) {
 	spec := worker.Link{
-		Link:     plane.Link{Container: def.Name, Interface: l.ep.Interface, MAC: [6]byte(l.ep.MAC)},
+		Link: plane.Link{
+			Container: def.Name, Interface: l.ep.Interface, MAC: [6]byte(l.ep.MAC),
+			Hostname: def.Config.Hostname, Search: def.HostConfig.DNSSearch,
+		},
 		Endpoint: l.ep.ID, Default4: routes.v4 == l, Default6: routes.v6 == l,
 	}
 	spec.Guard = stack.Guard{Addresses: l.ep.More.Addresses, Nested: l.ep.More.Nested}
@@ -269,13 +321,30 @@ func (e *Engine) plug(ctx context.Context, def *ContainerDef, r *run, l *link, r
 		s, _ := l.n.def.subnet(a.Is4())
 		spec.Addresses = append(spec.Addresses, netip.PrefixFrom(a, s.Prefix.Bits()))
 	}
+	var err error
+	if spec.Sysctls, err = parseSysctls(l.want.DriverOpts); err != nil {
+		return spec, invalid("network %s: %w", l.n.def.Name, err)
+	}
 	spec.Existing = l.existing
-	port, err := l.plane.Attach(ctx, r.ns, spec)
+	if f := def.Foreign; f != nil {
+		spec.Guest = true
+		spec.Default4 = spec.Default4 && len(f.Own4) == 0
+		spec.Default6 = spec.Default6 && len(f.Own6) == 0
+	}
+	return spec, nil
+}
+
+// rerouteLink makes the container's default routes over the link what routes says; what
+// goes through it goes on.
+func (e *Engine) rerouteLink(ctx context.Context, def *ContainerDef, r *run, l *link, routes gateways) error {
+	spec, err := l.spec(def, routes)
+	if err == nil {
+		err = l.plane.Reroute(ctx, r.ns, spec)
+	}
 	if err != nil {
 		return fmt.Errorf("network %s: %w", l.n.def.Name, err)
 	}
-	l.existing = tap.Reroute
-	l.port, l.default4, l.default6 = port, spec.Default4, spec.Default6
+	l.default4, l.default6 = spec.Default4, spec.Default6
 	return nil
 }
 
@@ -289,7 +358,8 @@ func (e *Engine) addNames(def *ContainerDef, l *link, links []*link) error {
 			return err
 		}
 	}
-	return l.plane.SetNames(l.ep.ID, l.ep.Names, l.ep.addresses())
+	// The id, which is too long to be asked for, is for aliases.
+	return l.plane.SetNames(l.ep.ID, append(slices.Clip(l.ep.Names), def.ID), l.ep.addresses())
 }
 
 func (e *Engine) removeNames(l *link) {
@@ -316,6 +386,9 @@ func (e *Engine) detach(l *link) {
 		l.port = nil
 	}
 	if l.hasPlane {
+		if err := e.applyLinks(l.n, l.owner); err != nil {
+			e.log.Warn("links not brought up to date", "network", l.n.def.Name, "error", err)
+		}
 		e.leavePlane(l.n)
 		l.plane, l.hasPlane = nil, false
 	}
@@ -352,9 +425,10 @@ func (e *Engine) usePlane(n *netw) (Plane, error) {
 	n.planeMu.Lock()
 	defer n.planeMu.Unlock()
 	if n.plane == nil {
+		o := n.def.options()
 		p, err := e.data.NewPlane(PlaneSpec{
 			ID: n.def.ID, Name: n.def.Name, MTU: n.def.MTU, Internal: n.def.Internal, Resolves: n.def.resolves(),
-			Gateway4: n.def.gateway(true), Gateway6: n.def.gateway(false), Rules: n.def.options().rules,
+			Gateway4: n.def.gateway(true), Gateway6: n.def.gateway(false), Subnet4: n.def.prefix(true), Subnet6: n.def.prefix(false), Rules: o.rules, Servers: o.servers,
 		})
 		if err != nil {
 			return nil, err

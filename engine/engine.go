@@ -34,6 +34,8 @@ type Options struct {
 	// ResolvConf is the host's; "" = /etc/resolv.conf.
 	ResolvConf string
 	Logger     *slog.Logger
+	// Config is what the user has settled for all networks.
+	Config Config
 	// Shutdown is called when a client asks the daemon to end. It must return
 	// at once.
 	Shutdown func()
@@ -42,10 +44,12 @@ type Options struct {
 	Store *fdstore.Store
 
 	// Replaced in tests; nil = the real ones.
-	HostRoutes func() ([]HostRoute, error)
-	Now        func() time.Time
-	Runtime    Runtime
-	DataPlane  DataPlane
+	HostRoutes     func() ([]HostRoute, error)
+	HostInterfaces func() ([]HostInterface, error)
+	Now            func() time.Time
+	Runtime        Runtime
+	Places         Places
+	DataPlane      DataPlane
 }
 
 // Engine keeps networks and containers, and makes them so.
@@ -90,6 +94,9 @@ type Engine struct {
 // finds the containers again that have survived the last daemon.
 func New(o Options) (*Engine, error) {
 	o.setDefaults()
+	if err := o.Config.Check(); err != nil {
+		return nil, err
+	}
 	e := &Engine{
 		opts: o, log: o.Logger, started: o.Now(),
 		events: newBroker(o.Now), policy: plane.NewPolicy(),
@@ -130,11 +137,11 @@ func New(o Options) (*Engine, error) {
 		return nil, errors.Join(err, e.data.Close(), e.upstream.Close(), e.store.Close(), e.claimed.Close())
 	}
 	e.publishPolicy()
-	e.upstream.Subscribe(func(c dns.Config) {
-		e.data.SetServers(c)
+	e.upstream.Subscribe(func(dns.Config) {
+		e.data.SetServers(e.resolvers())
 		e.rewriteResolvConfs()
 	})
-	e.data.SetServers(e.upstream.Config())
+	e.data.SetServers(e.resolvers())
 	e.reconcile()
 	if err := e.data.Release(); err != nil {
 		e.log.Error("containers are without network until the worker can be started", "error", err)
@@ -168,6 +175,9 @@ func (o *Options) setDefaults() {
 	if o.Shutdown == nil {
 		o.Shutdown = func() {}
 	}
+	if o.HostInterfaces == nil {
+		o.HostInterfaces = hostInterfaces
+	}
 	if o.HostRoutes == nil {
 		o.HostRoutes = hostRoutes
 	}
@@ -176,6 +186,9 @@ func (o *Options) setDefaults() {
 	}
 	if o.Runtime == nil {
 		o.Runtime = shimRuntime{}
+	}
+	if o.Places == nil {
+		o.Places = realPlaces{}
 	}
 }
 

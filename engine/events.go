@@ -126,5 +126,9 @@ func matchesEvent(f api.Filters, m events.Message) bool {
 		f.Match("event", func(v string) bool { return string(m.Action) == v }) &&
 		f.Match("container", object(events.ContainerEventType)) &&
 		f.Match("network", object(events.NetworkEventType)) &&
+		f.Match("scope", func(v string) bool { return v == m.Scope }) &&
+		f.Match("image", func(v string) bool { return m.Type == events.ContainerEventType && attr["image"] == v }) &&
+		// There are none of these, or nothing happens to them.
+		!f.Has("daemon") && !f.Has("plugin") && !f.Has("volume") &&
 		f.MatchLabels(attr)
 }

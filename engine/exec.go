@@ -48,6 +48,9 @@ func (e *Engine) ExecCreate(_ context.Context, nameOrID string, req container.Ex
 	if err != nil {
 		return container.ExecCreateResponse{}, err
 	}
+	if c.def.Foreign != nil {
+		return container.ExecCreateResponse{}, conflict("container %s cannot be given a command: its namespaces were attached, and are not footbridge's; run it with nsenter(1), for example `nsenter --preserve-credentials --user --net -t PID`, or end the attachment with `footbridge detach %s`", c.def.Name, c.def.Name)
+	}
 	if c.run == nil || !c.def.running() {
 		return container.ExecCreateResponse{}, conflict("container %s is not running", c.def.ID)
 	}
@@ -137,7 +140,7 @@ func (e *Engine) startExec(ctx context.Context, x *execution, r *run, req contai
 	def, q := e.snapshot(x.container), x.request
 	spec := shim.ExecSpec{
 		Args: q.Cmd, Cwd: q.WorkingDir, TTY: q.Tty, Stdin: q.AttachStdin && !req.Detach, User: q.User, Privileged: q.Privileged,
-		Env: execEnvironment(def, q),
+		Env: execEnvironment(def, q, e.linkEnvironment(def)),
 	}
 	if spec.Cwd == "" {
 		spec.Cwd = def.Config.WorkingDir
@@ -223,11 +226,11 @@ func (o execOutput) Read(b []byte) (int, error) {
 }
 
 // execEnvironment is the container's with the exec's own settings over it.
-func execEnvironment(def *ContainerDef, q container.ExecCreateRequest) []string {
+func execEnvironment(def *ContainerDef, q container.ExecCreateRequest, links []string) []string {
 	cfg := def.Config
 	cfg.Tty = q.Tty
 	cfg.Env = append(append([]string{}, cfg.Env...), q.Env...)
-	return environment(&cfg, hostname(def))
+	return environment(&cfg, hostname(def), links...)
 }
 
 // ExecInspect implements api.ExecBackend.

@@ -18,13 +18,14 @@ import (
 
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/network"
+	"golang.org/x/sys/unix"
 
 	"github.com/footbridge-net/footbridge/api"
 	"github.com/footbridge-net/footbridge/dns"
 	"github.com/footbridge-net/footbridge/engine/plane"
 	"github.com/footbridge-net/footbridge/engine/shim"
 	"github.com/footbridge-net/footbridge/engine/worker"
-	"github.com/footbridge-net/footbridge/portfwd"
+	"github.com/footbridge-net/footbridge/internal/fdpass"
 	"github.com/footbridge-net/footbridge/tap"
 )
 
@@ -33,18 +34,20 @@ var errInjected = errors.New("injected")
 // world is what an engine under test stands on: processes that outlive it, data
 // planes and host ports, all in memory.
 type world struct {
-	t        *testing.T
-	dir      string
-	routes   []HostRoute
-	resolv   string
-	mu       sync.Mutex
-	procs    map[string]*fakeProcess // by runtime directory
-	planes   map[*fakePlane]bool
-	bound    map[string]string // "tcp 0.0.0.0:80" -> owner
-	fail     map[string]error  // step -> error
-	hangs    map[string]bool   // runtime directories whose processes do not answer
-	nextPort uint16
-	quiet    bool // no log
+	t          *testing.T
+	dir        string
+	routes     []HostRoute
+	interfaces []HostInterface
+	resolv     string
+	mu         sync.Mutex
+	procs      map[string]*fakeProcess // by runtime directory
+	planes     map[*fakePlane]bool
+	bound      map[string]string // "tcp 0.0.0.0:80" -> owner
+	fail       map[string]error  // step -> error
+	hangs      map[string]bool   // runtime directories whose processes do not answer
+	nextPort   uint16
+	quiet      bool // no log
+	config     Config
 }
 
 func newWorld(t *testing.T) *world {
@@ -71,8 +74,9 @@ func (w *world) engine() *Engine {
 	e, err := New(Options{
 		RuntimeDir: filepath.Join(w.dir, "run"), StateDir: filepath.Join(w.dir, "state"), ResolvConf: w.resolv,
 		Logger:     w.logger(),
-		HostRoutes: func() ([]HostRoute, error) { return w.routes, nil },
-		Runtime:    fakeRuntime{w}, DataPlane: fakeDataPlane{w},
+		HostRoutes: func() ([]HostRoute, error) { return w.routes, nil }, Config: w.config,
+		HostInterfaces: func() ([]HostInterface, error) { return w.interfaces, nil },
+		Runtime:        fakeRuntime{w}, DataPlane: fakeDataPlane{w},
 	})
 	if err != nil {
 		w.t.Fatal(err)
@@ -320,6 +324,8 @@ type fakePlane struct {
 	ports map[string]worker.Link // by container and interface
 	names *dns.Names
 	views map[netip.Addr]worker.View
+	// exceptions are those of endpoints by their ids.
+	exceptions map[string][]plane.Exception
 }
 
 // fakeDataPlane is all networks' data planes.
@@ -389,6 +395,20 @@ func (p *fakePlane) SetView(a netip.Addr, v worker.View) error {
 	return nil
 }
 
+func (p *fakePlane) Reroute(_ context.Context, _ tap.Namespaces, l worker.Link) error {
+	if err := p.w.step("reroute " + l.Interface); err != nil {
+		return err
+	}
+	p.w.mu.Lock()
+	defer p.w.mu.Unlock()
+	key := l.Container + " " + l.Interface
+	if _, ok := p.ports[key]; !ok {
+		return fmt.Errorf("%s has no interface %s", l.Container, l.Interface)
+	}
+	p.ports[key] = l
+	return nil
+}
+
 func (p *fakePlane) Unplug(context.Context, tap.Namespaces, string) error { return p.w.step("unplug") }
 
 type fakeListener struct {
@@ -405,17 +425,17 @@ func (l *fakeListener) Close() error {
 	return nil
 }
 
-func (p *fakePlane) Publish(ms []portfwd.Mapping, first, last uint16) ([]Listener, error) {
-	if err := p.w.step("publish"); err != nil {
+func (d fakeDataPlane) Publish(ms []PublishedPort, first, last uint16) ([]Listener, error) {
+	if err := d.w.step("publish"); err != nil {
 		return nil, err
 	}
-	p.w.mu.Lock()
-	defer p.w.mu.Unlock()
+	d.w.mu.Lock()
+	defer d.w.mu.Unlock()
 	if first == 0 {
 		first = ms[0].Host.Port()
 		if first == 0 {
-			first = p.w.nextPort
-			p.w.nextPort++
+			first = d.w.nextPort
+			d.w.nextPort++
 		}
 		last = first
 	}
@@ -426,18 +446,38 @@ next:
 		for _, m := range ms {
 			host := netip.AddrPortFrom(m.Host.Addr(), port)
 			key := m.Proto + " " + host.String()
-			if owner, ok := p.w.bound[key]; ok {
+			if owner, ok := d.w.bound[key]; ok {
 				err = fmt.Errorf("Bind for %v failed: port is already allocated: container %q", host, owner)
 				continue next
 			}
-			out = append(out, &fakeListener{p.w, key, host})
+			out = append(out, &fakeListener{d.w, key, host})
 		}
 		for i, l := range out {
-			p.w.bound[l.(*fakeListener).key] = ms[i].Owner
+			d.w.bound[l.(*fakeListener).key] = ms[i].Owner
 		}
 		return out, nil
 	}
 	return nil, err
+}
+
+func (p *fakePlane) SetExceptions(endpoint string, list []plane.Exception) error {
+	if err := p.w.step("exceptions"); err != nil {
+		return err
+	}
+	p.w.mu.Lock()
+	defer p.w.mu.Unlock()
+	if p.exceptions == nil {
+		p.exceptions = map[string][]plane.Exception{}
+	}
+	if p.exceptions[endpoint] = list; len(list) == 0 {
+		delete(p.exceptions, endpoint)
+	}
+	return nil
+}
+
+func (p *fakePlane) Join(h *fdpass.Handle, owner string, to []netip.AddrPort) error {
+	_, err := unix.Write(h.FD(), fmt.Appendf(nil, "0\n%s %v", owner, to))
+	return errors.Join(err, h.Close())
 }
 
 func (p *fakePlane) Stats() plane.Stats {

@@ -64,7 +64,7 @@ func (e *Engine) writeFiles(def *ContainerDef, m netMode, links []*link, spec *s
 	if spec.HostnameFile, err = write(fileHostname, []byte(spec.Hostname+"\n")); err != nil {
 		return err
 	}
-	if spec.Hosts, err = write(fileHosts, e.hostsFile(def, m, links)); err != nil {
+	if spec.Hosts, err = e.writeHosts(def, m, links); err != nil {
 		return err
 	}
 	// The host's resolvers are reachable as they are only from the host's own
@@ -81,57 +81,10 @@ func (e *Engine) writeFiles(def *ContainerDef, m netMode, links []*link, spec *s
 	return err
 }
 
-// hostsFile is the container's /etc/hosts: itself, and what the user added.
-func (e *Engine) hostsFile(def *ContainerDef, m netMode, links []*link) []byte {
-	var b bytes.Buffer
-	own := []byte("127.0.0.1\tlocalhost\n" +
-		"::1\tlocalhost ip6-localhost ip6-loopback\n" +
-		"fe00::\tip6-localnet\nff00::\tip6-mcastprefix\nff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n")
-	if m.kind == modeHost {
-		// On the host's network the host's names hold.
-		if text, err := os.ReadFile("/etc/hosts"); err == nil {
-			own = text
-			if len(own) > 0 && own[len(own)-1] != '\n' {
-				own = append(own, '\n')
-			}
-		}
-	}
-	b.Write(own)
-	for _, h := range def.HostConfig.ExtraHosts {
-		name, addr, err := parseHost(h)
-		if err != nil {
-			continue // was refused at creation
-		}
-		addrs := []netip.Addr{addr}
-		if !addr.IsValid() {
-			addrs = gatewayAddrs(links)
-		}
-		for _, a := range addrs {
-			fmt.Fprintf(&b, "%v\t%s\n", a, name)
-		}
-	}
-	for _, l := range links {
-		for _, a := range l.ep.addresses() {
-			fmt.Fprintf(&b, "%v\t%s\n", a, ownNames(def))
-		}
-	}
-	return b.Bytes()
-}
-
-// gatewayAddrs are the addresses that stand for the host: the gateway's on the
-// networks that lead outside, or on an internal one if there is no other; on the
-// host's own network, its loopback.
-func gatewayAddrs(links []*link) []netip.Addr {
-	if len(links) == 0 {
-		return []netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1})}
-	}
-	return serverAddrs(links)
-}
-
 // resolvFile is the container's /etc/resolv.conf: the gateway as the server,
 // the host's search domains and options unless the user gave others.
 func (e *Engine) resolvFile(def *ContainerDef, links []*link) []byte {
-	host := e.upstream.Config()
+	host := e.resolvers()
 	servers := def.HostConfig.DNS
 	if len(links) > 0 && !e.direct(def, links) {
 		servers = serverAddrs(links)
@@ -145,7 +98,9 @@ func (e *Engine) resolvFile(def *ContainerDef, links []*link) []byte {
 	if s := def.HostConfig.DNSSearch; len(s) > 0 {
 		search = slices.DeleteFunc(slices.Clone(s), func(d string) bool { return d == "." })
 	}
-	options := host.Options
+	// A host's ndots is about its own search domains: it would have "db" asked for as
+	// "db.corp.example" first.
+	options := slices.DeleteFunc(slices.Clone(host.Options), func(o string) bool { return strings.HasPrefix(o, "ndots:") })
 	if o := def.HostConfig.DNSOptions; len(o) > 0 {
 		options = slices.Clone(o)
 	}
@@ -170,21 +125,27 @@ func (e *Engine) resolvFile(def *ContainerDef, links []*link) []byte {
 // first, since it knows the way out, then those of the other networks; libc uses
 // three.
 func serverAddrs(links []*link) []netip.Addr {
+	return gatewayAddrs(links, (*NetworkDef).resolver)
+}
+
+// gatewayAddrs are those that addr gives for the networks of the default routes or,
+// without any, for the first one that has any.
+func gatewayAddrs(links []*link, addr func(n *NetworkDef, is4 bool) netip.Addr) []netip.Addr {
 	g := chooseGateways(links)
 	var out []netip.Addr
 	add := func(l *link, is4 bool) {
 		if l == nil {
 			return
 		}
-		if p := l.n.def.gateway(is4); p.IsValid() && !slices.Contains(out, p.Addr()) {
-			out = append(out, p.Addr())
+		if a := addr(&l.n.def, is4); a.IsValid() && !slices.Contains(out, a) {
+			out = append(out, a)
 		}
 	}
 	add(g.v4, true)
 	add(g.v6, false)
-	if len(out) == 0 { // internal networks only
-		add(links[0], true)
-		add(links[0], false)
+	for i := 0; i < len(links) && len(out) == 0; i++ { // internal networks only
+		add(links[i], true)
+		add(links[i], false)
 	}
 	return out
 }
@@ -215,6 +176,7 @@ func (e *Engine) viewOf(def *ContainerDef, l *link, links []*link) worker.View {
 			v.Servers = append(v.Servers, netip.AddrPortFrom(a, 53))
 		}
 	}
+	v.Aliases = e.viewLinks(links)
 	return v
 }
 
@@ -277,43 +239,6 @@ func (e *Engine) updateResolvConf(def *ContainerDef, links []*link) error {
 	return f.Truncate(int64(len(content)))
 }
 
-// hostsLines adds the endpoint's lines to the container's /etc/hosts, or takes
-// them out, and leaves the others as they are. The file stays the same inode.
-func (e *Engine) hostsLines(def *ContainerDef, l *link, add bool) {
-	err := func() error {
-		f, err := openOwn(filepath.Join(e.runtimeDir(def.ID), fileHosts), os.O_RDWR)
-		if err != nil {
-			return err
-		}
-		defer f.Close()
-		const most = 1 << 20
-		text, err := io.ReadAll(io.LimitReader(f, most))
-		if err != nil {
-			return err
-		}
-		var out []byte
-		for line := range bytes.Lines(text) {
-			fields := bytes.Fields(line)
-			own := len(fields) > 1 && slices.ContainsFunc(l.ep.addresses(), func(a netip.Addr) bool { return a.String() == string(fields[0]) })
-			if !own {
-				out = append(out, line...)
-			}
-		}
-		if add {
-			for _, a := range l.ep.addresses() {
-				out = fmt.Appendf(out, "%v\t%s\n", a, ownNames(def))
-			}
-		}
-		if _, err := f.WriteAt(out, 0); err != nil {
-			return err
-		}
-		return f.Truncate(int64(len(out)))
-	}()
-	if err != nil {
-		e.log.Warn("hosts file of a container not brought up to date", "container", def.Name, "error", err)
-	}
-}
-
 // openOwn opens a file of ours in a container's runtime directory. That is hidden
 // from the container; but a privileged one can uncover it, and put a link or a pipe
 // in the file's place.
@@ -345,13 +270,4 @@ func readOwn(path string, most int64) ([]byte, error) {
 		err = fmt.Errorf("%s has more than %d bytes", path, most)
 	}
 	return b, err
-}
-
-// ownNames are the container's names for itself in /etc/hosts.
-func ownNames(def *ContainerDef) string {
-	name := hostname(def)
-	if d := def.Config.Domainname; d != "" {
-		return name + "." + d + " " + name
-	}
-	return name
 }

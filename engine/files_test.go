@@ -257,7 +257,7 @@ func TestReplacedFilesLeadNowhere(t *testing.T) {
 			if err := os.WriteFile(victim, []byte("kept\n"), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			for _, file := range []string{fileHosts, fileResolv, fileResolvSum, copyName, copyName + ".new", fileResolvSum + ".new", "exit.json"} {
+			for _, file := range []string{fileHosts, fileResolv, fileResolvSum, copyName, copyName + ".new", fileResolvSum + ".new", fileHostsLines, fileHostsLines + ".new", "exit.json"} {
 				path := filepath.Join(dir, file)
 				if err := errors.Join(os.RemoveAll(path), replace(path)); err != nil {
 					t.Fatal(err)

@@ -94,6 +94,10 @@ func FuzzNetworkCreate(f *testing.F) {
 		`{"Name":"n","IPAM":{"Config":[{"Subnet":"10.9.0.0/32"}]}}`,
 		`{"Name":"n","IPAM":{"Config":[{"Subnet":"::ffff:10.9.0.0/120"}]}}`,
 		`{"Name":"n","IPAM":{"Config":[{"Gateway":"10.9.0.1"}]},"Labels":{"a":"b"}}`,
+		`{"Name":"n","IPAM":{"Config":[{"Subnet":"0.0.0.0/24"},{"Subnet":"::/96"}]}}`,
+		`{"Name":"n","Internal":true,"IPAM":{"Config":[{"Subnet":"10.9.0.0/31"}]},"Options":{"com.docker.network.bridge.gateway_mode_ipv4":"isolated"}}`,
+		`{"Name":"n","IPAM":{"Config":[{"Subnet":"10.9.0.0/24"},{"Subnet":"fd00::/64"}]},"Options":{"com.footbridge.dhcp":"true","com.footbridge.dhcp.range":"10.9.0.128/25;fd00::/80"}}`,
+		`{"Name":"n","IPAM":{"Config":[{"Subnet":"fd00::/64"}]},"Options":{"com.footbridge.ip-range":"fd00::9-fd00::ffff","com.footbridge.dns.servers":"192.0.2.1;::9","com.docker.network.enable_ipv4":"0"}}`,
 	} {
 		f.Add(body)
 	}

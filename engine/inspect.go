@@ -24,6 +24,7 @@ func (e *Engine) ContainerInspect(_ context.Context, nameOrID string) (container
 	}
 	d := c.def
 	config, host := wireConfig(d), wireHostConfig(d)
+	host.Links = e.showLinks(d)
 	cmd := d.command()
 	dir := e.runtimeDir(d.ID)
 	out := container.InspectResponse{
@@ -49,6 +50,10 @@ func (e *Engine) ContainerInspect(_ context.Context, nameOrID string) (container
 		out.NetworkSettings.SandboxID = d.ID
 		out.NetworkSettings.SandboxKey = "/proc/" + itoa(d.State.Pid) + "/ns/net"
 	}
+	if d.Foreign != nil { // whose files and output are not ours
+		out.LogPath, out.ResolvConfPath, out.HostsPath, out.HostnamePath = "", "", "", ""
+		out.NetworkSettings.SandboxKey = d.Foreign.path()
+	}
 	for id, x := range e.execs {
 		if x.container == c && x.started && x.exit == nil {
 			out.ExecIDs = append(out.ExecIDs, id)
@@ -70,6 +75,7 @@ func (e *Engine) ContainerDetail(_ context.Context, nameOrID string) (api.Contai
 				on = append(on, n)
 			}
 		}
+		d.Namespace = e.foreignDetail(c.def)
 	}
 	e.mu.Unlock()
 	if err != nil {
@@ -114,7 +120,7 @@ func (e *Engine) endpointSettings(d *ContainerDef) map[string]*network.EndpointS
 			name = n.def.Name
 		}
 		s := &network.EndpointSettings{
-			Aliases: slices.Clone(a.Aliases), DriverOpts: maps.Clone(a.DriverOpts), GwPriority: a.GwPriority,
+			Links: slices.Clone(a.Links), Aliases: slices.Clone(a.Aliases), DriverOpts: maps.Clone(a.DriverOpts), GwPriority: a.GwPriority,
 			NetworkID: a.NetworkID, MacAddress: slices.Clone(a.MAC),
 		}
 		if a.IPv4.IsValid() || a.IPv6.IsValid() {
@@ -122,16 +128,16 @@ func (e *Engine) endpointSettings(d *ContainerDef) map[string]*network.EndpointS
 		}
 		if ep := a.Endpoint; ep != nil && n != nil {
 			s.EndpointID, s.MacAddress, s.DNSNames = ep.ID, slices.Clone(ep.MAC), slices.Clone(ep.Names)
-			if g := n.def.gateway(true); ep.IPv4.IsValid() {
-				s.IPAddress, s.IPPrefixLen = ep.IPv4, g.Bits()
+			if sub, ok := n.def.subnet(true); ok && ep.IPv4.IsValid() {
+				s.IPAddress, s.IPPrefixLen = ep.IPv4, sub.Prefix.Bits()
 				if !n.def.Internal {
-					s.Gateway = g.Addr()
+					s.Gateway = sub.Gateway
 				}
 			}
-			if g := n.def.gateway(false); ep.IPv6.IsValid() {
-				s.GlobalIPv6Address, s.GlobalIPv6PrefixLen = ep.IPv6, g.Bits()
+			if sub, ok := n.def.subnet(false); ok && ep.IPv6.IsValid() {
+				s.GlobalIPv6Address, s.GlobalIPv6PrefixLen = ep.IPv6, sub.Prefix.Bits()
 				if !n.def.Internal {
-					s.IPv6Gateway = g.Addr()
+					s.IPv6Gateway = sub.Gateway
 				}
 			}
 		}

@@ -145,10 +145,13 @@ func checkDriverOpts(n *NetworkDef, options map[string]string) error {
 		switch {
 		case k == optIfname && !validIfname(options[k]):
 			return fmt.Errorf("invalid interface name %q: 1 to 15 letters, digits, '-', '_' and '.', and not lo", options[k])
-		case k == optIfname, k == optAddresses, k == optNested, strings.HasPrefix(k, limitPrefix):
+		case k == optIfname, k == optSysctls, k == optAddresses, k == optNested, strings.HasPrefix(k, limitPrefix):
 		default:
-			return fmt.Errorf("unknown driver option %q: known are %s, %s, %s and limits (%s*)", k, optIfname, optAddresses, optNested, limitPrefix)
+			return fmt.Errorf("unknown driver option %q: known are %s, %s, %s, %s and limits (%s*)", k, optIfname, optSysctls, optAddresses, optNested, limitPrefix)
 		}
+	}
+	if _, err := parseSysctls(options); err != nil {
+		return err
 	}
 	if _, err := parseLimits(options); err != nil {
 		return err

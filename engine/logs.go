@@ -39,6 +39,9 @@ func (e *Engine) ContainerLogs(ctx context.Context, nameOrID string, o api.LogsO
 	if err != nil {
 		return nil, err
 	}
+	if err := refuseForeign(c.def, "asked for its output"); err != nil {
+		return nil, err
+	}
 	logs := &api.Logs{TTY: c.def.Config.Tty}
 	if logs.TTY { // all of it is stdout
 		o.Stdout = o.Stdout || o.Stderr

@@ -28,6 +28,10 @@ type netw struct {
 	planeMu sync.Mutex
 	plane   Plane
 	users   int
+
+	// links is guarded by linkMu, which is taken before planeMu and Engine.mu.
+	linkMu sync.Mutex
+	links  linkRules
 }
 
 func newNetwork(def *NetworkDef) (*netw, error) {

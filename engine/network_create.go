@@ -24,7 +24,7 @@ var ErrPoolOverlap = errors.New("Pool overlaps with other one on this address sp
 func (e *Engine) NetworkCreate(_ context.Context, req network.CreateRequest) (network.CreateResponse, error) {
 	e.netOp.Lock()
 	defer e.netOp.Unlock()
-	def, err := newNetworkDef(req)
+	def, err := newNetworkDef(e.opts.Config.withDefaults(req))
 	if err != nil {
 		return network.CreateResponse{}, err
 	}
@@ -32,7 +32,10 @@ func (e *Engine) NetworkCreate(_ context.Context, req network.CreateRequest) (ne
 		return network.CreateResponse{}, conflict("network with name %s already exists", def.Name)
 	}
 	def.ID, def.Created = newID(), e.now()
-	if err := e.chooseSubnets(def); err != nil {
+	if err := e.checkOutbound(def); err != nil {
+		return network.CreateResponse{}, err
+	}
+	if err := e.chooseSubnets(def, nil); err != nil {
 		return network.CreateResponse{}, err
 	}
 	if err := e.addNetwork(def); err != nil {
@@ -75,8 +78,7 @@ func newNetworkDef(req network.CreateRequest) (*NetworkDef, error) {
 	}
 	def := &NetworkDef{
 		Name: req.Name, Driver: req.Driver, Internal: req.Internal, Attachable: req.Attachable,
-		EnableIPv4: req.EnableIPv4 == nil || *req.EnableIPv4,
-		Options:    maps.Clone(req.Options), Labels: maps.Clone(req.Labels),
+		Options: maps.Clone(req.Options), Labels: maps.Clone(req.Labels),
 	}
 	var wish []network.IPAMConfig
 	if req.IPAM != nil {
@@ -88,16 +90,12 @@ func newNetworkDef(req network.CreateRequest) (*NetworkDef, error) {
 		}
 		wish = req.IPAM.Config
 	}
-	if err := def.takeSubnets(wish); err != nil {
+	if err := def.takeSubnets(wish, &options); err != nil {
 		return nil, err
 	}
 	_, has6 := def.subnet(false)
-	switch {
-	case req.EnableIPv6 != nil:
-		def.EnableIPv6 = *req.EnableIPv6
-	default: // whoever gives an IPv6 subnet means it
-		def.EnableIPv6 = has6
-	}
+	def.EnableIPv4 = first(true, req.EnableIPv4, options.enable4)
+	def.EnableIPv6 = first(has6, req.EnableIPv6, options.enable6) // whoever gives an IPv6 subnet means it
 	if has6 && !def.EnableIPv6 {
 		return nil, invalid("an IPv6 subnet was given for a network without IPv6: leave it out or give --ipv6")
 	}
@@ -110,12 +108,22 @@ func newNetworkDef(req network.CreateRequest) (*NetworkDef, error) {
 	return def, options.settle(def)
 }
 
+// first is the first of choices that was made, else otherwise.
+func first(otherwise bool, choices ...*bool) bool {
+	for _, c := range choices {
+		if c != nil {
+			return *c
+		}
+	}
+	return otherwise
+}
+
 func checkNetworkName(name string) error {
 	switch {
 	case strings.TrimSpace(name) == "":
 		return invalid("invalid network name: name is empty")
-	case name == "default" || strings.HasPrefix(name, "container:") || strings.HasPrefix(name, "ns:"):
-		return invalid("invalid network name %q: it has a meaning of its own as --network %s", name, name)
+	case name == "default" || name == "container" || strings.HasPrefix(name, "container:") || strings.HasPrefix(name, "ns:"):
+		return forbidden("network name %q is reserved and cannot be created: it has a meaning of its own as --network %s", name, name)
 	case isPredefinedName(name):
 		return forbidden("operation is not permitted on predefined %s network", name)
 	case !validName(name):
@@ -131,42 +139,35 @@ func isPredefinedName(name string) bool {
 // takeSubnets takes over the subnets of a request. Ranges, gateways and
 // auxiliary addresses without a subnet in their own entry are put to the one
 // that holds them, as Docker's command line does.
-func (n *NetworkDef) takeSubnets(wish []network.IPAMConfig) error {
+func (n *NetworkDef) takeSubnets(wish []network.IPAMConfig, o *netOptions) error {
 	for _, w := range wish {
 		if !w.Subnet.IsValid() {
 			continue
 		}
-		p := w.Subnet
-		if p.Addr().Is4In6() {
-			return invalid("invalid subnet %v: write it as an IPv4 subnet", p)
+		if err := checkSubnet(w.Subnet); err != nil {
+			return err
 		}
-		if p.Addr().IsLinkLocalUnicast() {
-			return invalid("invalid subnet %v: link-local addresses belong to each interface alone; choose a private subnet, for example 10.20.0.0/24 or fd00:20::/64", p)
+		if other, ok := n.subnet(w.Subnet.Addr().Is4()); ok {
+			return forbidden("bridge driver doesn't support multiple subnets of one family: %v or %v, not both", other.Prefix, w.Subnet)
 		}
-		if p != p.Masked() {
-			return invalid("invalid network config: invalid subnet %v: it should be %v", p, p.Masked())
-		}
-		if other, ok := n.subnet(p.Addr().Is4()); ok {
-			return invalid("a bridge network has one subnet a family: %v or %v, not both", other.Prefix, p)
-		}
-		n.Subnets = append(n.Subnets, SubnetDef{Prefix: p})
+		n.Subnets = append(n.Subnets, SubnetDef{Prefix: w.Subnet})
 	}
 	for _, w := range wish {
-		if w.IPRange.IsValid() {
-			s, err := n.subnetFor(w, w.IPRange.Addr(), "range", w.IPRange)
-			if err != nil {
-				return err
-			}
-			s.Range = w.IPRange.Masked()
+		if err := n.takeRange(w); err != nil {
+			return err
 		}
 		if w.Gateway.IsValid() {
 			s, err := n.subnetFor(w, w.Gateway, "gateway", w.Gateway)
 			if err != nil {
 				return err
 			}
+			if s.Gateway.IsValid() && s.Gateway != w.Gateway {
+				return invalid("cannot configure multiple gateways (%v, %v) for the same subnet (%v)", s.Gateway, w.Gateway, s.Prefix)
+			}
 			s.Gateway = w.Gateway
 		}
-		for name, a := range w.AuxAddress {
+		for _, name := range slices.Sorted(maps.Keys(w.AuxAddress)) {
+			a := w.AuxAddress[name]
 			if !oneWord(name) {
 				return invalid("invalid name %q of an auxiliary address: it is one word", name)
 			}
@@ -180,38 +181,110 @@ func (n *NetworkDef) takeSubnets(wish []network.IPAMConfig) error {
 			s.Aux[name] = a
 		}
 	}
-	_, _, err := pools(&NetworkDef{Name: n.Name, Subnets: slices.Clone(n.Subnets)})
-	if err != nil {
+	for _, r := range o.ranges {
+		s, err := n.subnetFor(network.IPAMConfig{}, r.first, "range", r)
+		switch {
+		case err != nil:
+			return err
+		case s.Range.IsValid():
+			return invalid("cannot configure multiple ranges (%v, %v) on the same subnet (%v)", s.Range, r, s.Prefix)
+		case s.sized():
+			return errSized("range", r)
+		}
+		s.First, s.Last = r.first, r.last
+	}
+	if err := o.checkKept(n); err != nil {
+		return err
+	}
+	check := &NetworkDef{Name: n.Name, Options: n.Options}
+	for _, s := range n.Subnets {
+		if !s.sized() { // those get their addresses later
+			check.Subnets = append(check.Subnets, s)
+		}
+	}
+	if _, _, err := pools(check); err != nil {
 		return invalid("invalid network config: %w", err)
 	}
 	return nil
 }
 
+// checkSubnet refuses what containers cannot have. An unspecified address asks for any
+// subnet of that length.
+func checkSubnet(p netip.Prefix) error {
+	switch {
+	case p.Addr().Is4In6():
+		return invalid("invalid subnet %v: write it as an IPv4 subnet", p)
+	case p.Addr().IsLinkLocalUnicast():
+		return invalid("invalid subnet %v: link-local addresses belong to each interface alone; choose a private subnet, for example 10.20.0.0/24 or fd00:20::/64", p)
+	case p != p.Masked():
+		return invalid("invalid network config: invalid subnet %v: it should be %v", p, p.Masked())
+	}
+	return nil
+}
+
+// sized: only the length was asked for, the subnet is still to be chosen.
+func (s *SubnetDef) sized() bool { return s.Prefix.Addr().IsUnspecified() && s.Prefix.Bits() > 0 }
+
+func errSized(what string, value fmt.Stringer) error {
+	return invalid("invalid network config: %s %v: give the subnet that it is in, not its size alone", what, value)
+}
+
+// takeRange takes over the range of an entry.
+func (n *NetworkDef) takeRange(w network.IPAMConfig) error {
+	r := w.IPRange
+	if !r.IsValid() {
+		return nil
+	}
+	s, err := n.subnetFor(w, r.Addr(), "range", r)
+	switch {
+	case err != nil:
+		return err
+	case r.Bits() < s.Prefix.Bits():
+		return invalid("invalid network config: invalid ip-range %v: CIDR block is bigger than its parent subnet %v", r, s.Prefix)
+	case r != r.Masked():
+		return invalid("invalid network config: invalid ip-range %v: it should be %v", r, r.Masked())
+	case s.Range.IsValid() && s.Range != r:
+		return invalid("cannot configure multiple ranges (%v, %v) on the same subnet (%v)", s.Range, r, s.Prefix)
+	}
+	s.Range = r
+	return nil
+}
+
+// subnetFor finds the subnet that a is in: that of its own entry w, if there is one.
 func (n *NetworkDef) subnetFor(w network.IPAMConfig, a netip.Addr, what string, value fmt.Stringer) (*SubnetDef, error) {
 	for i := range n.Subnets {
 		s := &n.Subnets[i]
-		if s.Prefix.Contains(a) && (!w.Subnet.IsValid() || w.Subnet == s.Prefix) {
-			return s, nil
+		if !s.Prefix.Contains(a) || w.Subnet.IsValid() && w.Subnet != s.Prefix {
+			continue
 		}
+		if s.sized() {
+			return nil, errSized(what, value)
+		}
+		return s, nil
 	}
-	if len(n.Subnets) == 0 {
+	switch {
+	case w.Subnet.IsValid() && w.Subnet.Addr().Is4() != a.Is4():
+		return nil, invalid("invalid network config: invalid %s %v: parent subnet %v is of the other address family", what, value, w.Subnet)
+	case w.Subnet.IsValid():
+		return nil, invalid("invalid network config: invalid %s %v: parent subnet %v doesn't contain this address", what, value, w.Subnet)
+	case len(n.Subnets) == 0:
 		return nil, invalid("no matching subnet for %s %v: give the subnet too (--subnet)", what, value)
 	}
-	var have []string
-	for _, s := range n.Subnets {
-		have = append(have, s.Prefix.String())
-	}
-	return nil, invalid("no matching subnet for %s %v: it is not inside %s", what, value, strings.Join(have, " or "))
+	return nil, invalid("no matching subnet for %s %v: it is not inside %s", what, value, n.subnetList())
 }
 
 // chooseSubnets checks the subnets asked for against what is taken, chooses
-// those that were not, and settles the gateways.
-func (e *Engine) chooseSubnets(n *NetworkDef) error {
-	taken, err := e.takenRanges()
+// those that were not, and settles the gateways. was is the network so far, or nil:
+// what it has it may keep.
+func (e *Engine) chooseSubnets(n *NetworkDef, was *netw) error {
+	taken, err := e.takenRanges(was)
 	if err != nil {
 		return err
 	}
 	for _, s := range n.Subnets {
+		if s.sized() || was != nil && slices.ContainsFunc(was.def.Subnets, func(old SubnetDef) bool { return old.Prefix == s.Prefix }) {
+			continue
+		}
 		for _, t := range taken {
 			if t.prefix.Overlaps(s.Prefix) {
 				return forbidden("invalid pool request: %w: %v overlaps %s; choose another --subnet, or none to have a free one chosen",
@@ -223,18 +296,25 @@ func (e *Engine) chooseSubnets(n *NetworkDef) error {
 	for i, t := range taken {
 		prefixes[i] = t.prefix
 	}
-	if _, ok := n.subnet(true); !ok && n.EnableIPv4 {
-		p, err := ipam.NextSubnet(ipam.DefaultBases(), prefixes)
-		if err != nil {
-			return forbidden("%w: networks and routes of this host take all of them; remove networks that are not used (`footbridge network prune`) or give --subnet", err)
+	for _, is4 := range []bool{true, false} {
+		s, ok := n.subnet(is4)
+		if is4 && !n.EnableIPv4 || !is4 && !n.EnableIPv6 || ok && !s.sized() {
+			continue
 		}
-		n.Subnets = append(n.Subnets, SubnetDef{Prefix: p, Auto: true})
-	}
-	if _, ok := n.subnet(false); !ok && n.EnableIPv6 {
-		p, err := ipam.RandomULA(prefixes)
-		if err != nil {
+		bits := 0
+		if ok {
+			bits = s.Prefix.Bits()
+		}
+		p, err := e.opts.Config.nextSubnet(is4, bits, prefixes)
+		switch {
+		case errors.Is(err, ipam.ErrNoSubnet) && bits > 0:
+			return forbidden("%w: no free subnet of length %d is left in the address pools; remove networks that are not used (`footbridge network prune`) or give --subnet", err, bits)
+		case errors.Is(err, ipam.ErrNoSubnet):
+			return forbidden("%w: networks and routes of this host take all of them; remove networks that are not used (`footbridge network prune`) or give --subnet", err)
+		case err != nil:
 			return fmt.Errorf("network %s: %w", n.Name, err)
 		}
+		n.Subnets = slices.DeleteFunc(n.Subnets, func(s SubnetDef) bool { return s.Prefix.Addr().Is4() == is4 })
 		n.Subnets = append(n.Subnets, SubnetDef{Prefix: p, Auto: true})
 	}
 	slices.SortStableFunc(n.Subnets, func(a, b SubnetDef) int {
@@ -254,11 +334,14 @@ type takenRange struct {
 
 func (t takenRange) String() string { return fmt.Sprintf("%v of %s", t.prefix, t.by) }
 
-// takenRanges lists the subnets of all networks and the routes of the host.
-func (e *Engine) takenRanges() ([]takenRange, error) {
+// takenRanges lists the subnets of all networks but own and the routes of the host.
+func (e *Engine) takenRanges(own *netw) ([]takenRange, error) {
 	var out []takenRange
 	e.mu.Lock()
 	for _, n := range e.networks {
+		if n == own {
+			continue
+		}
 		for _, s := range n.def.Subnets {
 			out = append(out, takenRange{s.Prefix, "network " + n.def.Name})
 		}
@@ -288,39 +371,5 @@ func (e *Engine) addNetwork(def *NetworkDef) error {
 	e.networks[def.ID] = n
 	e.mu.Unlock()
 	e.publishPolicy()
-	return nil
-}
-
-// addPredefined makes the networks that always exist, if they do not yet.
-func (e *Engine) addPredefined() error {
-	e.netOp.Lock()
-	defer e.netOp.Unlock()
-	for _, p := range []struct{ name, driver string }{
-		{network.NetworkBridge, driverBridge}, {network.NetworkHost, driverHost}, {network.NetworkNone, driverNull},
-	} {
-		if e.networkByName(p.name) != nil {
-			continue
-		}
-		def := &NetworkDef{
-			ID: newID(), Name: p.name, Driver: p.driver, Created: e.now(), EnableIPv4: true, MTU: defaultMTU, Predefined: true,
-		}
-		if p.driver == driverBridge {
-			def.Options = map[string]string{
-				optDefaultBridge: "true", optICC: "true", optMasquerade: "true", optHostBinding4: "0.0.0.0", optMTU: fmt.Sprint(defaultMTU),
-			}
-			if err := e.chooseSubnets(def); err != nil {
-				// Routes may take everything; there has to be a default
-				// network all the same, and Docker's own is the least surprise.
-				e.log.Warn("the default network overlaps what the host can reach", "error", err)
-				def.Subnets = []SubnetDef{{Prefix: ipam.DefaultBases()[0].Prefix, Auto: true}}
-				if _, _, err := pools(def); err != nil {
-					return err
-				}
-			}
-		}
-		if err := e.addNetwork(def); err != nil {
-			return err
-		}
-	}
 	return nil
 }

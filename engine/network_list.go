@@ -4,8 +4,9 @@ import (
 	"context"
 	"maps"
 	"net/netip"
+	"regexp"
+	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/moby/moby/api/types/events"
@@ -34,14 +35,21 @@ func (e *Engine) NetworkList(_ context.Context, f api.Filters) ([]network.Summar
 			return nil, invalid("invalid filter 'type=%s': it is custom or builtin", v)
 		}
 	}
+	ids, err := patterns(f, "id")
+	if err != nil {
+		return nil, err
+	}
+	names, err := patterns(f, "name")
+	if err != nil {
+		return nil, err
+	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	out := []network.Summary{}
 	for _, n := range e.sortedNetworks() {
 		d := &n.def
 		if f.Match("driver", func(v string) bool { return v == d.Driver }) &&
-			f.Match("id", func(v string) bool { return strings.HasPrefix(d.ID, v) }) &&
-			f.Match("name", func(v string) bool { return strings.Contains(d.Name, v) }) &&
+			ids.match(d.ID) && names.match(d.Name) &&
 			f.Match("scope", func(v string) bool { return v == "local" }) &&
 			f.Match("type", func(v string) bool { return (v == "builtin") == d.Predefined }) &&
 			f.MatchLabels(d.Labels) &&
@@ -50,6 +58,27 @@ func (e *Engine) NetworkList(_ context.Context, f api.Filters) ([]network.Summar
 		}
 	}
 	return out, nil
+}
+
+// patternList are the values of a filter; one of them has to fit, if there are any.
+type patternList []*regexp.Regexp
+
+// patterns reads the values of a term, which are regular expressions, as Docker's are:
+// a part of a name is one.
+func patterns(f api.Filters, term string) (patternList, error) {
+	var out patternList
+	for _, v := range f.Values(term) {
+		p, err := regexp.Compile(v)
+		if err != nil {
+			return nil, invalid("invalid filter '%s=%s': it is a part of a %s, or a regular expression: %w", term, shown(v), term, err)
+		}
+		out = append(out, p)
+	}
+	return out, nil
+}
+
+func (l patternList) match(text string) bool {
+	return len(l) == 0 || slices.ContainsFunc(l, func(p *regexp.Regexp) bool { return p.MatchString(text) })
 }
 
 // wire turns a definition into Docker's JSON.
@@ -66,6 +95,9 @@ func (n *NetworkDef) wire() network.Network {
 	}
 	if w.Labels == nil {
 		w.Labels = map[string]string{}
+	}
+	if !n.Predefined {
+		w.IPAM.Options = map[string]string{}
 	}
 	for _, s := range n.Subnets {
 		w.IPAM.Config = append(w.IPAM.Config, network.IPAMConfig{
@@ -156,13 +188,12 @@ func (e *Engine) NetworksPrune(_ context.Context, f api.Filters) (network.PruneR
 		return network.PruneReport{}, err
 	}
 	until := e.now()
-	for _, v := range f.Values("until") {
-		t, err := parseUntil(v, e.now())
-		if err != nil {
+	if values := f.Values("until"); len(values) > 1 {
+		return network.PruneReport{}, invalid("invalid filter: 'until' cannot be specified more than once")
+	} else if len(values) == 1 {
+		var err error
+		if until, err = parseUntil(values[0], e.now()); err != nil {
 			return network.PruneReport{}, err
-		}
-		if t.Before(until) {
-			until = t
 		}
 	}
 	e.netOp.Lock()
@@ -182,6 +213,7 @@ func (e *Engine) NetworksPrune(_ context.Context, f api.Filters) (network.PruneR
 		}
 		report.NetworksDeleted = append(report.NetworksDeleted, n.def.Name)
 	}
+	e.events.publish(events.NetworkEventType, events.ActionPrune, "", map[string]string{"reclaimed": "0"})
 	return report, nil
 }
 

@@ -89,6 +89,9 @@ func TestNetworkCreateRefuses(t *testing.T) {
 		return &network.IPAM{Config: []network.IPAMConfig{c}}
 	}
 	mtu := func(v string) map[string]string { return map[string]string{optMTU: v} }
+	option := func(k, v string) network.CreateRequest {
+		return network.CreateRequest{Name: "x", Options: map[string]string{k: v}}
+	}
 	tests := []struct {
 		name string
 		req  network.CreateRequest
@@ -98,7 +101,7 @@ func TestNetworkCreateRefuses(t *testing.T) {
 		{"same name", network.CreateRequest{Name: "taken"}, errdefs.IsConflict, "network with name taken already exists"},
 		{"predefined", network.CreateRequest{Name: "host"}, errdefs.IsPermissionDenied, "operation is not permitted on predefined host network"},
 		{"no name", network.CreateRequest{Name: " "}, errdefs.IsInvalidArgument, "name is empty"},
-		{"mode as name", network.CreateRequest{Name: "container:x"}, errdefs.IsInvalidArgument, "invalid network name"},
+		{"mode as name", network.CreateRequest{Name: "container:x"}, errdefs.IsPermissionDenied, "is reserved and cannot be created"},
 		{"bad name", network.CreateRequest{Name: "a\x1b[31m"}, errdefs.IsInvalidArgument, "invalid network name"},
 		{"driver", network.CreateRequest{Name: "x", Driver: "macvlan"}, errdefs.IsNotFound, `plugin "macvlan" not found`},
 		{"second host network", network.CreateRequest{Name: "x", Driver: "host"}, errdefs.IsPermissionDenied, "only one instance"},
@@ -107,10 +110,10 @@ func TestNetworkCreateRefuses(t *testing.T) {
 		{"overlap with a route", network.CreateRequest{Name: "x", IPAM: subnet("10.0.0.0/8")}, errdefs.IsPermissionDenied, "Pool overlaps"},
 		{"route is named", network.CreateRequest{Name: "x", IPAM: subnet("10.8.3.0/24")}, errdefs.IsPermissionDenied, "a route of this host (device tun0)"},
 		{"host bits", network.CreateRequest{Name: "x", IPAM: subnet("10.2.0.1/16")}, errdefs.IsInvalidArgument, "it should be 10.2.0.0/16"},
-		{"gateway outside", network.CreateRequest{Name: "x", IPAM: gateway("10.2.0.0/16", "10.3.0.1")}, errdefs.IsInvalidArgument, "no matching subnet for gateway 10.3.0.1"},
+		{"gateway outside", network.CreateRequest{Name: "x", IPAM: gateway("10.2.0.0/16", "10.3.0.1")}, errdefs.IsInvalidArgument, "invalid network config: invalid gateway 10.3.0.1: parent subnet 10.2.0.0/16 doesn't contain this address"},
 		{"gateway without subnet", network.CreateRequest{Name: "x", IPAM: gateway("", "10.3.0.1")}, errdefs.IsInvalidArgument, "no matching subnet for gateway 10.3.0.1"},
 		{"gateway is broadcast", network.CreateRequest{Name: "x", IPAM: gateway("10.2.0.0/16", "10.2.255.255")}, errdefs.IsInvalidArgument, "invalid gateway address"},
-		{"two subnets", network.CreateRequest{Name: "x", IPAM: &network.IPAM{Config: append(subnet("10.2.0.0/16").Config, subnet("10.3.0.0/16").Config...)}}, errdefs.IsInvalidArgument, "one subnet a family"},
+		{"two subnets", network.CreateRequest{Name: "x", IPAM: &network.IPAM{Config: append(subnet("10.2.0.0/16").Config, subnet("10.3.0.0/16").Config...)}}, errdefs.IsPermissionDenied, "bridge driver doesn't support multiple subnets"},
 		{"v6 subnet, no v6", network.CreateRequest{Name: "x", EnableIPv6: ptr(false), IPAM: subnet("fd00:1::/64")}, errdefs.IsInvalidArgument, "without IPv6"},
 		{"no family", network.CreateRequest{Name: "x", EnableIPv4: ptr(false)}, errdefs.IsInvalidArgument, "IPv4 or IPv6 must be enabled"},
 		{"MTU too small", network.CreateRequest{Name: "x", Options: mtu("67")}, errdefs.IsInvalidArgument, "at least 68 bytes"},
@@ -118,7 +121,11 @@ func TestNetworkCreateRefuses(t *testing.T) {
 		{"MTU too large", network.CreateRequest{Name: "x", Options: mtu("65522")}, errdefs.IsInvalidArgument, "at most 65521 bytes"},
 		{"MTU nonsense", network.CreateRequest{Name: "x", Options: mtu("big")}, errdefs.IsInvalidArgument, "invalid MTU"},
 		{"option", network.CreateRequest{Name: "x", Options: map[string]string{"parent": "eth0"}}, errdefs.IsInvalidArgument, `unknown network option "parent"`},
-		{"icc", network.CreateRequest{Name: "x", Options: map[string]string{optICC: "false"}}, errdefs.IsInvalidArgument, "footbridge has only"},
+		{"icc", option(optICC, "maybe"), errdefs.IsInvalidArgument, "it is true or false"},
+		{"no masquerading", option(optMasquerade, "false"), errdefs.IsInvalidArgument, "without root"},
+		{"routed", option(optGatewayMode4, "routed"), errdefs.IsInvalidArgument, "which takes root"},
+		{"mode nonsense", option(optGatewayMode6, "bridge"), errdefs.IsInvalidArgument, "nat, nat-unprotected or isolated"},
+		{"isolated, not internal", option(optGatewayMode4, "isolated"), errdefs.IsInvalidArgument, "'isolated' can only be used for an internal network"},
 		{"ipam driver", network.CreateRequest{Name: "x", IPAM: &network.IPAM{Driver: "dhcp"}}, errdefs.IsNotFound, "IPAM plugin"},
 	}
 	for _, tt := range tests {

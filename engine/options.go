@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/footbridge-net/footbridge/engine/ipam"
 	"github.com/footbridge-net/footbridge/engine/plane"
@@ -35,6 +36,10 @@ const (
 	optIfacePrefix   = "com.docker.network.container_iface_prefix"
 	optOutbound4     = "com.docker.network.host_ipv4"
 	optOutbound6     = "com.docker.network.host_ipv6"
+	optAnnounceCount = "com.docker.network.advertise_addr_nmsgs"
+	optAnnounceEvery = "com.docker.network.advertise_addr_ms"
+	optEnable4       = "com.docker.network.enable_ipv4"
+	optEnable6       = "com.docker.network.enable_ipv6"
 
 	// What Docker has no word for.
 	optOutboundDevice = "com.footbridge.outbound.interface"
@@ -44,6 +49,7 @@ const (
 	optDHCP           = "com.footbridge.dhcp"
 	optDHCPRange      = "com.footbridge.dhcp.range" // prefixes, with ';' between them
 	optRA             = "com.footbridge.ra"
+	optIPRange        = "com.footbridge.ip-range" // FIRST-LAST, with ';' between those of two families
 )
 
 // Bounds of a network's MTU in bytes.
@@ -67,6 +73,32 @@ type netOptions struct {
 	host4, host6 netip.Addr
 	noDNS        bool
 	servers      []netip.AddrPort // asked instead of the host's resolvers
+	// enable4 and enable6 say whether the network has the family, where neither the
+	// request nor its subnets do.
+	enable4, enable6 *bool
+	ranges           []addrRange // at most one a family
+}
+
+// addrRange is addresses from first to last.
+type addrRange struct{ first, last netip.Addr }
+
+func (r addrRange) String() string { return r.first.String() + "-" + r.last.String() }
+
+// isolated reports whether the gateway has no address of a family.
+func (o *netOptions) isolated(is4 bool) bool {
+	if is4 {
+		return o.rules.Mode4 == plane.ModeIsolated
+	}
+	return o.rules.Mode6 == plane.ModeIsolated
+}
+
+// kept is the prefix of a family that the address management leaves to DHCP; zero =
+// none.
+func (o *netOptions) kept(is4 bool) netip.Prefix {
+	if is4 {
+		return o.rules.DHCP.Range4
+	}
+	return o.rules.DHCP.Range6
 }
 
 // netOption reads one option into o.
@@ -96,7 +128,7 @@ var knownOptions = map[string]netOption{
 	optOutbound6:     readAddr(func(o *netOptions) *netip.Addr { return &o.rules.Outbound.Addr6 }, false),
 	optIfacePrefix: func(o *netOptions, v string) error {
 		// Room for a number of two digits.
-		if !validIfname(v+"99") || v == "lo" {
+		if v == "" || !validIfname(v+"99") || v == "lo" {
 			return fmt.Errorf("it begins the names of interfaces: 1 to 13 letters, digits, '-', '_' and '.', and not lo")
 		}
 		o.ifacePrefix = v
@@ -109,18 +141,52 @@ var knownOptions = map[string]netOption{
 		o.rules.Outbound.Device = v
 		return nil
 	},
+	optAnnounceCount: func(o *netOptions, v string) error {
+		n, err := strconv.Atoi(v)
+		if err != nil || n < 0 || n > 3 {
+			return fmt.Errorf("it is the number of messages, 0 to 3")
+		}
+		o.rules.Announce.Messages, o.rules.Announce.Off = n, n == 0
+		return nil
+	},
+	optAnnounceEvery: func(o *netOptions, v string) error {
+		ms, err := strconv.Atoi(v)
+		if err != nil || ms < 100 || ms > 2000 {
+			return fmt.Errorf("it is the time between two messages, 100 to 2000 milliseconds")
+		}
+		o.rules.Announce.Interval = time.Duration(ms) * time.Millisecond
+		return nil
+	},
 	optHostPorts: func(o *netOptions, v string) (err error) { o.rules.HostPorts, err = readPorts(v); return err },
 	optDNS:       readBool(func(o *netOptions, on bool) { o.noDNS = !on }),
 	optDNSServers: func(o *netOptions, v string) error {
 		for word := range words(v) {
 			a, err := netip.ParseAddr(word)
-			if err != nil {
-				return fmt.Errorf("%q is not an address", word)
+			if err != nil || a.Zone() != "" || a.Is4In6() || a.IsUnspecified() || a.IsMulticast() {
+				return fmt.Errorf("%q is not an address of a server", word)
 			}
 			o.servers = append(o.servers, netip.AddrPortFrom(a, 53))
 		}
 		if len(o.servers) == 0 || len(o.servers) > maxDNSServers {
 			return fmt.Errorf("it is a list of 1 to %d addresses, with ';' between them", maxDNSServers)
+		}
+		return nil
+	},
+	optEnable4: readBool(func(o *netOptions, on bool) { o.enable4 = &on }),
+	optEnable6: readBool(func(o *netOptions, on bool) { o.enable6 = &on }),
+	optIPRange: func(o *netOptions, v string) error {
+		for word := range words(v) {
+			r, err := parseAddrRange(word)
+			if err != nil {
+				return err
+			}
+			if slices.ContainsFunc(o.ranges, func(other addrRange) bool { return other.first.Is4() == r.first.Is4() }) {
+				return fmt.Errorf("it has at most one range a family")
+			}
+			o.ranges = append(o.ranges, r)
+		}
+		if len(o.ranges) == 0 {
+			return fmt.Errorf("it is FIRST-LAST, two addresses")
 		}
 		return nil
 	},
@@ -229,7 +295,7 @@ func readAddr(field func(*netOptions) *netip.Addr, is4 bool) netOption {
 
 func readMode(v string) (plane.Mode, error) {
 	switch v {
-	case "", "nat":
+	case "nat":
 		return plane.ModeNAT, nil
 	case "nat-unprotected":
 		return plane.ModeNATUnprotected, nil
@@ -238,10 +304,25 @@ func readMode(v string) (plane.Mode, error) {
 	case "routed":
 		return "", fmt.Errorf("containers' addresses are routed by the host's kernel, which takes root: choose nat or nat-unprotected, or reach containers by `footbridge proxy`")
 	}
-	return "", fmt.Errorf("it is nat, nat-unprotected or isolated")
+	return "", fmt.Errorf("unknown gateway mode %s: it is nat, nat-unprotected or isolated", shown(v))
 }
 
-// readPorts reads "8080;9000-9010;53/udp".
+// parseAddrRange reads "10.0.0.10-10.0.0.20".
+func parseAddrRange(word string) (r addrRange, err error) {
+	first, last, ok := strings.Cut(word, "-")
+	var ferr, lerr error
+	r.first, ferr = netip.ParseAddr(first)
+	r.last, lerr = netip.ParseAddr(last)
+	switch {
+	case !ok || ferr != nil || lerr != nil || r.first.Is4() != r.last.Is4() || r.first.Is4In6() || r.last.Is4In6() || r.first.Zone()+r.last.Zone() != "":
+		return addrRange{}, fmt.Errorf("%q is not FIRST-LAST, two addresses of one family", word)
+	case r.last.Less(r.first):
+		return addrRange{}, fmt.Errorf("%v ends before it begins", r)
+	}
+	return r, nil
+}
+
+// readPorts reads "8080;9000-9010;514/udp".
 func readPorts(v string) ([]plane.PortRange, error) {
 	var out []plane.PortRange
 	for word := range words(v) {
@@ -257,6 +338,9 @@ func readPorts(v string) ([]plane.PortRange, error) {
 		b, berr := strconv.ParseUint(last, 10, 16)
 		if aerr != nil || berr != nil || a == 0 || b < a || (proto != "tcp" && proto != "udp") {
 			return nil, fmt.Errorf("%q is not PORT[-PORT][/tcp|udp]", word)
+		}
+		if a <= dnsPort && dnsPort <= b {
+			return nil, fmt.Errorf("%q: port 53 of the gateway is the containers' name server; for another one give %s", word, optDNSServers)
 		}
 		out = append(out, plane.PortRange{Proto: proto, First: uint16(a), Last: uint16(b)})
 	}
@@ -294,22 +378,71 @@ func (o *netOptions) settle(n *NetworkDef) error {
 	switch {
 	case n.EnableIPv6 && n.MTU < minMTU6:
 		return invalid("invalid MTU %d: an IPv6 link carries at least %d bytes (RFC 8200); choose more, or a network without IPv6", n.MTU, minMTU6)
-	case !n.Internal && (o.rules.Mode4 == plane.ModeIsolated || o.rules.Mode6 == plane.ModeIsolated):
+	case !n.Internal && (o.isolated(true) || o.isolated(false)):
 		return invalid("gateway mode 'isolated' can only be used for an internal network: add --internal")
+	case n.Internal && (len(o.servers) > 0 || o.rules.Outbound != (plane.Outbound{})):
+		return invalid("an internal network asks nobody outside: leave out --internal, or the options %s, %s, %s and %s",
+			optDNSServers, optOutbound4, optOutbound6, optOutboundDevice)
+	}
+	return o.settleGateway(n)
+}
+
+// checkKept checks what is kept for DHCP against the subnets that were asked for.
+func (o *netOptions) checkKept(n *NetworkDef) error {
+	for _, is4 := range []bool{true, false} {
+		kept := o.kept(is4)
+		s, ok := n.subnet(is4)
+		switch {
+		case !kept.IsValid():
+		case !o.rules.DHCP.On:
+			return invalid("%s=%v has no effect without %s=true", optDHCPRange, kept, optDHCP)
+		case !ok || !ipam.Contains(s.Prefix, kept):
+			return invalid("no matching subnet for %s=%v: give the subnet that it is a part of (--subnet)", optDHCPRange, kept)
+		case s.Gateway.IsValid() && kept.Contains(s.Gateway):
+			return invalid("%s=%v holds the gateway %v: choose another part of the subnet, or another --gateway", optDHCPRange, kept, s.Gateway)
+		}
+	}
+	return nil
+}
+
+// settleGateway refuses options that need a gateway where there is none.
+func (o *netOptions) settleGateway(n *NetworkDef) error {
+	gateway := n.EnableIPv4 && !o.isolated(true) || n.EnableIPv6 && !o.isolated(false)
+	s6, _ := n.subnet(false)
+	switch {
+	case o.rules.DHCP.On && !gateway:
+		return invalid("%s=true needs a gateway to ask: gateway mode 'isolated' has none", optDHCP)
+	case len(o.rules.HostPorts) > 0 && !gateway:
+		return invalid("%s needs a gateway to reach them at: gateway mode 'isolated' has none", optHostPorts)
+	case o.rules.DHCP.On && (opens(o.rules.HostPorts, "udp", dhcpPort) || opens(o.rules.HostPorts, "udp", dhcpv6Port)):
+		return invalid("ports 67 and 547 of the gateway are its DHCP servers': leave them out of %s, or leave out %s=true", optHostPorts, optDHCP)
+	case o.rules.RA && (!n.EnableIPv6 || o.isolated(false)):
+		return invalid("%s=true needs a network with IPv6 and a gateway: give --ipv6", optRA)
+	case o.rules.RA && !o.rules.DHCP.On && s6.Prefix.IsValid() && s6.Prefix.Bits() != 64:
+		return invalid("%s=true gives no address in %v: stateless configuration needs a subnet of 64 bits; choose one, or add %s=true",
+			optRA, s6.Prefix, optDHCP)
 	}
 	return nil
 }
 
 // pools makes the address pools of a network, by family.
 func pools(n *NetworkDef) (v4, v6 *ipam.Pool, err error) {
+	o := n.options()
 	for i := range n.Subnets {
 		s := &n.Subnets[i]
-		p, err := ipam.NewPool(ipam.Config{Subnet: s.Prefix, Range: s.Range, Gateway: s.Gateway, Aux: s.Aux})
+		is4 := s.Prefix.Addr().Is4()
+		c := ipam.Config{Subnet: s.Prefix, Range: s.Range, First: s.First, Last: s.Last, Gateway: s.Gateway, Aux: s.Aux}
+		// One that was asked for is some container's: nobody else is to get it.
+		c.NoGateway = o.isolated(is4) && !s.Gateway.IsValid()
+		if kept := o.kept(is4); kept.IsValid() {
+			c.Kept = []netip.Prefix{kept}
+		}
+		p, err := ipam.NewPool(c)
 		if err != nil {
 			return nil, nil, fmt.Errorf("network %s: %w", n.Name, err)
 		}
 		s.Gateway = p.Gateway()
-		if s.Prefix.Addr().Is4() {
+		if is4 {
 			v4 = p
 		} else {
 			v6 = p

@@ -159,7 +159,11 @@ var errEnded = errors.New("container has ended")
 func (e *Engine) trace(c *ctr) shim.Trace {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return shim.Trace{Dir: e.runtimeDir(c.def.ID), ID: c.def.ID, PID: c.def.State.Pid}
+	t := shim.Trace{Dir: e.runtimeDir(c.def.ID), ID: c.def.ID, PID: c.def.State.Pid}
+	if c.def.Foreign != nil {
+		t.PID = 0 // not a shim's child
+	}
+	return t
 }
 
 // findProcess finds the processes of a container that runs. An error that matches
@@ -168,6 +172,9 @@ func (e *Engine) trace(c *ctr) shim.Trace {
 func (e *Engine) findProcess(c *ctr, timeout time.Duration) (Process, error) {
 	ctx, cancel := context.WithTimeout(e.ctx, timeout)
 	defer cancel()
+	if def := e.snapshot(c); def.Foreign != nil {
+		return e.findForeign(def)
+	}
 	trace := e.trace(c)
 	if _, err := os.Lstat(trace.Dir); errors.Is(err, os.ErrNotExist) && !e.snapshot(c).running() {
 		return nil, errEnded // most containers that do not run: no descriptor is needed to see it
@@ -214,6 +221,10 @@ func (e *Engine) noteEnd(c *ctr) {
 	exit, err := e.opts.Runtime.LastExit(dir)
 	if err != nil {
 		exit = e.lostExit()
+	}
+	if def := e.snapshot(c); def.Foreign != nil {
+		exit = e.foreignExit()
+		e.clearForeign(def)
 	}
 	if err := os.RemoveAll(dir); err != nil {
 		e.log.Warn("runtime directory not removed", "container", c.def.Name, "error", err)

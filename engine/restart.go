@@ -18,6 +18,9 @@ func (e *Engine) ContainerRestart(ctx context.Context, nameOrID string, o api.St
 	if err != nil {
 		return err
 	}
+	if err := refuseForeign(def, "restarted"); err != nil {
+		return err
+	}
 	if r != nil {
 		if def.HostConfig.AutoRemove {
 			return conflict("cannot restart container %s: it was made with --rm and is removed when it stops", def.Name)

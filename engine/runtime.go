@@ -9,6 +9,7 @@ import (
 	"github.com/footbridge-net/footbridge/engine/plane"
 	"github.com/footbridge-net/footbridge/engine/shim"
 	"github.com/footbridge-net/footbridge/engine/worker"
+	"github.com/footbridge-net/footbridge/internal/fdpass"
 	"github.com/footbridge-net/footbridge/portfwd"
 	"github.com/footbridge-net/footbridge/tap"
 )
@@ -66,6 +67,10 @@ type DataPlane interface {
 	// again.
 	SetServers(dns.Config)
 	SetBlocked([]netip.Prefix)
+	// Publish publishes all or none: with the host ports that they have, or with the
+	// first one from first to last that is free for all of them when first is not 0.
+	// A host port 0 is one free port for all.
+	Publish(ps []PublishedPort, first, last uint16) ([]Listener, error)
 	// Release makes everything so that was asked for until now. After an error it
 	// is tried again.
 	Release() error
@@ -80,6 +85,8 @@ type DataPlane interface {
 // Plane is the data plane of one network.
 type Plane interface {
 	Attach(ctx context.Context, ns tap.Namespaces, l worker.Link) (Port, error)
+	// Reroute changes the default routes over an interface that Attach made.
+	Reroute(ctx context.Context, ns tap.Namespaces, l worker.Link) error
 	// Unplug removes an interface that Attach made.
 	Unplug(ctx context.Context, ns tap.Namespaces, name string) error
 	// SetNames makes names lead to addresses on behalf of an endpoint, instead of
@@ -89,7 +96,12 @@ type Plane interface {
 	// SetView gives the container with that address its own view of names; an
 	// empty one takes it away.
 	SetView(netip.Addr, worker.View) error
-	Publish(ms []portfwd.Mapping, first, last uint16) ([]Listener, error)
+	// SetExceptions says whom an endpoint reaches on a network without ICC, instead of
+	// what was said of it before.
+	SetExceptions(endpoint string, list []plane.Exception) error
+	// Join leads the host's stream socket h, which it takes over, to the first of a
+	// container's ports that accepts; what came of it is told by h.
+	Join(h *fdpass.Handle, owner string, to []netip.AddrPort) error
 	Stats() plane.Stats
 	Close() error
 }
@@ -103,6 +115,13 @@ type Port interface {
 type Listener interface {
 	Addr() netip.AddrPort
 	Close() error
+}
+
+// PublishedPort is a published port to be, and the network over which it leads to
+// its container.
+type PublishedPort struct {
+	Plane Plane
+	portfwd.Mapping
 }
 
 // PlaneSpec says what a network's data plane is to be.
@@ -131,8 +150,12 @@ func (p realPlane) Attach(ctx context.Context, ns tap.Namespaces, l worker.Link)
 	return port, nil
 }
 
-func (p realPlane) Publish(ms []portfwd.Mapping, first, last uint16) ([]Listener, error) {
-	ls, err := p.Plane.Publish(ms, first, last)
+func (d realDataPlane) Publish(ps []PublishedPort, first, last uint16) ([]Listener, error) {
+	all := make([]worker.Published, len(ps))
+	for i, p := range ps {
+		all[i] = worker.Published{Plane: p.Plane.(realPlane).Plane, Mapping: p.Mapping}
+	}
+	ls, err := d.Supervisor.Publish(all, first, last)
 	out := make([]Listener, len(ls))
 	for i, l := range ls {
 		out[i] = l

@@ -55,6 +55,9 @@ func (e *Engine) ContainerStart(_ context.Context, nameOrID string) error {
 	defer cancel()
 	err = e.start(ctx, c)
 	unlock()
+	if err == nil {
+		e.tellLinked(c.def.ID)
+	}
 	if err != nil && c.def.HostConfig.AutoRemove {
 		if rerr := e.remove(c); rerr != nil {
 			e.log.Error("container that could not be started not removed", "container", c.def.Name, "error", rerr)
@@ -119,8 +122,14 @@ func commandError(sentinel error) func(error) error {
 // startSteps does the work of start. Whatever it leaves in r is for teardown.
 func (e *Engine) startSteps(ctx context.Context, c *ctr, r *run) (err error) {
 	def := e.snapshot(c)
+	if def.Foreign != nil {
+		return e.attachSteps(ctx, c, r)
+	}
 	mode, err := parseMode(def.HostConfig.NetworkMode)
 	if err != nil {
+		return err
+	}
+	if err := e.checkLinked(def); err != nil {
 		return err
 	}
 	if r.links, err = e.reserveAll(c); err != nil {
@@ -146,7 +155,7 @@ func (e *Engine) startSteps(ctx context.Context, c *ctr, r *run) (err error) {
 	}
 	bindings, err := e.publishPorts(def, r, nil)
 	if err != nil {
-		return fmt.Errorf("failed to set up container networking: driver failed programming external connectivity on endpoint %s: %w", def.Name, err)
+		return fmt.Errorf("failed to set up container networking: driver failed programming external connectivity on endpoint %s (%s): %w", def.Name, r.wayID(), err)
 	}
 	if err := e.attachPending(ctx, c, r); err != nil {
 		return err
@@ -238,20 +247,27 @@ func (e *Engine) spec(def *ContainerDef, m netMode) (shim.Spec, error) {
 			s.Hostname, _ = os.Hostname() // empty keeps it as well
 		}
 	case modePath:
+		if err := checkNamespacePath(m.arg); err != nil {
+			return s, err
+		}
 		s.NetNSPath = m.arg
 	case modeContainer:
 		other, err := e.joined(m.arg, def)
 		if err != nil {
 			return s, err
 		}
-		s.JoinNetOf = e.runtimeDir(other.ID)
 		s.Hostname = hostname(other)
+		if other.Foreign != nil { // which has no files of ours
+			s.NetNSPath = other.Foreign.path()
+			break
+		}
+		s.JoinNetOf = e.runtimeDir(other.ID)
 		e.shareFiles(other.ID, &s)
 	}
 	if s.Hostname == "" {
 		s.Hostname = hostname(def)
 	}
-	s.Env = environment(cfg, s.Hostname)
+	s.Env = environment(cfg, s.Hostname, e.linkEnvironment(def)...)
 	return s, nil
 }
 
@@ -293,9 +309,9 @@ func (e *Engine) shareFiles(id string, s *shim.Spec) {
 const defaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 // environment is the command's: what a client left out and every program
-// expects, then what it gave. The last setting of a name counts.
-func environment(cfg *container.Config, hostname string) []string {
-	env := []string{"PATH=" + defaultPath, "HOSTNAME=" + hostname}
+// expects, what links say, then what the client gave. The last setting of a name counts.
+func environment(cfg *container.Config, hostname string, links ...string) []string {
+	env := append([]string{"PATH=" + defaultPath, "HOSTNAME=" + hostname}, links...)
 	if home := os.Getenv("HOME"); home != "" {
 		env = append(env, "HOME="+home)
 	}

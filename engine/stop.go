@@ -67,6 +67,7 @@ func (e *Engine) ended(c *ctr, r *run, exit shim.Exit) {
 	c.release(func(w container.WaitCondition) bool { return w != container.WaitConditionRemoved }, def.waitResponse())
 	e.mu.Unlock()
 	close(r.done)
+	e.linksChangedLater(def.ID, false)
 	if def.HostConfig.AutoRemove {
 		e.removeEnded(c)
 	}
@@ -92,6 +93,7 @@ func (e *Engine) teardown(c *ctr, r *run) {
 	for i := len(r.links) - 1; i >= 0; i-- {
 		l := r.links[i]
 		connected := l.named
+		e.unplugForeign(c, r, l)
 		e.detach(l)
 		if connected {
 			e.networkEvent(events.ActionDisconnect, &l.n.def, c.def)
@@ -129,6 +131,9 @@ func (e *Engine) ContainerStop(ctx context.Context, nameOrID string, o api.StopO
 	}
 	if r == nil {
 		return notModified("container %s does not run", def.Name)
+	}
+	if err := refuseForeign(def, "stopped"); err != nil {
+		return err
 	}
 	name, timeout := "SIGTERM", defaultStopTimeout
 	if def.Config.StopSignal != "" {
@@ -233,6 +238,9 @@ func (e *Engine) ContainerKill(ctx context.Context, nameOrID, name string) error
 	if err != nil {
 		return err
 	}
+	if err := refuseForeign(def, "signalled"); err != nil {
+		return err
+	}
 	notRunning := func() error {
 		return conflict("cannot kill container: %s: container %s is not running", nameOrID, def.ID)
 	}
@@ -332,6 +340,7 @@ func (e *Engine) removeHeld(c *ctr) error {
 	c.release(func(container.WaitCondition) bool { return true }, def.waitResponse())
 	e.mu.Unlock()
 	e.endPending(c)
+	e.linksChangedLater(def.ID, true)
 	e.containerEvent(events.ActionDestroy, def)
 	return nil
 }

@@ -107,7 +107,7 @@ func kernel() string {
 
 // Events implements api.SystemBackend.
 func (e *Engine) Events(ctx context.Context, o api.EventsOptions) (<-chan events.Message, error) {
-	if err := o.Filters.Check("container", "event", "label", "label!", "network", "type"); err != nil {
+	if err := o.Filters.Check("container", "daemon", "event", "image", "label", "label!", "network", "plugin", "scope", "type", "volume"); err != nil {
 		return nil, err
 	}
 	return e.events.subscribe(ctx, o), nil

@@ -2,12 +2,10 @@ package engine
 
 import (
 	"context"
-	"maps"
 	"slices"
 	"time"
 
 	"github.com/moby/moby/api/types/container"
-	"github.com/moby/moby/api/types/network"
 
 	"github.com/footbridge-net/footbridge/engine/shim"
 	"github.com/footbridge-net/footbridge/tap"
@@ -29,7 +27,7 @@ func (e *Engine) takeOver(c *ctr, r *run) {
 	if len(def.Rebind) > 0 {
 		wanted = def.Rebind
 	}
-	bound, lacks := e.connectAgain(ctx, c, r, nil, wanted)
+	bound, lacks := e.connectAgain(ctx, c, r, wanted)
 	if e.ctx.Err() != nil {
 		return // the daemon ends: what could not be done says nothing
 	}
@@ -56,9 +54,7 @@ func (e *Engine) noteTakeOver(c *ctr, r *run, bound, wanted []Binding, lacks map
 		}
 		d.State.Status = container.StateRunning
 		d.takeRun(r, bound)
-		if d.Rebind = nil; r.published == nil || lacks[flawPorts] != nil {
-			d.Rebind = wanted // the same ones, whenever they can be had
-		}
+		d.Rebind = d.unbound(wanted, bound)
 	})
 	if err != nil {
 		e.log.Error("state not written", "container", c.def.Name, "error", err)
@@ -74,8 +70,8 @@ func (e *Engine) noteTakeOver(c *ctr, r *run, bound, wanted []Binding, lacks map
 // connectAgain makes those of the container's endpoints and published ports that
 // are not there. It returns what is bound then, and what could not be made and
 // why; c.op is held.
-func (e *Engine) connectAgain(ctx context.Context, c *ctr, r *run, bound, wanted []Binding) ([]Binding, map[string]error) {
-	lacks := map[string]error{}
+func (e *Engine) connectAgain(ctx context.Context, c *ctr, r *run, wanted []Binding) (bound []Binding, lacks map[string]error) {
+	bound, lacks = r.bindings(), map[string]error{}
 	def := e.snapshot(c)
 	if len(r.links) == 0 && len(def.Attachments) > 0 { // their addresses could not be had
 		if r.links, lacks[flawNetworks] = e.reserveAll(c); lacks[flawNetworks] != nil {
@@ -91,46 +87,44 @@ func (e *Engine) connectAgain(ctx context.Context, c *ctr, r *run, bound, wanted
 		}
 		r.hasNS = true
 	}
+	if err := e.lookInto(ctx, c, r); err != nil {
+		lacks[flawNetworks] = err
+		return bound, lacks
+	}
 	routes := chooseGateways(r.links)
 	for _, l := range r.links {
 		if l.port != nil {
 			continue
 		}
 		e.detach(l) // what an earlier try left
-		l.existing = tap.Keep
+		if l.existing = tap.Keep; l.unrouted {
+			l.existing = tap.Reroute
+		}
 		if err := e.attach(ctx, c, r, l, routes); err != nil {
 			e.detach(l)
 			lacks[flawNetwork+l.n.def.Name] = err
 		}
 	}
-	if l := publishLink(r.links); l != nil && l.port != nil {
-		more, err := e.publishPorts(unbound(def, bound), r, wanted)
-		bound = append(slices.Clone(bound), more...)
-		if err != nil {
-			lacks[flawPorts] = err
-		}
+	var err error
+	if bound, err = e.publishPorts(def, r, wanted); err != nil {
+		lacks[flawPorts] = err
 	}
-	if err := e.updateResolvConf(def, r.links); err != nil {
-		e.log.Warn("resolv.conf of a container not brought up to date", "container", def.Name, "error", err)
-	}
+	e.updateFiles(def, r.links)
 	return bound, lacks
 }
 
-// unbound returns the definition with the published ports that nothing of is
-// bound yet.
-func unbound(def *ContainerDef, bound []Binding) *ContainerDef {
-	if len(bound) == 0 {
-		return def
+// unbound returns all of wanted when one of the container's wishes in it has nothing
+// that is bound: the same ports are to be had, whenever that is. Else nil.
+func (c *ContainerDef) unbound(wanted, bound []Binding) []Binding {
+	o := publishOptions(c, gateways{})
+	wanted = slices.Clone(wanted)
+	wanted = slices.DeleteFunc(wanted, func(b Binding) bool { return !o.Has(b.id()) })
+	for _, w := range wanted {
+		if !slices.ContainsFunc(bound, func(b Binding) bool { return b.id() == w.id() }) {
+			return wanted
+		}
 	}
-	missing := func(p network.Port) bool {
-		return !slices.ContainsFunc(bound, func(b Binding) bool { return b.Port == p })
-	}
-	d := *def
-	d.HostConfig.PortBindings = maps.Clone(d.HostConfig.PortBindings)
-	maps.DeleteFunc(d.HostConfig.PortBindings, func(p network.Port, _ []network.PortBinding) bool { return !missing(p) })
-	d.Config.ExposedPorts = maps.Clone(d.Config.ExposedPorts)
-	maps.DeleteFunc(d.Config.ExposedPorts, func(p network.Port, _ struct{}) bool { return !missing(p) })
-	return &d
+	return nil
 }
 
 // mendTimeout bounds one more try: whoever wants to stop the container waits for
@@ -162,17 +156,13 @@ func (e *Engine) mendOnce(c *ctr, r *run, wanted []Binding) bool {
 	defer c.op.Unlock()
 	e.mu.Lock()
 	current := c.run == r
-	var bound []Binding
-	if r.published != nil {
-		bound = slices.Clone(c.def.Bindings)
-	}
 	e.mu.Unlock()
 	if !current {
 		return false
 	}
 	ctx, cancel := context.WithTimeout(e.ctx, mendTimeout)
 	defer cancel()
-	bound, lacks := e.connectAgain(ctx, c, r, bound, wanted)
+	bound, lacks := e.connectAgain(ctx, c, r, wanted)
 	if e.ctx.Err() != nil {
 		return false
 	}

@@ -30,6 +30,9 @@ func (e *Engine) ContainerTop(ctx context.Context, nameOrID, args string) (conta
 	if r == nil || !def.running() {
 		return container.TopResponse{}, conflict("container %s is not running", def.ID)
 	}
+	if err := refuseForeign(def, "asked for its processes"); err != nil {
+		return container.TopResponse{}, err
+	}
 	pids, err := namespacePIDs(def.State.Pid)
 	if err != nil {
 		return container.TopResponse{}, conflict("container %s is not running: %w", def.ID, err)

@@ -19,6 +19,8 @@ type client struct {
 
 	turn *turn.Turn // for all that works for it
 
+	measures pace // of paths' MTUs
+
 	// remembered counts the addresses that its mappings remember.
 	remembered atomic.Int64
 

@@ -3,10 +3,12 @@ package forwarder
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"net/netip"
 	"os"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -31,11 +33,12 @@ type ping struct {
 	file   *os.File
 
 	last atomic.Int64 // Unix nanoseconds
+	gone atomic.Bool  // its way out is no more: it is to end
 
 	mu     sync.Mutex // for all below, and for sending
 	closed bool
 	fd     int
-	ttl    uint8
+	path   path
 	sa     destination
 }
 
@@ -44,43 +47,52 @@ func (f *Forwarder) HandleEcho(e packet.Echo) {
 	if !f.permitted(e.Src, e.Dst) {
 		return
 	}
-	p := f.pingOf(pingKey{e.Src, e.ID})
-	if p == nil {
-		return
+	p, err := f.pingOf(pingKey{e.Src, e.ID})
+	if p != nil {
+		err = p.send(e)
 	}
-	if err := p.send(e); err != nil {
-		if ie, ok := icmpFor(err, e.Dst.Is4()); ok {
-			f.gw.SendICMPError(netip.Addr{}, ie, e.IP)
-		}
+	switch {
+	case err == nil:
+		return
+	case p != nil && err == syscall.EMSGSIZE:
+		f.tooBig(p.client, e.Dst, e.IP)
+		return
+	case p != nil && wayIsGone(err) && f.out.chosen(e.Dst.Is4()):
+		p.gone.Store(true)
+		f.refuseOutbound(p.client, "ping", err)
+	}
+	if ie, ok := icmpFor(err, e.Dst.Is4()); ok {
+		f.gw.SendICMPError(netip.Addr{}, ie, e.IP)
 	}
 }
 
-func (f *Forwarder) pingOf(k pingKey) *ping {
+// pingOf finds or makes the ping of an identifier; nil when that is refused, with the
+// error that the container is to be told of, if any.
+func (f *Forwarder) pingOf(k pingKey) (*ping, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if p := f.pings[k]; p != nil {
-		return p
+		return p, nil
 	}
 	if f.closed {
-		return nil
+		return nil, nil
 	}
 	c := f.clientOf(k.addr)
 	switch {
 	case c.echo >= c.limits.Echo:
 		f.refuse(c, refusedEcho)
-		return nil
+		return nil, nil
 	case !f.descriptors.Take(c.flows()):
 		f.refuse(c, refusedShare)
 		f.forget(c)
-		return nil
+		return nil, nil
 	}
 	p, err := f.newPing(k, c)
 	if err != nil {
 		f.descriptors.Give()
-		f.refuse(c, refusedSocket)
-		f.warn("ping: no socket; is the caller's group in net.ipv4.ping_group_range?", err)
+		err = f.refuseSocket(c, "ping", err)
 		f.forget(c)
-		return nil
+		return nil, err
 	}
 	c.echo++
 	f.pings[k] = p
@@ -88,7 +100,7 @@ func (f *Forwarder) pingOf(k pingKey) *ping {
 		f.arm()
 	}
 	f.flows.Go(p.receive)
-	return p
+	return p, nil
 }
 
 func (f *Forwarder) newPing(k pingKey, c *client) (*ping, error) {
@@ -98,11 +110,15 @@ func (f *Forwarder) newPing(k pingKey, c *client) (*ping, error) {
 	}
 	fd, err := unix.Socket(family, unix.SOCK_DGRAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, proto)
 	if err != nil {
+		return nil, fmt.Errorf("is the caller's group in net.ipv4.ping_group_range? %w", err)
+	}
+	if err := f.out.bind(fd, k.addr.Is4()); err != nil {
+		unix.Close(fd)
 		return nil, err
 	}
 	wantErrors(fd, k.addr.Is4())
 	p := &ping{f: f, key: k, client: c, fd: fd, file: os.NewFile(uintptr(fd), "ping")}
-	p.last.Store(time.Now().UnixNano())
+	p.last.Store(f.now().UnixNano())
 	return p, nil
 }
 
@@ -124,10 +140,15 @@ func (p *ping) close() {
 	p.file.Close()
 }
 
-func (p *ping) deadline() time.Time { return time.Unix(0, p.last.Load()).Add(echoTimeout) }
+func (p *ping) deadline() time.Time {
+	if p.gone.Load() {
+		return time.Time{}
+	}
+	return time.Unix(0, p.last.Load()).Add(echoTimeout)
+}
 
 func (p *ping) send(e packet.Echo) error {
-	p.last.Store(time.Now().UnixNano())
+	p.last.Store(p.f.now().UnixNano())
 	b := make([]byte, packet.ICMPLen+len(e.Data))
 	b[0] = packet.ICMPEchoRequest
 	if e.Dst.Is6() {
@@ -140,9 +161,9 @@ func (p *ping) send(e packet.Echo) error {
 	if p.closed {
 		return nil
 	}
-	if ttl := e.TTL - 1; ttl != p.ttl {
-		setTTL(p.fd, e.Dst.Is4(), ttl)
-		p.ttl = ttl
+	if next := onward(e.TTL, e.TOS, e.DontFragment); next != p.path {
+		next.set(p.fd, e.Dst.Is4(), p.path)
+		p.path = next
 	}
 	p.sa.set(netip.AddrPortFrom(e.Dst, 0))
 	err := p.sa.sendTo(p.fd, b)
@@ -169,14 +190,14 @@ func (p *ping) received(from netip.AddrPort, b []byte) {
 	if len(b) < packet.ICMPLen {
 		return
 	}
-	p.last.Store(time.Now().UnixNano())
+	p.last.Store(p.f.now().UnixNano())
 	p.f.gw.SendEchoReply(from.Addr(), p.key.addr, p.key.id, binary.BigEndian.Uint16(b[6:8]), b[packet.ICMPLen:])
 }
 
 // failed tells the container of the ICMP error that its request met.
 func (p *ping) failed(e socketError) {
 	if len(e.data) >= packet.ICMPLen {
-		p.f.gw.SendICMPError(e.offender, e.icmp, p.quote(e.dst.Addr(), e.data))
+		p.f.gw.SendICMPError(e.speaker(), e.icmp, p.quote(e.dst.Addr(), e.data))
 	}
 }
 
@@ -185,7 +206,7 @@ func (p *ping) failed(e socketError) {
 func (p *ping) quote(dst netip.Addr, message []byte) []byte {
 	binary.BigEndian.PutUint16(message[4:6], p.key.id)
 	p.mu.Lock()
-	ttl := p.ttl
+	ttl := p.path.hops
 	p.mu.Unlock()
 	if dst.Is4() {
 		b := make([]byte, packet.IPv4Len+len(message))

@@ -13,7 +13,8 @@ import (
 // most, in bytes; containers' kernels look at the first eight.
 const maxQuoted = 512
 
-// socketError is an entry of a socket's error queue (ip(7), IP_RECVERR).
+// socketError is an entry of a socket's error queue (ip(7), IP_RECVERR) that came of an
+// ICMP error, or stands for one.
 type socketError struct {
 	icmp     packet.ICMPError
 	offender netip.Addr     // who sent the error; invalid if this host did
@@ -30,12 +31,23 @@ func wantErrors(fd int, v4 bool) {
 	unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_RECVERR, 1)
 }
 
-func setTTL(fd int, v4 bool, ttl uint8) {
+// wantNoErrors undoes it, and empties the queue: on a TCP connection that is there, an
+// ICMP error would end it.
+func wantNoErrors(fd int, v4 bool) {
 	if v4 {
-		unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_TTL, int(ttl))
+		unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_RECVERR, 0)
 		return
 	}
-	unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_UNICAST_HOPS, int(ttl))
+	unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_RECVERR, 0)
+}
+
+// speaker is who the container is told an error by: the offender, or nobody, which
+// stands for the gateway, where a router would not pass the error on by its source.
+func (e *socketError) speaker() netip.Addr {
+	if a := e.offender; a.IsLoopback() || a.IsLinkLocalUnicast() || a.IsMulticast() || a.IsUnspecified() {
+		return netip.Addr{}
+	}
+	return e.offender
 }
 
 // errorQueue is room for one entry of a socket's error queue.
@@ -98,7 +110,7 @@ func parseSocketError(oob []byte) (e socketError, ok bool) {
 			}
 			e.offender = offenderOf(m.Data[extErrLen:])
 		case origin == originLocal && number == unix.EMSGSIZE:
-			e.icmp = packet.TooBig(v4, info)
+			return e, false // the send has said so, too (Forwarder.tooBig)
 		case origin == originLocal:
 			icmp, known := icmpFor(number, v4)
 			if !known {

@@ -30,6 +30,12 @@ type Options struct {
 	// Allow says whether containers may reach an address of the outside. It
 	// is called on packet goroutines.
 	Allow func(netip.Addr) bool
+	// HostPort says which ports of the gateway's own addresses lead to the same port
+	// of the host's loopback; nil: none. It is called on packet goroutines, with
+	// a protocol of IP.
+	HostPort func(proto uint8, at netip.AddrPort) bool
+	// Outbound is where flows leave the host.
+	Outbound Outbound
 	// Owner gives the address by which a container is known to limits, for any
 	// of its addresses. nil: each address is a container. It is called when a
 	// flow begins.
@@ -45,13 +51,16 @@ type Options struct {
 
 // Forwarder carries one network's flows to the outside.
 type Forwarder struct {
-	gw     Gateway
-	allow  func(netip.Addr) bool
-	owner  func(netip.Addr) netip.Addr
-	limits Limits
-	yield  func()
-	log    *slog.Logger
-	warned pace // of log lines that containers can cause
+	gw        Gateway
+	allow     func(netip.Addr) bool
+	hostPorts func(proto uint8, at netip.AddrPort) bool
+	out       Outbound
+	owner     func(netip.Addr) netip.Addr
+	limits    Limits
+	yield     func()
+	log       *slog.Logger
+	warned    pace // of log lines that containers can cause
+	now       func() time.Time
 
 	accept *tcp.Forwarder
 
@@ -67,7 +76,7 @@ type Forwarder struct {
 	closed   bool
 	clients  map[netip.Addr]*client
 	pending  map[stack.TransportEndpointID]*pendingTCP
-	mappings map[netip.AddrPort]*mapping
+	mappings map[mappingKey]*mapping
 	pings    map[pingKey]*ping
 	sweeper  *time.Timer // armed only while there are mappings or pings
 }
@@ -76,11 +85,12 @@ type Forwarder struct {
 // handlers.
 func New(o Options) *Forwarder {
 	f := &Forwarder{
-		gw: o.Gateway, allow: o.Allow, owner: o.Owner, limits: o.Limits.or(defaults), yield: o.Yield, log: o.Logger,
+		gw: o.Gateway, allow: o.Allow, hostPorts: o.HostPort, out: o.Outbound,
+		owner: o.Owner, limits: o.Limits.or(defaults), yield: o.Yield, log: o.Logger, now: time.Now,
 		descriptors: descriptors, ports: ephemeral,
 		clients:  map[netip.Addr]*client{},
 		pending:  map[stack.TransportEndpointID]*pendingTCP{},
-		mappings: map[netip.AddrPort]*mapping{},
+		mappings: map[mappingKey]*mapping{},
 		pings:    map[pingKey]*ping{},
 	}
 	if f.log == nil {
@@ -102,7 +112,7 @@ func New(o Options) *Forwarder {
 
 // warn logs what went wrong with a flow, but not for each packet of a container.
 func (f *Forwarder) warn(msg string, err error) {
-	if f.warned.take(time.Now()) {
+	if f.warned.take(f.now(), warnEvery, 1) {
 		f.log.Warn(msg, "error", err)
 	}
 }

@@ -173,7 +173,7 @@ func TestRememberedAddressesAreBounded(t *testing.T) {
 		t.Errorf("%d are counted after the end", n)
 	}
 	// The last one sent to is welcome.
-	m := f.mappingOf(netip.AddrPortFrom(other4, 1))
+	m, _ := f.mappingOf(mappingKey{src: netip.AddrPortFrom(other4, 1)}, netip.AddrPortFrom(a, 9))
 	m.mu.Lock()
 	m.client.remembered.Store(maxRemembered)
 	now := time.Now()

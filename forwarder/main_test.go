@@ -34,8 +34,12 @@ var (
 	host6    = netip.MustParseAddr("2001:db8::1")
 	nowhere4 = netip.MustParseAddr("198.51.101.1") // unreachable by a route
 	nowhere6 = netip.MustParseAddr("2001:db8:1::1")
-	closed4  = netip.MustParseAddr("198.51.102.1")    // not allowed
-	all4     = netip.MustParseAddr("198.51.103.255")  // broadcast of a network of the host
+	closed4  = netip.MustParseAddr("198.51.102.1")   // not allowed
+	all4     = netip.MustParseAddr("198.51.103.255") // broadcast of a network of the host
+	second4  = netip.MustParseAddr("198.51.100.2")   // the host's second addresses
+	second6  = netip.MustParseAddr("2001:db8::2")
+	narrow4  = netip.MustParseAddr("198.51.104.1") // on a way of narrowMTU, nobody there
+	narrow6  = netip.MustParseAddr("2001:db8:2::1")
 	silent   = netip.MustParsePrefix("198.18.0.0/15") // nobody there
 	gw4      = netip.MustParseAddr("172.18.0.1")
 	gw6      = netip.MustParseAddr("fd00:1::1")
@@ -86,7 +90,7 @@ func furnish() error {
 	if err := netlink.LinkSetUp(lo); err != nil {
 		return err
 	}
-	for _, a := range []netip.Addr{host4, host6} {
+	for _, a := range []netip.Addr{host4, host6, second4, second6} {
 		ip := &net.IPNet{IP: a.AsSlice(), Mask: net.CIDRMask(a.BitLen(), a.BitLen())}
 		if err := netlink.AddrAdd(lo, &netlink.Addr{IPNet: ip, Flags: syscall.IFA_F_NODAD}); err != nil && !errors.Is(err, syscall.EEXIST) {
 			return fmt.Errorf("address %s: %w", a, err)
@@ -105,12 +109,29 @@ func furnish() error {
 			return fmt.Errorf("route to %s: %w", a, err)
 		}
 	}
+	if err := furnishNarrow(lo); err != nil {
+		return err
+	}
 	// What is sent to loopback and is nobody's address is lost.
 	dst = &net.IPNet{IP: silent.Addr().AsSlice(), Mask: net.CIDRMask(silent.Bits(), 32)}
 	if err := netlink.RouteAdd(&netlink.Route{LinkIndex: lo.Attrs().Index, Dst: dst}); err != nil && !errors.Is(err, syscall.EEXIST) {
 		return fmt.Errorf("route to %s: %w", silent, err)
 	}
 	return os.WriteFile("/proc/sys/net/ipv4/ping_group_range", []byte("0 0"), 0)
+}
+
+// narrowMTU is less than usual, in bytes.
+const narrowMTU = 1400
+
+func furnishNarrow(lo netlink.Link) error {
+	for _, a := range []netip.Addr{narrow4, narrow6} {
+		dst := &net.IPNet{IP: a.AsSlice(), Mask: net.CIDRMask(a.BitLen(), a.BitLen())}
+		err := netlink.RouteAdd(&netlink.Route{LinkIndex: lo.Attrs().Index, Dst: dst, MTU: narrowMTU})
+		if err != nil && !errors.Is(err, syscall.EEXIST) {
+			return fmt.Errorf("route to %s: %w", a, err)
+		}
+	}
+	return nil
 }
 
 // untilLocal waits until the kernel takes what is sent to a: it adds the local
@@ -236,7 +257,7 @@ func newWorld(t testing.TB, limits Limits) (*Forwarder, *fake) {
 	return newWorldOf(t, Options{Limits: limits})
 }
 
-// newWorldOf takes Owner, Limits and Yield of o.
+// newWorldOf takes all of o but Gateway and Allow.
 func newWorldOf(t testing.TB, o Options) (*Forwarder, *fake) {
 	t.Helper()
 	a, b := pipe.New("\x02\x00\x00\x00\x00\x01", "\x02\x00\x00\x00\x00\x02", 1500)

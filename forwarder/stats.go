@@ -20,11 +20,13 @@ const (
 	refusedSocket
 	refusedShare
 	refusedPorts
+	refusedOutbound
 	numRefusals
 )
 
 var refusalNames = [numRefusals]string{
 	"policy", "half_open_limit", "tcp_limit", "udp_limit", "echo_limit", "socket", "descriptor_share", "port_share",
+	"outbound",
 }
 
 // refuse counts a flow that is not let out; c may be nil. The caller holds mu.

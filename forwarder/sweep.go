@@ -3,12 +3,26 @@ package forwarder
 import "time"
 
 // Timeouts of UDP mappings and pings without traffic: those of Linux'
-// connection tracking (nf_conntrack_udp_timeout, _stream, icmp_timeout).
+// connection tracking (nf_conntrack_udp_timeout, _stream, icmp_timeout), which
+// containers of Docker meet.
 const (
-	udpTimeout       = 30 * time.Second  // nothing has come back yet
-	udpStreamTimeout = 120 * time.Second // both directions have been seen
+	udpTimeout = 30 * time.Second // a question, and an answer at most
+	// udpStreamTimeout is for conversations: there was more than one answer. RFC 4787
+	// 4.3 asks for two minutes at least; QUIC and WireGuard keep themselves alive
+	// every 15 to 25 s.
+	udpStreamTimeout = 120 * time.Second
 	echoTimeout      = 30 * time.Second
 )
+
+// dnsTimeout is for sockets that have sent to port 53 only. Resolvers take a new one
+// for each question, so that a busy one has hundreds that nobody uses any more;
+// each is a descriptor and a port of the host. Ten seconds are twice what the
+// C library waits for an answer (resolv.conf(5), timeout:5) before it asks again,
+// and with that begins anew.
+const dnsTimeout = 10 * time.Second
+
+// dnsPort is where name servers listen.
+const dnsPort = 53
 
 // sweepEvery is how often timeouts are looked at: a flow may live that much
 // longer.
@@ -24,7 +38,7 @@ func (f *Forwarder) arm() {
 }
 
 func (f *Forwarder) sweep() {
-	f.expire(time.Now())
+	f.expire(f.now())
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if !f.closed && len(f.mappings)+len(f.pings) > 0 {

@@ -32,7 +32,34 @@ type pendingTCP struct {
 	client *client
 	// syn is the container's SYN, IP and TCP header, to be quoted in errors.
 	syn []byte
+	// to is what the host connects to: what the container does, or a port of the
+	// host's loopback.
+	to netip.AddrPort
+	// met is the ICMP error that ended the attempt; its dst is invalid without.
+	met socketError
 }
+
+// loopback reports whether the connection stays on the host.
+func (p *pendingTCP) loopback() bool { return p.to.Addr().IsLoopback() }
+
+// onward is the path that the SYN was to take.
+func (p *pendingTCP) onward() path {
+	ip := p.syn
+	ttl, tos := ip[8], ip[1]
+	if ip[0]>>4 == 6 {
+		ttl, tos = ip[7], ip[0]<<4|ip[1]>>4
+	}
+	to := path{tos: tos &^ 3} // ECN is each connection's own
+	if ttl != usualTTL && ttl > 1 {
+		to.hops = ttl - 1
+	}
+	return to
+}
+
+// usualTTL is Linux's default. A connection that has it leaves with the host's own: it
+// ends here and begins anew, so that nobody could tell the difference of one, and
+// two system calls less are made for it.
+const usualTTL = 64
 
 // HandleTCP takes segments that belong to no connection; it has the contract
 // of stack.SetTransportProtocolHandler. A SYN starts to connect the host side;
@@ -43,7 +70,13 @@ func (f *Forwarder) HandleTCP(id stack.TransportEndpointID, pkt *stack.PacketBuf
 		return false // netstack answers with a RST
 	}
 	src, dst := addrOf(id.RemoteAddress), addrOf(id.LocalAddress)
-	if !f.permitted(src, dst) {
+	to := netip.AddrPortFrom(dst, id.LocalPort)
+	if f.isGateway(dst) {
+		var ok bool
+		if to, ok = f.hostPort(packet.ProtoTCP, to); !ok {
+			return false
+		}
+	} else if !f.permitted(src, dst) {
 		return true
 	}
 	f.mu.Lock()
@@ -68,7 +101,7 @@ func (f *Forwarder) HandleTCP(id stack.TransportEndpointID, pkt *stack.PacketBuf
 		return true
 	}
 	c.halfOpen++
-	f.pending[id] = &pendingTCP{client: c, syn: synOf(pkt, hdr)}
+	f.pending[id] = &pendingTCP{client: c, syn: synOf(pkt, hdr), to: to}
 	f.flows.Add(1)
 	f.mu.Unlock()
 	if !f.accept.HandlePacket(id, pkt) {
@@ -105,7 +138,7 @@ func (f *Forwarder) handleRequest(r *tcp.ForwarderRequest) {
 	p := f.pending[id]
 	f.mu.Unlock()
 
-	conn, err := f.connect(p.client, netip.AddrPortFrom(addrOf(id.LocalAddress), id.LocalPort))
+	conn, err := f.connect(p)
 	if err != nil {
 		// In this order: a repeated SYN that came in between would be pending
 		// here, where netstack has the one before in hand and drops it.
@@ -170,22 +203,60 @@ func (f *Forwarder) boundHandshake(c context.Context, wq *waiter.Queue) (done fu
 }
 
 // connect connects the host side. The end of c ends the attempt.
-func (f *Forwarder) connect(c *client, dst netip.AddrPort) (*splice.Conn, error) {
-	conn, err := splice.Dial(c.ctx, dst, connectTimeout, c.turn)
-	if err != nil && c.ctx.Err() != nil {
+func (f *Forwarder) connect(p *pendingTCP) (*splice.Conn, error) {
+	var h splice.Hooks
+	if !p.loopback() {
+		h = f.hooks(p)
+	}
+	conn, err := splice.Dial(p.client.ctx, p.to, connectTimeout, p.client.turn, h)
+	if err != nil && p.client.ctx.Err() != nil {
 		return nil, syscall.ECONNABORTED
 	}
 	return conn, err
 }
 
+// hooks make an attempt to the outside take the SYN's path and the network's way out, and
+// keep the ICMP error that it meets, with the address of who sent it.
+func (f *Forwarder) hooks(p *pendingTCP) splice.Hooks {
+	v4 := p.to.Addr().Is4()
+	return splice.Hooks{
+		Prepare: func(fd int) error {
+			wantErrors(fd, v4)
+			p.onward().set(fd, v4, path{})
+			return f.out.bindLate(fd, v4)
+		},
+		Ended: func(fd int, err error) {
+			if err == nil {
+				wantNoErrors(fd, v4)
+				return
+			}
+			var q errorQueue
+			for e, ok := q.read(fd); ok; e, ok = q.read(fd) {
+				if e.dst.IsValid() {
+					e.data = nil
+					p.met = e
+				}
+			}
+		},
+	}
+}
+
 // reject tells the container why its connection did not come about, as the
 // network itself would have done.
 func (f *Forwarder) reject(r *tcp.ForwarderRequest, p *pendingTCP, err error) {
-	if errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, syscall.ECONNRESET) {
+	met := p.met.dst.IsValid()
+	if !met && (errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, syscall.ECONNRESET)) {
 		r.Complete(true)
 		return
 	}
 	r.Complete(false)
+	if met {
+		f.gw.SendICMPError(p.met.speaker(), p.met.icmp, p.syn)
+		return
+	}
+	if errors.Is(err, ErrOutbound) {
+		f.refuseOutbound(p.client, "tcp flow", err)
+	}
 	if e, ok := icmpFor(err, p.syn[0]>>4 == 4); ok {
 		f.gw.SendICMPError(netip.Addr{}, e, p.syn)
 		return
@@ -210,7 +281,7 @@ func icmpFor(err error, v4 bool) (packet.ICMPError, bool) {
 		return packet.PortUnreachable(v4), true
 	case syscall.EHOSTUNREACH, syscall.EHOSTDOWN:
 		return packet.HostUnreachable(v4), true
-	case syscall.ENETUNREACH, syscall.ENETDOWN, syscall.EADDRNOTAVAIL, syscall.EINVAL, syscall.EAFNOSUPPORT:
+	case syscall.ENETUNREACH, syscall.ENETDOWN, syscall.EADDRNOTAVAIL, syscall.EINVAL, syscall.EAFNOSUPPORT, syscall.ENODEV, syscall.ENXIO:
 		return packet.NetUnreachable(v4), true
 	case syscall.EACCES, syscall.EPERM:
 		return packet.Prohibited(v4), true

@@ -30,10 +30,18 @@ const (
 	peerLife = udpStreamTimeout
 )
 
+// mappingKey is whose datagrams a mapping carries, and where to.
+type mappingKey struct {
+	src netip.AddrPort
+	// host is the port of the host's loopback (hostport.go); 0 = the outside.
+	host uint16
+}
+
 // mapping is one source address and port of a container, and the host's socket
 // that stands for it, whatever the destination (RFC 4787, endpoint-independent
 // mapping). Answers are let in from every address the container has sent to
-// (address-dependent filtering), and from no other.
+// (address-dependent filtering), and from no other. A port of the host's loopback
+// has a mapping of its own, whose socket is connected to it.
 type mapping struct {
 	f      *Forwarder
 	src    netip.AddrPort
@@ -41,11 +49,18 @@ type mapping struct {
 	file   *os.File
 	fd     int // of file; usable while not closed
 
+	// host is the port of the loopback that it leads to, and gateway as whom that
+	// answers; both are invalid for the outside.
+	host, gateway netip.AddrPort
+
 	lastOut, lastIn atomic.Int64 // Unix nanoseconds
+	answers         atomic.Int32 // how many have come, as far as it matters: 0, 1, 2
+	elsewhere       atomic.Bool  // it has sent to other ports than DNS's
+	gone            atomic.Bool  // its way out is no more: it is to end
 
 	mu     sync.Mutex // for all below, and for sending
 	closed bool
-	ttl    uint8
+	path   path
 	sa     destination
 	peers  [2]map[netip.Addr]struct{} // younger, older
 	turned time.Time                  // when the younger generation began
@@ -54,89 +69,118 @@ type mapping struct {
 // HandleDatagram sends a container's datagram to the outside.
 func (f *Forwarder) HandleDatagram(d packet.Datagram) {
 	dst := d.Dst.Addr()
+	key := mappingKey{src: d.Src}
 	if f.isGateway(dst) {
-		f.gw.SendICMPError(netip.Addr{}, packet.PortUnreachable(dst.Is4()), d.IP)
+		host, ok := f.hostPort(packet.ProtoUDP, d.Dst)
+		if !ok {
+			f.gw.SendICMPError(netip.Addr{}, packet.PortUnreachable(dst.Is4()), d.IP)
+			return
+		}
+		key.host = host.Port()
+	} else if !f.permitted(d.Src.Addr(), dst) {
 		return
 	}
-	if !f.permitted(d.Src.Addr(), dst) {
-		return
+	m, err := f.mappingOf(key, d.Dst)
+	if m != nil {
+		err = m.send(d)
 	}
-	m := f.mappingOf(d.Src)
-	if m == nil {
+	switch {
+	case err == nil:
 		return
-	}
-	err := m.send(d)
-	if err == nil {
+	case m != nil && err == syscall.EMSGSIZE:
+		f.tooBig(m.client, dst, d.IP)
 		return
+	case m != nil && wayIsGone(err) && f.out.chosen(dst.Is4()):
+		m.gone.Store(true)
+		f.refuseOutbound(m.client, "udp flow", err)
 	}
-	if errors.Is(err, syscall.EMSGSIZE) {
-		f.gw.SendICMPError(netip.Addr{}, packet.TooBig(dst.Is4(), leastMTU(dst)), d.IP)
-	} else if e, ok := icmpFor(err, dst.Is4()); ok {
+	if e, ok := icmpFor(err, dst.Is4()); ok {
 		f.gw.SendICMPError(netip.Addr{}, e, d.IP)
 	}
 }
 
-// mappingOf finds or makes the mapping of a source; nil when that is refused.
-func (f *Forwarder) mappingOf(src netip.AddrPort) *mapping {
+// mappingOf finds or makes the mapping of a source; nil when that is refused, with the
+// error that the container is to be told of, if any. dst is where the datagram goes.
+func (f *Forwarder) mappingOf(k mappingKey, dst netip.AddrPort) (*mapping, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if m := f.mappings[src]; m != nil {
-		return m
+	if m := f.mappings[k]; m != nil {
+		return m, nil
 	}
 	if f.closed {
-		return nil
+		return nil, nil
 	}
-	c := f.clientOf(src.Addr())
+	c := f.clientOf(k.src.Addr())
 	switch {
 	case c.udp >= c.limits.UDP:
 		f.refuse(c, refusedUDP)
-		return nil
+		return nil, nil
 	case !f.descriptors.Take(c.flows()):
 		f.refuse(c, refusedShare)
 		f.forget(c)
-		return nil
+		return nil, nil
 	case !f.ports.Take(c.udp):
 		f.descriptors.Give()
 		f.refuse(c, refusedPorts)
 		f.forget(c)
-		return nil
+		return nil, nil
 	}
-	m, err := f.newMapping(src, c)
+	m, err := f.newMapping(k, dst, c)
 	if err != nil {
 		f.descriptors.Give()
 		f.ports.Give()
-		f.refuse(c, refusedSocket)
-		f.warn("udp flow: no socket", err)
+		err = f.refuseSocket(c, "udp flow", err)
 		f.forget(c)
-		return nil
+		return nil, err
 	}
 	c.udp++
-	f.mappings[src] = m
+	f.mappings[k] = m
 	if len(f.mappings)+len(f.pings) == 1 {
 		f.arm()
 	}
 	f.flows.Go(m.receive)
-	return m
+	return m, nil
 }
 
-func (f *Forwarder) newMapping(src netip.AddrPort, c *client) (*mapping, error) {
-	fd, err := bindAny(src.Addr().Is4())
+func (f *Forwarder) newMapping(k mappingKey, dst netip.AddrPort, c *client) (*mapping, error) {
+	m := &mapping{f: f, src: k.src, client: c, turned: f.now()}
+	var err error
+	if k.host != 0 {
+		m.host, m.gateway = netip.AddrPortFrom(loopback(dst.Addr().Is4()), k.host), dst
+		m.fd, err = udpSocket(m.host.Addr().Is4(), func(fd int) error { return unix.Connect(fd, sockaddr(m.host)) })
+	} else {
+		m.fd, err = f.bindAny(k.src.Addr().Is4())
+	}
 	if err != nil {
 		return nil, err
 	}
-	m := &mapping{f: f, src: src, client: c, fd: fd, file: os.NewFile(uintptr(fd), "udp mapping"), turned: time.Now()}
+	m.file = os.NewFile(uintptr(m.fd), "udp mapping")
 	m.peers[0] = map[netip.Addr]struct{}{}
 	m.lastOut.Store(m.turned.UnixNano())
 	return m, nil
 }
 
 // bindAny makes a socket with a port of the kernel's choice on all addresses of
-// a family. Unlike package net's it may not send to all stations of a host's
-// network; a router does not (RFC 2644).
-func bindAny(v4 bool) (fd int, err error) {
-	family, any := unix.AF_INET6, unix.Sockaddr(&unix.SockaddrInet6{})
+// a family, or as Options.Outbound says.
+func (f *Forwarder) bindAny(v4 bool) (fd int, err error) {
+	return udpSocket(v4, func(fd int) error {
+		if err := f.out.bind(fd, v4); err != nil || f.out.addr(v4).IsValid() {
+			return err
+		}
+		any := netip.IPv6Unspecified()
+		if v4 {
+			any = netip.IPv4Unspecified()
+		}
+		return os.NewSyscallError("bind", unix.Bind(fd, sockaddr(netip.AddrPortFrom(any, 0))))
+	})
+}
+
+// udpSocket makes a socket that prepare has bound or connected. Unlike package net's it
+// may not send to all stations of a host's network; a router does not (RFC 2644).
+func udpSocket(v4 bool, prepare func(fd int) error) (fd int, err error) {
+	family := unix.AF_INET6
 	if v4 {
-		family, any = unix.AF_INET, &unix.SockaddrInet4{}
+		family = unix.AF_INET
 	}
 	fd, err = unix.Socket(family, unix.SOCK_DGRAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, unix.IPPROTO_UDP)
 	if err != nil {
@@ -146,11 +190,11 @@ func bindAny(v4 bool) (fd int, err error) {
 		err = unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, 1)
 	}
 	if err == nil {
-		err = unix.Bind(fd, any)
+		err = prepare(fd)
 	}
 	if err != nil {
 		unix.Close(fd)
-		return -1, os.NewSyscallError("bind", err)
+		return -1, err
 	}
 	wantErrors(fd, v4)
 	return fd, nil
@@ -158,7 +202,7 @@ func bindAny(v4 bool) (fd int, err error) {
 
 // dropMapping takes a mapping out of its table. The caller holds f.mu, and closes
 // what it gets without.
-func (f *Forwarder) dropMapping(k netip.AddrPort, m *mapping) closer {
+func (f *Forwarder) dropMapping(k mappingKey, m *mapping) closer {
 	delete(f.mappings, k)
 	m.client.udp--
 	f.descriptors.Give()
@@ -179,29 +223,41 @@ func (m *mapping) close() {
 
 // deadline is when the mapping has been silent for too long.
 func (m *mapping) deadline() time.Time {
-	out, in := m.lastOut.Load(), m.lastIn.Load()
-	if in == 0 {
-		return time.Unix(0, out).Add(udpTimeout)
+	last := time.Unix(0, max(m.lastOut.Load(), m.lastIn.Load()))
+	switch {
+	case m.gone.Load():
+		return time.Time{}
+	case !m.elsewhere.Load():
+		return last.Add(dnsTimeout)
+	case m.answers.Load() > 1:
+		return last.Add(udpStreamTimeout)
 	}
-	return time.Unix(0, max(out, in)).Add(udpStreamTimeout)
+	return last.Add(udpTimeout)
 }
 
 // send sends d, in segments if it is to be segmented. The lock keeps the
 // descriptor from being closed, and its number used again, meanwhile.
 func (m *mapping) send(d packet.Datagram) error {
-	now := time.Now()
+	now := m.f.now()
 	m.lastOut.Store(now.UnixNano())
+	if d.Dst.Port() != dnsPort && !m.elsewhere.Load() {
+		m.elsewhere.Store(true)
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.closed {
 		return nil
 	}
-	m.remember(d.Dst.Addr(), now)
-	if ttl := d.TTL - 1; ttl != m.ttl { // the gateway is a router, too
-		setTTL(m.fd, d.Dst.Addr().Is4(), ttl)
-		m.ttl = ttl
+	if m.host.IsValid() {
+		m.sa.set(m.host)
+	} else {
+		m.remember(d.Dst.Addr(), now)
+		if p := onward(d.TTL, d.TOS, d.DontFragment); p != m.path {
+			p.set(m.fd, d.Dst.Addr().Is4(), m.path)
+			m.path = p
+		}
+		m.sa.set(d.Dst)
 	}
-	m.sa.set(d.Dst)
 	size := d.SegmentSize
 	if size == 0 {
 		size = max(len(d.Payload), 1)
@@ -210,7 +266,7 @@ func (m *mapping) send(d packet.Datagram) error {
 		err := m.sa.sendTo(m.fd, b[:min(size, len(b))])
 		// An error may be that of an earlier datagram, which the socket
 		// tells first; the reader takes its details from the error queue.
-		if err == syscall.ECONNREFUSED || err == syscall.EHOSTUNREACH || err == syscall.ENETUNREACH {
+		if err != nil {
 			err = m.sa.sendTo(m.fd, b[:min(size, len(b))])
 		}
 		if err != nil {
@@ -240,22 +296,16 @@ func (m *mapping) remember(a netip.Addr, now time.Time) {
 	m.client.remembered.Add(1)
 }
 
+// welcome reports whether an answer from a is let in.
 func (m *mapping) welcome(a netip.Addr) bool {
+	if m.host.IsValid() {
+		return true // to others the socket does not listen
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	_, young := m.peers[0][a]
 	_, old := m.peers[1][a]
 	return young || old
-}
-
-// leastMTU is the path MTU told to a container whose datagram does not fit, in
-// bytes: an unconnected socket knows no path's, and the smallest that always
-// works lets it go on (RFC 791, RFC 8200).
-func leastMTU(dst netip.Addr) uint32 {
-	if dst.Is4() {
-		return 576
-	}
-	return 1280
 }
 
 // receive gives the container what comes back, until the mapping is dropped.
@@ -271,17 +321,28 @@ func (m *mapping) receive() {
 }
 
 func (m *mapping) received(from netip.AddrPort, b []byte) {
-	if m.welcome(from.Addr()) {
-		m.lastIn.Store(time.Now().UnixNano())
-		m.f.gw.SendUDP(from, m.src, b)
+	if !m.welcome(from.Addr()) {
+		return
 	}
+	m.lastIn.Store(m.f.now().UnixNano())
+	if n := m.answers.Load(); n < 2 { // nobody else counts
+		m.answers.Store(n + 1)
+	}
+	if m.host.IsValid() {
+		from = m.gateway
+	}
+	m.f.gw.SendUDP(from, m.src, b)
 }
 
 // failed tells the container of the ICMP error that its datagram met.
 func (m *mapping) failed(e socketError) {
-	if m.welcome(e.dst.Addr()) {
-		m.f.gw.SendICMPError(e.offender, e.icmp, quoteUDP(m.src, e.dst, e.data))
+	if !m.welcome(e.dst.Addr()) {
+		return
 	}
+	if m.host.IsValid() {
+		e.dst = m.gateway
+	}
+	m.f.gw.SendICMPError(e.speaker(), e.icmp, quoteUDP(m.src, e.dst, e.data))
 }
 
 // quoteUDP makes again the head of a datagram that the container sent.

@@ -3,7 +3,9 @@ package forwarder
 import (
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -162,28 +164,65 @@ func TestForbiddenUDPMakesNoMapping(t *testing.T) {
 
 func TestUDPMappingsEndBySilence(t *testing.T) {
 	f, g := newWorld(t, Limits{})
+	clock := &fakeClock{}
+	f.now = clock.now
 	s, at := serve(t, host4)
-	f.HandleDatagram(from(netip.AddrPortFrom(ctr4, 4000), at, "hello"))
-	f.HandleDatagram(from(netip.AddrPortFrom(ctr4, 4001), at, "hello"))
-	_, peer := read(t, s)
-	s.WriteToUDPAddrPort([]byte("reply"), peer)
-	wait(t, g.udp, "a reply")
-	expireAfter := func(d time.Duration) {
-		f.expire(time.Now().Add(d))
+	dns := netip.AddrPortFrom(silent.Addr().Next(), 53)
+	// ask sends from port, and answers as often.
+	ask := func(port uint16, answers int) {
+		t.Helper()
+		f.HandleDatagram(from(netip.AddrPortFrom(ctr4, port), at, "hello"))
+		_, peer := read(t, s)
+		for range answers {
+			s.WriteToUDPAddrPort([]byte("reply"), peer)
+			wait(t, g.udp, "a reply")
+		}
 	}
-	expireAfter(udpTimeout - time.Second)
-	if n := f.Stats().UDP; n != 2 {
-		t.Fatalf("%d mappings before the timeout, want 2", n)
+	ask(4000, 0)
+	ask(4001, 1)
+	ask(4002, 2)
+	f.HandleDatagram(from(netip.AddrPortFrom(ctr4, 4003), dns, "question"))
+	f.HandleDatagram(from(netip.AddrPortFrom(ctr4, 4004), dns, "question"))
+	ask(4004, 0) // and so it is no resolver
+	left := func(at time.Duration) (ports []uint16) {
+		clock.set(at)
+		f.expire(f.now())
+		for k := range f.mappings {
+			ports = append(ports, k.src.Port())
+		}
+		slices.Sort(ports)
+		return ports
 	}
-	expireAfter(udpTimeout + time.Second)
-	if n := f.Stats().UDP; n != 1 {
-		t.Fatalf("%d mappings after the short timeout, want the answered one", n)
+	for _, c := range []struct {
+		at   time.Duration
+		want []uint16
+	}{
+		{dnsTimeout, []uint16{4000, 4001, 4002, 4003, 4004}},
+		{dnsTimeout + time.Second, []uint16{4000, 4001, 4002, 4004}},
+		{udpTimeout, []uint16{4000, 4001, 4002, 4004}},
+		{udpTimeout + time.Second, []uint16{4002}},
+		{udpStreamTimeout, []uint16{4002}},
+	} {
+		if got := left(c.at); !slices.Equal(got, c.want) {
+			t.Errorf("after %v of silence mappings of ports %v are left, want %v", c.at, got, c.want)
+		}
 	}
-	expireAfter(udpStreamTimeout + time.Second)
-	if n := f.Stats().UDP; n != 0 {
-		t.Fatalf("%d mappings after the long timeout, want none", n)
+	ask(4002, 0) // which counts from now on
+	if got := left(2 * udpStreamTimeout); len(got) != 1 {
+		t.Errorf("a mapping that was used at %v is gone at %v", udpStreamTimeout, 2*udpStreamTimeout)
+	}
+	if got := left(2*udpStreamTimeout + time.Second); len(got) != 0 {
+		t.Errorf("ports %v are left, want none", got)
 	}
 }
+
+// fakeClock stands still until it is set.
+type fakeClock struct{ after atomic.Int64 }
+
+var clockStart = time.Unix(1_700_000_000, 0)
+
+func (c *fakeClock) now() time.Time      { return clockStart.Add(time.Duration(c.after.Load())) }
+func (c *fakeClock) set(d time.Duration) { c.after.Store(int64(d)) }
 
 func TestOneContainerCannotHaveMoreThanItsLimitOfMappings(t *testing.T) {
 	f, _ := newWorld(t, Limits{UDP: 2})
@@ -293,7 +332,7 @@ func FuzzQuote(f *testing.F) {
 		if len(data) < packet.ICMPLen {
 			return
 		}
-		p := &ping{key: pingKey{a, 77}, ttl: 3}
+		p := &ping{key: pingKey{a, 77}, path: path{hops: 3}}
 		q = p.quote(b, append([]byte(nil), data[:min(len(data), maxQuoted)]...))
 		if ip, err := packet.ParseIP(q); err != nil || ip.Src != a || ip.Dst != b || q[ip.HeaderLen+5] != 77 {
 			t.Errorf("%x: %+v, %v", q, ip, err)

@@ -81,8 +81,8 @@ func (r *Registry) bindAt(ms []Mapping, port uint16, first *Bound, have int) ([]
 }
 
 // BindRange binds all of ms with the first port from first to last that is free
-// on all of their addresses; the ports in ms are not looked at. If none is free
-// the error is ErrInUse and names who has the last one.
+// on all of their addresses, and that this user may have; the ports in ms are not
+// looked at. If there is none the error is that of the last one, and names who has it.
 func (r *Registry) BindRange(ms []Mapping, first, last uint16) ([]*Bound, error) {
 	if first == 0 || first > last {
 		return nil, fmt.Errorf("%w: ports %d-%d are not a range", ErrMapping, first, last)
@@ -95,11 +95,11 @@ func (r *Registry) BindRange(ms []Mapping, first, last uint16) ([]*Bound, error)
 			try[i] = m
 		}
 		var all []*Bound
-		if all, err = r.BindAll(try); !errors.Is(err, ErrInUse) {
+		if all, err = r.BindAll(try); !errors.Is(err, ErrInUse) && !errors.Is(err, ErrPrivileged) {
 			return all, err
 		}
 	}
-	return nil, fmt.Errorf("no port from %d to %d is free: %w", first, last, err)
+	return nil, fmt.Errorf("all ports are allocated: no port from %d to %d is free: %w", first, last, err)
 }
 
 func closeAll(all []*Bound) {

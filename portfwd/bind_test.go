@@ -127,8 +127,8 @@ func TestForeignProgramHasThePort(t *testing.T) {
 		{mapping("udp", u.LocalAddr().String()), "ss -lunp"},
 	} {
 		_, err := r.Bind(c.m)
-		want := fmt.Sprintf("Bind for %v failed: port is already allocated: a program outside footbridge has it; find it with `%s 'sport = :%d'` or choose another host port",
-			c.m.Host, c.ss, c.m.Host.Port())
+		want := fmt.Sprintf("failed to bind host port %v/%s: address already in use: a program outside footbridge has it; find it with `%s 'sport = :%d'` or choose another host port",
+			c.m.Host, c.m.Proto, c.ss, c.m.Host.Port())
 		if !errors.Is(err, ErrInUse) || err.Error() != want {
 			t.Errorf("got  %v\nwant %s", err, want)
 		}

@@ -62,9 +62,10 @@ func (f *Forwarder) SetLimits(a netip.Addr, l ContainerLimits) {
 	c.limits, c.known = l.or(cs.limits), true
 }
 
-// Release forgets the limits of the container known by address a. Its Listeners
-// are closed by whoever has them.
+// Release forgets the limits of the container known by address a, and ends what was
+// joined to it. Its Listeners are closed by whoever has them.
 func (f *Forwarder) Release(a netip.Addr) {
+	f.endJoined(a)
 	cs := &f.containers
 	cs.mu.Lock()
 	defer cs.mu.Unlock()

@@ -32,18 +32,18 @@ func (r *Registry) explain(m Mapping, err error) error {
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
 		owner, ok := r.owner(m.Proto, m.Host)
-		return &bindError{m, ErrInUse, err, inUseRemedy(m, owner, ok)}
+		return inUse(m, owner, ok, err)
 	case errors.Is(err, syscall.EACCES):
-		return &bindError{m, ErrPrivileged, err, privilegedRemedy(m.Host.Port(), unprivilegedStart())}
+		return &bindError{mapping: m, kind: ErrPrivileged, cause: err, remedy: privilegedRemedy(m.Host.Port(), unprivilegedStart())}
 	case errors.Is(err, syscall.EADDRNOTAVAIL):
-		return &bindError{m, ErrNotLocal, err, m.Host.Addr().String() +
+		return &bindError{mapping: m, kind: ErrNotLocal, cause: err, remedy: m.Host.Addr().String() +
 			" is not an address of this host; choose one that `ip address` lists, or 0.0.0.0 or [::] for all"}
 	case errors.Is(err, syscall.EAFNOSUPPORT):
-		return &bindError{m, ErrNotLocal, err, family(m.Host.Addr()) + " is switched off on this host"}
+		return &bindError{mapping: m, kind: ErrNotLocal, cause: err, remedy: family(m.Host.Addr()) + " is switched off on this host"}
 	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE):
-		return &bindError{m, err, err, "raise the limit of open files (`ulimit -n`) or publish fewer ports"}
+		return &bindError{mapping: m, kind: err, cause: err, remedy: "raise the limit of open files (`ulimit -n`) or publish fewer ports"}
 	}
-	return &bindError{m, err, err, ""}
+	return &bindError{mapping: m, kind: err, cause: err}
 }
 
 // bindError has the words of Docker's message first, so that those who look
@@ -53,10 +53,14 @@ type bindError struct {
 	kind    error // one of the sentinels, or cause
 	cause   error
 	remedy  string
+	foreign bool // another program has the port: Docker says that in other words
 }
 
 func (e *bindError) Error() string {
 	s := fmt.Sprintf("Bind for %v failed: %v", e.mapping.Host, e.kind)
+	if e.foreign {
+		s = fmt.Sprintf("failed to bind host port %v/%s: %v", e.mapping.Host, e.mapping.Proto, syscall.EADDRINUSE)
+	}
 	if e.remedy != "" {
 		s += ": " + e.remedy
 	}
@@ -65,20 +69,27 @@ func (e *bindError) Error() string {
 
 func (e *bindError) Unwrap() []error { return []error{e.kind, e.cause} }
 
-func inUseRemedy(m, owner Mapping, ours bool) string {
-	if ours {
-		return fmt.Sprintf("container %q has published %v/%s; unpublish it there or choose another host port",
+// inUse says who has m's port: owner, or if it is not ours a program outside.
+func inUse(m, owner Mapping, ours bool, cause error) error {
+	e := &bindError{mapping: m, kind: ErrInUse, cause: cause}
+	switch {
+	case ours && owner.Owner == m.Owner:
+		e.remedy = fmt.Sprintf("container %q publishes its port %d there; choose another host port", owner.Owner, owner.Container.Port())
+	case ours:
+		e.remedy = fmt.Sprintf("container %q has published %v/%s; unpublish it there or choose another host port",
 			owner.Owner, owner.Host, owner.Proto)
+	case m.Host.Port() == 0:
+		e.remedy = "the kernel has no free port left in net.ipv4.ip_local_port_range"
+	default:
+		ss := "ss -ltnp"
+		if m.Proto == "udp" {
+			ss = "ss -lunp"
+		}
+		e.foreign = true
+		e.remedy = fmt.Sprintf("a program outside footbridge has it; find it with `%s 'sport = :%d'` or choose another host port",
+			ss, m.Host.Port())
 	}
-	if m.Host.Port() == 0 {
-		return "the kernel has no free port left in net.ipv4.ip_local_port_range"
-	}
-	ss := "ss -ltnp"
-	if m.Proto == "udp" {
-		ss = "ss -lunp"
-	}
-	return fmt.Sprintf("a program outside footbridge has it; find it with `%s 'sport = :%d'` or choose another host port",
-		ss, m.Host.Port())
+	return e
 }
 
 func privilegedRemedy(port uint16, start string) string {

@@ -73,6 +73,8 @@ type Forwarder struct {
 	listeners map[*Listener]struct{}
 	replies   map[replyKey]*flow // UDP flows by what the container's answer looks like
 	sweep     sweeper
+	joined    map[*joined]struct{}
+	joins     sync.WaitGroup // of joined; added to under mu
 }
 
 // New makes a Forwarder that serves nothing yet.
@@ -86,6 +88,7 @@ func New(o Options) *Forwarder {
 		relay:     o.relay,
 		listeners: make(map[*Listener]struct{}),
 		replies:   make(map[replyKey]*flow),
+		joined:    make(map[*joined]struct{}),
 	}
 	f.containers = containers{
 		owner:    o.Owner,
@@ -140,11 +143,16 @@ func (f *Forwarder) Listeners() []*Listener {
 	return all
 }
 
-// Close closes all Listeners and waits for them. Serve fails from then on.
+// Close closes all Listeners and what was joined, and waits for them. Serve and Join
+// fail from then on.
 func (f *Forwarder) Close() error {
 	f.mu.Lock()
 	f.closed = true
+	for j := range f.joined {
+		j.cancel()
+	}
 	f.mu.Unlock()
+	defer f.joins.Wait()
 	for _, l := range f.Listeners() {
 		l.Close()
 	}

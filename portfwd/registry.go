@@ -93,7 +93,7 @@ func (r *Registry) Adopt(m Mapping, h *fdpass.Handle) (*Bound, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if owner, ok := r.owner(m.Proto, m.Host); ok {
-		return nil, errors.Join(&bindError{m, ErrInUse, ErrInUse, inUseRemedy(m, owner, true)}, h.Close())
+		return nil, errors.Join(inUse(m, owner, true, ErrInUse), h.Close())
 	}
 	return r.keep(m, h), nil
 }

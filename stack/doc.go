@@ -23,7 +23,12 @@
 // Between containers a frame is read once and written once, with the header
 // that its sender's kernel gave it: neither checksums nor segmentation are
 // done by anyone. Two Networks share nothing, so nothing that happens in one
-// can be seen in another.
+// can be seen in another. Only a [Crossing], where there is one, carries packets
+// from networks to containers of those that are open to them.
+//
+// With Options.NoICC the way from port to port is closed but for exceptions
+// (icc.go), and without a gateway's address there are only containers, and services
+// for them (hidden.go).
 //
 // The package does not know who takes the flows to the outside, the names or
 // the published ports: it gives flows to functions set by SetHandlers and
@@ -53,6 +58,8 @@
 //	protocol             a protocol that the gateway does not carry
 //	no_outside           for the outside, on a network that has no way there
 //	paced                connections, floods or claims above the port's rate
+//	icc                  for another container, on a network that keeps them apart
+//	flows                more flows to other networks than the port may have
 //	device               the receiving device did not take it
 //
 // # Limits
@@ -77,6 +84,7 @@
 // goroutine a network ends turns. The tables that frames are looked up in are
 // replaced, never changed, so that it takes no lock; Network.mu is held only to
 // replace them, and never while waiting. Only ports with a Guard take
-// stations.mu, and only fragments their port's fragments.mu; neither is held while
-// the other is taken, nor during a write.
+// stations.mu, only fragments their port's fragments.mu, and only packets that cross
+// to or from an open network its crossed.mu; none is held while another is taken,
+// nor during a write.
 package stack

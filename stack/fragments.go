@@ -22,7 +22,7 @@ import (
 //	                 |                  | too old, too many, overlapping: dropped
 //	                 +-- complete ------+--> the whole packet, guarded again --> Gateway.input
 //
-// Between containers fragments pass as they are.
+// Between containers fragments pass as they are, unless ports are kept apart (icc.go).
 
 // How long a packet waits for its fragments: RFC 791 3.2 proposes 15 s and Linux
 // takes 30; RFC 8200 4.5 demands 60.
@@ -288,6 +288,11 @@ func (p *incomplete) assemble() (pieces [][]byte, ok bool) {
 // fragment takes a fragment that was sent to the gateway, and carries on with the
 // whole packet when it is there.
 func (g *Gateway) fragment(in *incoming, body []byte) DropReason {
+	return g.net.reassemble(in, body, func(whole *incoming) DropReason { return g.input(whole, vnet.Header{}) })
+}
+
+// reassemble takes a fragment, and gives the whole packet to deliver when it is there.
+func (n *Network) reassemble(in *incoming, body []byte, deliver func(*incoming) DropReason) DropReason {
 	p := in.port
 	pieces, dropped := p.fragments.add(body, &in.ip, time.Now())
 	p.stats.drops[DropFragments].Add(uint64(dropped))
@@ -296,16 +301,16 @@ func (g *Gateway) fragment(in *incoming, body []byte) DropReason {
 	}
 	view := buffer.NewViewSize(maxFrame)
 	b := view.AsSlice()
-	n := copy(b, in.frame[:packet.EthernetLen])
+	size := copy(b, in.frame[:packet.EthernetLen])
 	for _, piece := range pieces {
-		if n+len(piece) > len(b) {
+		if size+len(piece) > len(b) {
 			view.Release()
 			return DropFragments
 		}
-		n += copy(b[n:], piece)
+		size += copy(b[size:], piece)
 	}
 	var hdr [vnet.Len]byte
-	whole := incoming{port: p, queue: in.queue, hdr: &hdr, frame: b[:n], view: view, source: in.source}
+	whole := incoming{port: p, queue: in.queue, hdr: &hdr, frame: b[:size], view: view, source: in.source, wasCut: true}
 	defer func() {
 		if whole.view != nil {
 			whole.view.Release()
@@ -318,7 +323,7 @@ func (g *Gateway) fragment(in *incoming, body []byte) DropReason {
 	if whole.ip.Fragment {
 		return DropFragments
 	}
-	reason := g.input(&whole, vnet.Header{})
+	reason := deliver(&whole)
 	in.spawned += whole.spawned
 	return reason
 }

@@ -39,6 +39,13 @@ func newFuzzWorld(f *testing.F, nested bool) *fuzzWorld {
 		},
 		Echo: func(e packet.Echo) { _ = gw.SendEchoReply(e.Dst, e.Src, e.ID, e.Seq, e.Data) },
 	})
+	ask := func(q Question) {
+		if q.Port != w.pa || (q.MAC != aMAC && !nested) || (!q.Src.IsUnspecified() && !w.maybe(q.Src)) {
+			f.Errorf("question of %s, %s", q.MAC, q.Src)
+		}
+		_ = gw.SendFrom(ap(gw4.Addr(), 67), q.Port, q.MAC, ap(packet.LimitedBroadcast, 68), q.Message)
+	}
+	gw.SetConfigurer(Configurer{DHCPv4: ask, DHCPv6: ask, RouterSolicit: ask})
 	return w
 }
 

@@ -4,8 +4,10 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"maps"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -73,6 +75,12 @@ type Handlers struct {
 	UDP func(packet.Datagram)
 	// Echo is called for echo requests to other addresses than the gateway's.
 	Echo func(packet.Echo)
+	// OwnTCP says for which of the gateway's own addresses and ports TCP is called,
+	// too; nil: for none. What listens at a port goes before.
+	OwnTCP func(netip.AddrPort) bool
+	// OwnOnly: there is no way to other addresses than the gateway's own, as without
+	// any handler.
+	OwnOnly bool
 }
 
 // Gateway is a network's own station: it answers ping, takes DNS and the like
@@ -81,33 +89,40 @@ type Gateway struct {
 	net   *Network
 	mac   packet.MAC
 	addrs []netip.Addr
-	stack *stack.Stack
-	link  *link
+	// services are addresses of families without a gateway, where its services are.
+	services []netip.Addr
+	stack    *stack.Stack
+	link     *link
 	// broadcast is the subnet's address for all; invalid without IPv4.
 	broadcast netip.Addr
+	// linkLocal is what routers are known by; invalid without IPv6.
+	linkLocal netip.Addr
 
-	handlers atomic.Pointer[Handlers]
+	handlers   atomic.Pointer[Handlers]
+	configurer atomic.Pointer[Configurer]
 
-	mu  sync.Mutex // replaces udp
+	mu  sync.Mutex // replaces udp and tcp
 	udp atomic.Pointer[map[uint16]func(packet.Datagram)]
+	tcp atomic.Pointer[map[uint16]bool] // ports that ListenTCP was called for
 }
 
 func newGateway(n *Network) (*Gateway, error) {
 	g := &Gateway{net: n}
 	g.handlers.Store(&Handlers{})
 	g.udp.Store(&map[uint16]func(packet.Datagram){})
-	for _, p := range []netip.Prefix{n.opts.Gateway4, n.opts.Gateway6} {
-		if p.IsValid() {
-			g.addrs = append(g.addrs, p.Addr())
-		}
+	g.tcp.Store(&map[uint16]bool{})
+	g.configurer.Store(&Configurer{})
+	g.findAddrs()
+	switch {
+	case len(g.addrs) == 0:
+		g.mac = NoGatewayMAC
+	case g.addrs[0].Is4():
+		g.mac = packet.MACFromIPv4(g.addrs[0])
+	default:
+		g.mac = packet.MACFromIPv6(g.addrs[0])
 	}
-	if p := n.opts.Gateway4; p.IsValid() {
-		g.broadcast = lastOf(p)
-	}
-	if a := g.addrs[0]; a.Is4() {
-		g.mac = packet.MACFromIPv4(a)
-	} else {
-		g.mac = packet.MACFromIPv6(a)
+	if n.opts.Gateway6.IsValid() {
+		g.linkLocal = g.mac.LinkLocal()
 	}
 	g.link = newLink(g)
 	g.stack = stack.New(stack.Options{
@@ -151,10 +166,7 @@ func (g *Gateway) configure() error {
 	// Any destination is taken, and answered from.
 	s.SetPromiscuousMode(nicID, true)
 	s.SetSpoofing(nicID, true)
-	for _, p := range []netip.Prefix{g.net.opts.Gateway4, g.net.opts.Gateway6} {
-		if !p.IsValid() {
-			continue
-		}
+	for _, p := range g.prefixes() {
 		err := s.AddProtocolAddress(nicID, tcpip.ProtocolAddress{
 			Protocol: protocolOf(p.Addr()),
 			AddressWithPrefix: tcpip.AddressWithPrefix{
@@ -207,7 +219,12 @@ func (g *Gateway) owns(a netip.Addr) bool {
 			return true
 		}
 	}
-	return false
+	for _, own := range g.services {
+		if own == a {
+			return true
+		}
+	}
+	return a == g.linkLocal && a.IsValid()
 }
 
 // isBroadcast reports whether a stands for all stations, here or anywhere.
@@ -243,23 +260,20 @@ func (g *Gateway) addr(v4 bool) (netip.Addr, bool) {
 }
 
 // ListenUDP gives h the datagrams that containers send to the gateway's own
-// addresses at port. h is called on packet goroutines and must not wait.
+// addresses at port, or to those of its services. h is called on packet goroutines and must not wait.
 func (g *Gateway) ListenUDP(port uint16, h func(packet.Datagram)) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	m := map[uint16]func(packet.Datagram){}
-	for p, old := range *g.udp.Load() {
-		m[p] = old
-	}
+	m := maps.Clone(*g.udp.Load())
 	m[port] = h
 	g.udp.Store(&m)
 }
 
 // ListenTCP listens on the gateway's own addresses at port, one listener for
-// each family.
+// each family, or on those of its services.
 func (g *Gateway) ListenTCP(port uint16) ([]net.Listener, error) {
 	var all []net.Listener
-	for _, a := range g.addrs {
+	for _, a := range slices.Concat(g.addrs, g.services) {
 		l, err := g.listenTCP(netip.AddrPortFrom(a, port))
 		if err != nil {
 			for _, l := range all {
@@ -269,6 +283,11 @@ func (g *Gateway) ListenTCP(port uint16) ([]net.Listener, error) {
 		}
 		all = append(all, l)
 	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	m := maps.Clone(*g.tcp.Load())
+	m[port] = true
+	g.tcp.Store(&m)
 	return all, nil
 }
 

@@ -25,7 +25,7 @@ func (in *incoming) guard(etherType uint16) DropReason {
 			return DropMalformed
 		}
 		in.ip = ip
-		if !p.speaksFor(ip.Src, false) {
+		if !p.speaksFor(ip.Src, false) && !in.asksDHCP(body) {
 			return DropSourceIP
 		}
 		return in.guardIP(body)

@@ -1,6 +1,7 @@
 package stack
 
 import (
+	"encoding/binary"
 	"net/netip"
 	"syscall"
 	"time"
@@ -50,6 +51,9 @@ func (g *Gateway) input(in *incoming, h vnet.Header) DropReason {
 		return DropMulticast
 	}
 	own := g.owns(ip.Dst)
+	if g.hidden(ip.Src.Is4()) && !(own && g.serves(ip, body)) {
+		return DropNoHandler
+	}
 	if !own && ip.Src.IsLinkLocalUnicast() {
 		return DropSourceIP // a router does not forward it (RFC 4291 2.5.6)
 	}
@@ -60,6 +64,13 @@ func (g *Gateway) input(in *incoming, h vnet.Header) DropReason {
 	if ip.Fragment {
 		return g.fragment(in, body)
 	}
+	if !own {
+		if w, ok := g.net.opts.Crossing.find(g.net, ip.Dst); ok {
+			if reason, done := g.cross(in, h, body, w); done {
+				return reason
+			}
+		}
+	}
 	t := body[ip.HeaderLen:]
 	switch ip.Proto {
 	case packet.ProtoUDP:
@@ -67,7 +78,7 @@ func (g *Gateway) input(in *incoming, h vnet.Header) DropReason {
 		if err != nil {
 			return DropMalformed
 		}
-		d := packet.Datagram{Src: src, Dst: dst, Payload: payload, TTL: ip.TTL, IP: body}
+		d := packet.Datagram{Src: src, Dst: dst, Payload: payload, TTL: ip.TTL, TOS: ip.TOS, DontFragment: ip.DontFragment && !in.wasCut, IP: body}
 		if h.Kind() == vnet.GSOUDPL4 && len(payload) > int(h.GSOSize) {
 			d.SegmentSize = int(h.GSOSize)
 		}
@@ -80,10 +91,11 @@ func (g *Gateway) input(in *incoming, h vnet.Header) DropReason {
 		if !ok {
 			return DropProtocol
 		}
+		e.DontFragment = e.DontFragment && !in.wasCut
 		e.IP = body
 		return g.echo(e)
 	case packet.ProtoTCP:
-		if isSYN(t) && !in.connects(own) {
+		if isSYN(t) && !in.connects(own && !g.carries(ip.Dst, t)) {
 			return DropPaced
 		}
 		return g.toNetstack(in)
@@ -106,6 +118,13 @@ func (in *incoming) connects(own bool) bool {
 	return in.port.dials.take(time.Now(), outSYNRate)
 }
 
+// carries reports whether the TCP segment t, to the gateway's address a, is for a port
+// that the handler of connections to the outside carries on from.
+func (g *Gateway) carries(a netip.Addr, t []byte) bool {
+	own := g.handlers.Load().OwnTCP
+	return own != nil && own(netip.AddrPortFrom(a, binary.BigEndian.Uint16(t[2:])))
+}
+
 // isSYN reports whether the TCP segment t wants to begin a connection.
 func isSYN(t []byte) bool {
 	const flags, syn, ack = 13, 0x02, 0x10
@@ -114,7 +133,8 @@ func isSYN(t []byte) bool {
 
 // datagram gives d to who listens.
 func (g *Gateway) datagram(d packet.Datagram) DropReason {
-	if g.owns(d.Dst.Addr()) {
+	own := g.owns(d.Dst.Addr())
+	if own {
 		if h := (*g.udp.Load())[d.Dst.Port()]; h != nil {
 			h(d)
 			return DropNone
@@ -122,21 +142,23 @@ func (g *Gateway) datagram(d packet.Datagram) DropReason {
 		// A published flow may be shown to its container as coming from
 		// the gateway: its answers belong to the flow's handler.
 	}
-	h := g.handlers.Load().UDP
-	if h == nil {
-		g.SendICMPError(netip.Addr{}, packet.PortUnreachable(d.Src.Addr().Is4()), d.IP)
+	h := g.handlers.Load()
+	if h.UDP == nil || h.OwnOnly && !own {
+		if own { // else silence, as for TCP: there is no way out
+			g.SendICMPError(netip.Addr{}, packet.PortUnreachable(d.Src.Addr().Is4()), d.IP)
+		}
 		return DropNoHandler
 	}
-	h(d)
+	h.UDP(d)
 	return DropNone
 }
 
 func (g *Gateway) echo(e packet.Echo) DropReason {
-	h := g.handlers.Load().Echo
-	if h == nil {
+	h := g.handlers.Load()
+	if h.Echo == nil || h.OwnOnly {
 		return DropNoHandler
 	}
-	h(e)
+	h.Echo(e)
 	return DropNone
 }
 
@@ -170,14 +192,18 @@ func (g *Gateway) toNetstack(in *incoming) DropReason {
 
 // handleTCP takes segments that no connection in netstack waits for.
 func (g *Gateway) handleTCP(id stack.TransportEndpointID, pkt *stack.PacketBuffer) bool {
-	// At the gateway's own addresses nothing else listens; netstack says so
-	// with a RST.
-	if g.owns(addrOf(id.LocalAddress)) {
-		return false
-	}
-	h := g.handlers.Load().TCP
-	if h == nil {
+	h := g.handlers.Load()
+	if at := addrOf(id.LocalAddress); g.owns(at) {
+		// Elsewhere at the gateway's own addresses nothing listens; netstack says
+		// so with a RST.
+		if h.OwnTCP == nil || !h.OwnTCP(netip.AddrPortFrom(at, id.LocalPort)) {
+			return false
+		}
+	} else if h.OwnOnly {
 		return true // no way out: silence, as behind a firewall
 	}
-	return h(id, pkt)
+	if h.TCP == nil {
+		return true
+	}
+	return h.TCP(id, pkt)
 }

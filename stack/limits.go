@@ -16,6 +16,11 @@ const (
 	DefaultFragmentBytes = 512 << 10
 	// DefaultStations is more VMs than one container usually runs.
 	DefaultStations = 64
+	// Flows to other networks: those that a forwarder allows to the outside.
+	DefaultCrossHalfOpen = 256
+	DefaultCrossTCP      = 57344
+	DefaultCrossUDP      = 4096
+	DefaultCrossEcho     = 256
 )
 
 // Limits bound what one port may keep of everybody's memory. Zero fields are the
@@ -29,18 +34,25 @@ type Limits struct {
 	// Stations is how many MACs, and how many addresses, are remembered behind
 	// a port with a Guard. Beyond it the one goes that was silent longest.
 	Stations int
+	// Flows that it begins to networks that are open, over a Crossing: TCP
+	// connections without an answer, TCP connections, pairs of UDP ports, pings.
+	// Beyond them what would begin another is dropped.
+	CrossHalfOpen, CrossTCP, CrossUDP, CrossEcho int
 }
 
 func (l Limits) withDefaults() Limits {
-	if l.FragmentDatagrams <= 0 {
-		l.FragmentDatagrams = DefaultFragmentDatagrams
+	or := func(v *int, d int) {
+		if *v <= 0 {
+			*v = d
+		}
 	}
-	if l.FragmentBytes <= 0 {
-		l.FragmentBytes = DefaultFragmentBytes
-	}
-	if l.Stations <= 0 {
-		l.Stations = DefaultStations
-	}
+	or(&l.FragmentDatagrams, DefaultFragmentDatagrams)
+	or(&l.FragmentBytes, DefaultFragmentBytes)
+	or(&l.Stations, DefaultStations)
+	or(&l.CrossHalfOpen, DefaultCrossHalfOpen)
+	or(&l.CrossTCP, DefaultCrossTCP)
+	or(&l.CrossUDP, DefaultCrossUDP)
+	or(&l.CrossEcho, DefaultCrossEcho)
 	return l
 }
 
@@ -85,7 +97,7 @@ func (g *Guard) check(n *Network) error {
 
 // holds reports whether all of p lies in one of the network's subnets.
 func (n *Network) holds(p netip.Prefix) bool {
-	for _, s := range []netip.Prefix{n.opts.Gateway4, n.opts.Gateway6} {
+	for _, s := range []netip.Prefix{n.subnet4, n.subnet6} {
 		if s.IsValid() && s.Bits() <= p.Bits() && s.Contains(p.Addr()) {
 			return true
 		}
@@ -100,11 +112,11 @@ func (n *Network) inSubnets(a netip.Addr) bool {
 	case a.IsMulticast() || a.IsUnspecified() || a.Is4In6():
 		return false
 	case a.Is4():
-		p := n.opts.Gateway4
+		p := n.subnet4
 		return p.IsValid() && p.Contains(a) && a != n.gateway.broadcast && (p.Bits() > 30 || a != p.Masked().Addr())
 	case a.IsLinkLocalUnicast():
 		return n.hasIPv6()
 	}
-	p := n.opts.Gateway6
+	p := n.subnet6
 	return p.IsValid() && p.Contains(a) && (p.Bits() > 126 || a != p.Masked().Addr())
 }

@@ -189,13 +189,13 @@ func (g *Gateway) SendEchoReply(src, dst netip.Addr, id, seq uint16, data []byte
 // IP header, of an error. from is who says so; where it is invalid or of the
 // other family, the gateway itself. Nothing is said, without an error here,
 // about packets that no ICMP error may be about (packet.MayAnswer, and those
-// to all stations), nor more often than errorRate.
+// to all stations), nor more often than errorRate, nor where there is no gateway.
 func (g *Gateway) SendICMPError(from netip.Addr, e packet.ICMPError, quoted []byte) error {
 	ip, err := packet.ParseIP(quoted)
 	if err != nil {
 		return err
 	}
-	if !packet.MayAnswer(quoted, &ip) || g.isBroadcast(ip.Dst) {
+	if !packet.MayAnswer(quoted, &ip) || g.isBroadcast(ip.Dst) || g.hidden(ip.Src.Is4()) {
 		return nil
 	}
 	to, ok := g.net.find(ip.Src)

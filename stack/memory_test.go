@@ -106,7 +106,7 @@ var (
 
 func newWorld(t testing.TB, v6 bool) *world {
 	t.Helper()
-	o := Options{Name: "test", Gateway4: gw4}
+	o := Options{Name: "test", Gateway4: gw4, Announce: Announce{Messages: 1}}
 	if v6 {
 		o.Gateway6 = gw6
 	}

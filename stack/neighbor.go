@@ -10,7 +10,7 @@ import (
 // macOf gives the MAC of the address a, asked for by the port from.
 func (n *Network) macOf(a netip.Addr, from *Port) (packet.MAC, bool) {
 	if n.gateway.owns(a) {
-		return n.gateway.mac, true
+		return n.gateway.mac, n.gateway.answers(a)
 	}
 	if h, ok := n.find(a); ok && h.port != from {
 		return h.mac, true
@@ -69,7 +69,9 @@ func (n *Network) answerICMPv6(in *incoming) (done bool, reason DropReason) {
 			return true, reason
 		}
 		return true, n.passReply(in, in.target)
-	case packet.NDRouterSolicit, packet.MLDQuery, packet.MLDReport, packet.MLDDone, packet.MLDv2Report:
+	case packet.NDRouterSolicit:
+		return true, n.solicited(in, t)
+	case packet.MLDQuery, packet.MLDReport, packet.MLDDone, packet.MLDv2Report:
 		return true, DropMulticast
 	}
 	return false, DropNone
@@ -117,7 +119,7 @@ func (n *Network) heard(in *incoming, a netip.Addr, claim bool) DropReason {
 // passReply gives an answer about an address that no table of the engine has to who
 // asked for it.
 func (n *Network) passReply(in *incoming, a netip.Addr) DropReason {
-	if !in.port.may(a) {
+	if !in.port.may(a) || n.opts.NoICC { // then the gateway has asked
 		return DropNone
 	}
 	to := n.findMAC(packet.Destination(in.frame))
@@ -134,6 +136,10 @@ func (n *Network) ask(in *incoming, a netip.Addr) DropReason {
 	if len(ports) == 0 {
 		return DropUnknown
 	}
+	if n.opts.NoICC {
+		n.seek(a) // who asks again is answered from the table
+		return DropUnknown
+	}
 	if !in.port.floods.takeMany(time.Now(), floodRate, len(ports)) {
 		return DropPaced
 	}
@@ -147,11 +153,14 @@ func (n *Network) ask(in *incoming, a netip.Addr) DropReason {
 	return reason
 }
 
-// seek lets the gateway ask for a station that it has something for.
+// seek lets the gateway ask for a station that it, or somebody, has something for.
 func (n *Network) seek(a netip.Addr) {
 	own, ok := n.gateway.addr(a.Is4())
-	if !ok {
-		return
+	if !ok { // without a gateway: a probe (RFC 5227), and the switch's link-local address
+		own = n.gateway.mac.LinkLocal()
+		if a.Is4() {
+			own = netip.IPv4Unspecified()
+		}
 	}
 	for _, to := range n.table.Load().extended {
 		if !to.may(a) || !to.seeks.take(time.Now(), seekRate) {
@@ -168,7 +177,8 @@ func (n *Network) seek(a netip.Addr) {
 }
 
 // tell tells all others that the addresses are at p's MAC m now: they may remember
-// who had them before.
+// who had them before. Where ports are kept apart only those have to know who may
+// reach p.
 func (n *Network) tell(p *Port, m packet.MAC, addrs []netip.Addr) {
 	var frames [][]byte
 	for _, a := range addrs {
@@ -182,7 +192,7 @@ func (n *Network) tell(p *Port, m packet.MAC, addrs []netip.Addr) {
 		}
 	}
 	for _, to := range n.table.Load().ports {
-		if to == p {
+		if to == p || n.opts.NoICC && !n.exceptions.between(p, to) {
 			continue
 		}
 		for _, f := range frames {

@@ -16,7 +16,7 @@ import (
 var (
 	ErrClosed    = errors.New("network is closed")
 	ErrDuplicate = errors.New("already on the network")
-	ErrNoGateway = errors.New("a network needs a gateway address of at least one family")
+	ErrNoSubnet  = errors.New("a network needs a subnet of at least one family")
 	ErrGuard     = errors.New("not in the network's subnets")
 )
 
@@ -27,7 +27,7 @@ const DefaultMTU = 1500
 // largest buffer that netstack pools (64 KiB), in bytes.
 const MaxMTU = maxFrame - packet.EthernetLen - 1
 
-// Options of a network. One gateway address is required.
+// Options of a network. One subnet is required, with a gateway's address or without.
 type Options struct {
 	// Name is for logs.
 	Name string
@@ -36,6 +36,21 @@ type Options struct {
 	// Gateway4 and Gateway6 are the gateway's addresses with their subnets'
 	// prefix lengths; zero where the network does not have the family.
 	Gateway4, Gateway6 netip.Prefix
+	// Subnet4 and Subnet6 are subnets without a gateway; ignored where there is one.
+	Subnet4, Subnet6 netip.Prefix
+	// Service4 and Service6 are where the services of ListenUDP and ListenTCP are found
+	// in a family without a gateway, and nothing else: addresses outside of the
+	// subnets, for which containers have a route. Zero = nowhere.
+	Service4, Service6 netip.Addr
+	// NoICC keeps the ports apart: what goes from one to another are answers of
+	// neighbour discovery, made by the switch, and what SetExceptions names.
+	NoICC bool
+	// Crossing, when it is not nil, leads to other networks; Open4 and Open6 open the
+	// containers of this one to theirs.
+	Crossing     *Crossing
+	Open4, Open6 bool
+	// Announce is how the ports are told of each other.
+	Announce Announce
 	// Logger may be nil.
 	Logger *slog.Logger
 }
@@ -46,9 +61,13 @@ type Network struct {
 	log     *slog.Logger
 	gateway *Gateway
 	turns   *turns
+	// subnet4 and subnet6 are zero where the network does not have the family.
+	subnet4, subnet6 netip.Prefix
 
-	table    atomic.Pointer[table]
-	stations stations
+	table      atomic.Pointer[table]
+	stations   stations
+	exceptions exceptions
+	crossed    crossed
 
 	mu     sync.Mutex // replaces table, guards closed
 	closed bool
@@ -63,19 +82,25 @@ type table struct {
 	extended []*Port
 }
 
-// New makes a network without ports. It returns ErrNoGateway, or an error that
+// New makes a network without ports. It returns ErrNoSubnet, or an error that
 // names the address netstack refused.
 func New(o Options) (*Network, error) {
 	if o.MTU == 0 {
 		o.MTU = DefaultMTU
 	}
-	if !o.Gateway4.IsValid() && !o.Gateway6.IsValid() {
-		return nil, ErrNoGateway
+	n := &Network{opts: o, log: o.Logger, subnet4: o.Subnet4.Masked(), subnet6: o.Subnet6.Masked()}
+	if o.Gateway4.IsValid() {
+		n.subnet4 = o.Gateway4.Masked()
+	}
+	if o.Gateway6.IsValid() {
+		n.subnet6 = o.Gateway6.Masked()
+	}
+	if !n.subnet4.IsValid() && !n.subnet6.IsValid() {
+		return nil, ErrNoSubnet
 	}
 	if o.MTU < 68 || o.MTU > MaxMTU {
 		return nil, fmt.Errorf("MTU %d: must be from 68 to %d bytes", o.MTU, MaxMTU)
 	}
-	n := &Network{opts: o, log: o.Logger}
 	if n.log == nil {
 		n.log = slog.New(slog.DiscardHandler)
 	}
@@ -89,6 +114,8 @@ func New(o Options) (*Network, error) {
 		n.turns.close()
 		return nil, err
 	}
+	n.crossed.net = n
+	o.Crossing.join(n)
 	return n, nil
 }
 
@@ -96,7 +123,7 @@ func New(o Options) (*Network, error) {
 func (n *Network) Gateway() *Gateway { return n.gateway }
 
 // hasIPv6 reports whether IPv6 frames may cross the network.
-func (n *Network) hasIPv6() bool { return n.opts.Gateway6.IsValid() }
+func (n *Network) hasIPv6() bool { return n.subnet6.IsValid() }
 
 // AddPort puts an endpoint on the network, starts to carry its frames, and
 // tells the others where its addresses are now. The port owns the device from
@@ -113,7 +140,7 @@ func (n *Network) AddPort(o PortOptions) (*Port, error) {
 		return nil, err
 	}
 	p.start()
-	n.tell(p, p.mac, p.addrs)
+	n.announce(p, o.Known)
 	return p, nil
 }
 
@@ -183,9 +210,11 @@ func (n *Network) Close() error {
 	}
 	n.closed = true
 	n.mu.Unlock()
+	n.opts.Crossing.leave(n)
 	for _, p := range n.table.Load().ports {
 		p.Close()
 	}
+	n.crossed.close()
 	n.gateway.close()
 	n.turns.close()
 	return nil

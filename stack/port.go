@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"gvisor.dev/gvisor/pkg/buffer"
@@ -52,6 +53,9 @@ type PortOptions struct {
 	Device    Device
 	// Guard is what the port may carry beyond its MAC and Addresses.
 	Guard Guard
+	// Known: the endpoint has been on the network before, and the others know it.
+	// They are told once all the same: one may have missed it.
+	Known bool
 	// Limits of what it may keep of everybody's memory.
 	Limits Limits
 }
@@ -78,8 +82,14 @@ type Port struct {
 	claims   pace // addresses that it takes from others
 	seeks    pace // questions of the gateway for who is behind it
 
+	questions pace // its own, to be configured
+
+	crossing crossings // its flows to other networks
+	closed   atomic.Bool
+
 	gone bool // net.stations.mu: nothing is learned of it any more
 
+	left      chan struct{} // closed when it leaves the network
 	readers   sync.WaitGroup
 	closeOnce sync.Once
 }
@@ -88,6 +98,7 @@ func newPort(n *Network, o PortOptions) *Port {
 	p := &Port{
 		net: n, name: o.Name, mac: o.MAC, addrs: o.Addresses,
 		linkLocal: o.MAC.LinkLocal(),
+		left:      make(chan struct{}),
 		dev:       o.Device, queues: o.Device.Queues(),
 		guard: o.Guard, limits: o.Limits.withDefaults(),
 	}
@@ -109,6 +120,7 @@ func (p *Port) Stats() PortStats {
 	if p.guard.extended() {
 		s.Stations = len(p.Stations())
 	}
+	s.CrossTCP, s.CrossUDP, s.CrossEcho = p.crossing.read()
 	return s
 }
 
@@ -117,6 +129,8 @@ func (p *Port) Stats() PortStats {
 func (p *Port) Close() error {
 	var err error
 	p.closeOnce.Do(func() {
+		p.closed.Store(true)
+		close(p.left)
 		p.net.remove(p)
 		err = p.dev.Close()
 	})
@@ -149,6 +163,8 @@ type incoming struct {
 	ip     packet.IP
 	arp    packet.ARP
 	target netip.Addr
+	// wasCut: the packet has come in fragments and was put together here.
+	wasCut bool
 	// spawned is the time that others will spend for the frame when the
 	// reader's turn is over.
 	spawned time.Duration

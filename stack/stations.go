@@ -19,8 +19,8 @@ const stationAge = 300 * time.Second
 //	guard (may this port have it?) --> learn --> who has it --> switch, gateway
 //
 // A station is a MAC or an address, and has one port. It goes to another only when it
-// has been silent for stationAge, when its port is closed, or, if both ports'
-// Guard.Addresses name it, when the other announces it.
+// has been silent for stationAge and was not lent its address (configure.go), when its
+// port is closed, or, if both ports' Guard.Addresses name it, when the other announces it.
 type stations struct {
 	mu    sync.RWMutex
 	macs  map[packet.MAC]*station
@@ -32,10 +32,12 @@ type station struct {
 	mac  packet.MAC
 	addr netip.Addr   // invalid for the station that is a MAC
 	seen atomic.Int64 // Unix nanoseconds
+	lent atomic.Int64 // until when it has its address, however silent; the same
 }
 
 func (s *station) fresh(now time.Time) bool {
-	return now.UnixNano()-s.seen.Load() < int64(stationAge)
+	t := now.UnixNano()
+	return t-s.seen.Load() < int64(stationAge) || t < s.lent.Load()
 }
 
 // hop is where frames for a station go.

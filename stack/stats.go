@@ -26,13 +26,15 @@ const (
 	DropDestination            // for a loopback, unspecified or IPv4-mapped address
 	DropICMPError              // an ICMP error about others' packets
 	DropTooBig                 // longer than the network's MTU, and not to be segmented
+	DropICC                    // for another container, on a network that keeps them apart
+	DropFlows                  // more flows to other networks than the port may have
 	numDropReasons
 )
 
 var dropNames = [numDropReasons]string{
 	"", "malformed", "virtio_header", "source_mac", "source_address", "neighbor", "ethertype",
 	"no_ipv6", "unknown_destination", "multicast", "protocol", "device", "no_outside", "paced",
-	"fragments", "source_route", "destination", "icmp_error", "too_big",
+	"fragments", "source_route", "destination", "icmp_error", "too_big", "icc", "flows",
 }
 
 func (r DropReason) String() string { return dropNames[r] }
@@ -55,6 +57,8 @@ type PortStats struct {
 	// fragments, the bytes of memory they are accounted with, and addresses
 	// learned behind it.
 	FragmentDatagrams, FragmentBytes, Stations int
+	// CrossTCP, CrossUDP and CrossEcho are flows of its making to other networks.
+	CrossTCP, CrossUDP, CrossEcho int
 }
 
 // Stats are a network's counters.

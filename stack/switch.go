@@ -42,6 +42,9 @@ func (n *Network) forward(in *incoming) DropReason {
 		}
 	}
 	n.learn(in.port, in.source, in.ip.Src)
+	if done, reason := n.configure(in, h); done {
+		return reason
+	}
 	dst := packet.Destination(frame)
 	switch {
 	case dst == n.gateway.mac:
@@ -53,6 +56,9 @@ func (n *Network) forward(in *incoming) DropReason {
 	if to == nil || to == in.port {
 		return DropUnknown
 	}
+	if n.opts.NoICC {
+		return n.apart(in, to)
+	}
 	in.parts = [2][]byte{in.hdr[:], frame}
 	return to.write(in.queue, in.parts[:])
 }
@@ -62,6 +68,9 @@ func (n *Network) forward(in *incoming) DropReason {
 func (n *Network) flood(in *incoming) DropReason {
 	if !in.ip.Dst.IsMulticast() && !n.gateway.isBroadcast(in.ip.Dst) {
 		return DropMulticast
+	}
+	if n.opts.NoICC {
+		return DropICC // there is no exception for groups
 	}
 	ports := n.table.Load().ports
 	if len(ports) > 1 && !in.port.floods.takeMany(time.Now(), floodRate, len(ports)-1) {

@@ -57,6 +57,17 @@ func Detach(ctx context.Context, ns Namespaces, name string) error {
 	return err
 }
 
+// Routes makes the default routes over an interface that Attach made those of o.
+// The interface itself, and what goes through it, is left alone. That there is none
+// is ENODEV; that the name is another kind of device's is ErrNameTaken.
+func Routes(ctx context.Context, ns Namespaces, o LinkOptions) error {
+	o, err := o.complete()
+	if err == nil {
+		_, _, _, err = ask(ctx, ns, request{Op: opReroute, Link: o}, nil)
+	}
+	return err
+}
+
 // Loopback brings the namespace's loopback interface up: all that a container
 // without a network needs. Attach does it too.
 func Loopback(ctx context.Context, ns Namespaces) error {

@@ -258,6 +258,43 @@ func TestTheDefaultRouteMovesToAnotherInterface(t *testing.T) {
 	}
 }
 
+// Routes moves default routes while their interfaces are in use, and touches nothing else of them.
+func TestRoutesChangesTheRoutesAlone(t *testing.T) {
+	w, ns := newWorld(t, 0)
+	d := mustAttach(t, ns, testLink())
+	w.Run("ip", "addr", "add", "10.9.0.250/24", "dev", "eth0")
+	w.Run("ip", "link", "set", "eth0", "mtu", "1450")
+	o := testLink()
+	o.Gateway4 = netip.Addr{}
+	if err := Routes(testContext(t), ns, o); err != nil {
+		t.Fatal(err)
+	}
+	if got := defaultRoutes(t, w, "-4"); len(got) != 0 {
+		t.Errorf("default routes %q", got)
+	}
+	if got := defaultRoutes(t, w, "-6"); !slices.Equal(got, []string{"fd00:9::1 dev eth0"}) {
+		t.Errorf("IPv6 default routes %q", got)
+	}
+	if err := Routes(testContext(t), ns, testLink()); err != nil {
+		t.Fatal(err)
+	}
+	if got := defaultRoutes(t, w, "-4"); !slices.Equal(got, []string{"10.9.0.1 dev eth0"}) {
+		t.Errorf("default routes %q", got)
+	}
+	if v := viewLink(t, w, "eth0"); v.MTU != 1450 || !slices.Contains(v.addresses(), "10.9.0.250/24") || !slices.Contains(v.Flags, "LOWER_UP") {
+		t.Errorf("the interface is %+v", v)
+	}
+	d.Close()
+	o.Name = "eth7"
+	if err := Routes(testContext(t), ns, o); !errors.Is(err, unix.ENODEV) {
+		t.Errorf("an interface that is not there: %v", err)
+	}
+	o.Name = "a/b"
+	if err := Routes(testContext(t), ns, o); !errors.Is(err, ErrOptions) {
+		t.Errorf("an impossible name: %v", err)
+	}
+}
+
 func TestAGatewayOutsideTheSubnetIsOnLink(t *testing.T) {
 	w, ns := newWorld(t, 0)
 	o := testLink()
@@ -425,16 +462,16 @@ func TestProbe(t *testing.T) {
 
 func TestNamespacesOfOthersAreRefused(t *testing.T) {
 	w, ns := newWorld(t, 0)
+	// Ours is the host's, whoever owns it.
+	if _, err := OpenNamespaces(os.Getpid()); !errors.Is(err, ErrHostNamespace) {
+		t.Errorf("our own namespace: %v, want ErrHostNamespace", err)
+	}
+	if _, err := OpenNamespacePath("/proc/self/ns/net"); !errors.Is(err, ErrHostNamespace) {
+		t.Errorf("our own namespace by path: %v, want ErrHostNamespace", err)
+	}
 	if os.Geteuid() != 0 {
-		// The host's namespace, which is uid 0's.
-		if _, err := OpenNamespaces(os.Getpid()); !errors.Is(err, ErrForeignOwner) {
-			t.Errorf("our own namespace: %v, want ErrForeignOwner", err)
-		}
-		if _, err := OpenNamespaces(1); !errors.Is(err, ErrForeignOwner) {
-			t.Errorf("process 1: %v, want ErrForeignOwner", err)
-		}
-		if _, err := OpenNamespacePath("/proc/self/ns/net"); !errors.Is(err, ErrForeignOwner) {
-			t.Errorf("our own namespace by path: %v, want ErrForeignOwner", err)
+		if _, err := OpenNamespaces(1); !errors.Is(err, ErrForeignOwner) || !strings.Contains(err.Error(), "(uid 0, not ") {
+			t.Errorf("process 1: %v, want ErrForeignOwner and its uid", err)
 		}
 	}
 	if _, err := w.Call("open-self"); err == nil || !strings.Contains(err.Error(), ErrHostNamespace.Error()) {

@@ -24,6 +24,8 @@ var (
 	ErrOptions = errors.New("invalid link options")
 	// ErrNameTaken: the namespace has another kind of device of that name.
 	ErrNameTaken = errors.New("another kind of device has this name")
+	// ErrExists: the namespace has an interface of that name, and Refuse was asked for.
+	ErrExists = errors.New("there is an interface of this name already")
 	// ErrBusy: a process has the device's queues open.
 	ErrBusy = errors.New("the device is attached already")
 	// ErrNoTun: /dev/net/tun cannot be opened.
@@ -41,6 +43,7 @@ var ErrGone = errors.New("tap: the device is gone")
 var wireErrors = map[string]error{
 	"options":    ErrOptions,
 	"name-taken": ErrNameTaken,
+	"exists":     ErrExists,
 	"busy":       ErrBusy,
 	"no-tun":     ErrNoTun,
 }

@@ -82,14 +82,24 @@ func perform(req request) (reply, []int, error) {
 		return performAttach(h, req.Link)
 	case opDetach:
 		return reply{}, nil, performDetach(h, req.Link.Name)
+	case opReroute:
+		return performReroute(h, req.Link)
 	case opLoopback:
 		return reply{}, nil, loopbackUp(h)
+	case opLook:
+		v, err := performLook(h)
+		return reply{View: v}, nil, err
 	}
 	return reply{}, nil, fmt.Errorf("the helper knows no operation %q", req.Op)
 }
 
 // performAttach finds or makes the device, attaches its queues and configures it.
 func performAttach(h *netlink.Handle, o LinkOptions) (r reply, fds []int, err error) {
+	if o.Existing == Refuse {
+		if err := unused(h, o.Name); err != nil {
+			return reply{}, nil, err
+		}
+	}
 	link, created, err := findOrCreate(h, o.Name)
 	if err != nil {
 		return reply{}, nil, err
@@ -143,6 +153,20 @@ func performAttach(h *netlink.Handle, o LinkOptions) (r reply, fds []int, err er
 	r = reply{Index: link.Attrs().Index, Features: features, Created: created, Queues: len(fds), Warnings: c.warnings}
 	copy(r.MAC[:], c.mac)
 	return r, fds, nil
+}
+
+// performReroute makes the default routes over an interface that is there.
+func performReroute(h *netlink.Handle, o LinkOptions) (reply, []int, error) {
+	link, err := find(h, o.Name)
+	if err == nil && link == nil {
+		err = unix.ENODEV
+	}
+	if err != nil {
+		return reply{}, nil, err
+	}
+	o.Existing = Reroute
+	c := configurer{h: h, link: link, o: o}
+	return reply{}, nil, c.configure()
 }
 
 func performDetach(h *netlink.Handle, name string) error {

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"slices"
+	"strings"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -43,6 +44,7 @@ func (c *configurer) configure() error {
 		{"up", c.up},
 		{"neighbours", c.neighbors},
 		{"routes", c.routes},
+		{"routes", c.onLinkRoutes},
 		{"loopback", func() error { return loopbackUp(c.h) }},
 	}
 	switch c.o.Existing {
@@ -82,6 +84,9 @@ func (c *configurer) sysctls() error {
 		disable = "1"
 	}
 	for _, s := range quiet {
+		if c.o.Guest && !strings.Contains(s.name, "IFNAME") {
+			continue // of all interfaces, theirs too
+		}
 		err := c.sysctl(s.name, s.value)
 		if err != nil && !errors.Is(err, os.ErrNotExist) { // an absent family needs none
 			c.warnings = append(c.warnings, err.Error())
@@ -259,6 +264,18 @@ func (c *configurer) routes() error {
 		}
 		if err := c.h.RouteReplace(route); err != nil {
 			return fmt.Errorf("default route by %s: %w", f.gateway, err)
+		}
+	}
+	return nil
+}
+
+// onLinkRoutes adds the routes to addresses outside of the subnets, behind those that other
+// interfaces have to them: when one goes, the next one is there.
+func (c *configurer) onLinkRoutes() error {
+	for _, a := range c.o.OnLink {
+		route := &netlink.Route{LinkIndex: c.link.Attrs().Index, Dst: ipNet(netip.PrefixFrom(a, a.BitLen())), Scope: netlink.SCOPE_LINK}
+		if err := c.h.RouteAppend(route); err != nil && !errors.Is(err, unix.EEXIST) {
+			return fmt.Errorf("route to %s: %w", a, err)
 		}
 	}
 	return nil

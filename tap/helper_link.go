@@ -26,6 +26,18 @@ func find(h *netlink.Handle, name string) (*netlink.Tuntap, error) {
 	return tun, nil
 }
 
+// unused makes sure that no interface has a name.
+func unused(h *netlink.Handle, name string) error {
+	link, err := h.LinkByName(name)
+	switch {
+	case errors.As(err, &netlink.LinkNotFoundError{}):
+		return nil
+	case err != nil:
+		return fmt.Errorf("look for %s: %w", name, err)
+	}
+	return fmt.Errorf("%s: %w (%s); choose another name or remove it", name, ErrExists, link.Type())
+}
+
 // findOrCreate returns the persistent multi-queue TAP of that name without any
 // queue attached, and whether it is new.
 func findOrCreate(h *netlink.Handle, name string) (link netlink.Link, created bool, err error) {

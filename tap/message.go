@@ -15,7 +15,9 @@ import (
 const (
 	opAttach   = "attach"
 	opDetach   = "detach"
+	opReroute  = "reroute"
 	opLoopback = "loopback"
+	opLook     = "look"
 )
 
 // messageLimit bounds requests and replies, in bytes. 256 of everything that
@@ -44,6 +46,8 @@ type reply struct {
 	Created  bool     `json:",omitempty"` // the device is new
 	Queues   int      `json:",omitempty"` // descriptors that accompany the reply
 	Warnings []string `json:",omitempty"`
+
+	View *View `json:",omitempty"` // of opLook
 }
 
 func (r request) encode() ([]byte, error) {
@@ -121,6 +125,11 @@ func decodeReply(b []byte, req request, descriptors int) (reply, error) {
 	}
 	if r.Queues != wanted || descriptors != wanted {
 		return r, fmt.Errorf("%w: %d queues and %d descriptors, not %d", ErrReply, r.Queues, descriptors, wanted)
+	}
+	if r.View != nil {
+		if err := r.View.clean(); err != nil {
+			return r, err
+		}
 	}
 	if len(r.Warnings) > maxWarnings {
 		return r, fmt.Errorf("%w: %d warnings", ErrReply, len(r.Warnings))

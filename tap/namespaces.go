@@ -91,6 +91,10 @@ func processError(pid int, err error) error {
 	case errors.Is(err, unix.ESRCH), errors.Is(err, unix.ENOENT):
 		return fmt.Errorf("tap: process %d: %w", pid, ErrNoProcess)
 	case errors.Is(err, unix.EACCES), errors.Is(err, unix.EPERM):
+		var st unix.Stat_t
+		if serr := unix.Stat(fmt.Sprintf("/proc/%d", pid), &st); serr == nil && int(st.Uid) != os.Geteuid() {
+			return fmt.Errorf("tap: namespaces of process %d: %w (uid %d, not %d): %w", pid, ErrForeignOwner, st.Uid, os.Geteuid(), err)
+		}
 		return fmt.Errorf("tap: namespaces of process %d: %w: %w", pid, ErrForeignOwner, err)
 	}
 	return fmt.Errorf("tap: namespaces of process %d: %w", pid, err)
@@ -130,6 +134,12 @@ func checkKind(net *os.File, what string) error {
 
 func checkOwner(net *os.File, what string) (Namespaces, error) {
 	fd := int(net.Fd())
+	// First: to an ordinary user the host's own network is somebody else's as well.
+	if same, err := sameFile(fd, "/proc/self/ns/net"); err != nil {
+		return Namespaces{}, fmt.Errorf("tap: %s: %w", what, err)
+	} else if same {
+		return Namespaces{}, fmt.Errorf("tap: %s: %w", what, ErrHostNamespace)
+	}
 	owner, err := unix.IoctlRetInt(fd, unix.NS_GET_USERNS)
 	if errors.Is(err, unix.EPERM) { // not ours, nor below ours
 		return Namespaces{}, fmt.Errorf("tap: %s: %w", what, ErrForeignOwner)
@@ -137,7 +147,7 @@ func checkOwner(net *os.File, what string) (Namespaces, error) {
 		return Namespaces{}, fmt.Errorf("tap: %s: its user namespace: %w", what, err)
 	}
 	user := os.NewFile(uintptr(owner), "user namespace of "+what)
-	uid, err := ownerUID(owner)
+	uid, err := masterUID(owner)
 	if err != nil {
 		user.Close()
 		return Namespaces{}, fmt.Errorf("tap: %s: its owner: %w", what, err)
@@ -146,14 +156,41 @@ func checkOwner(net *os.File, what string) (Namespaces, error) {
 		user.Close()
 		return Namespaces{}, fmt.Errorf("tap: %s: %w (uid %d, not %d)", what, ErrForeignOwner, uid, os.Geteuid())
 	}
-	if same, err := sameFile(fd, "/proc/self/ns/net"); err != nil || same {
-		user.Close()
-		if err == nil {
-			err = ErrHostNamespace
-		}
-		return Namespaces{}, fmt.Errorf("tap: %s: %w", what, err)
-	}
 	return Namespaces{User: user, Net: net}, nil
+}
+
+// masterUID is the uid, as seen from here, of whoever has all power over a user
+// namespace: the creator of that one of its ancestors (or of itself) which is a child
+// of ours. Whoever has power over a namespace has it over those below, whichever of
+// his uids made them.
+func masterUID(fd int) (int, error) {
+	at, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return -1, err
+	}
+	defer func() { unix.Close(at) }()
+	for {
+		ours, err := sameFile(at, "/proc/self/ns/user")
+		if err != nil {
+			return -1, err
+		}
+		if ours {
+			return ownerUID(at)
+		}
+		parent, err := unix.IoctlRetInt(at, unix.NS_GET_PARENT)
+		if err != nil {
+			return -1, err
+		}
+		if ours, err = sameFile(parent, "/proc/self/ns/user"); err != nil || ours {
+			unix.Close(parent)
+			if err != nil {
+				return -1, err
+			}
+			return ownerUID(at)
+		}
+		unix.Close(at)
+		at = parent
+	}
 }
 
 // ownerUID is the uid, as seen from here, of a user namespace's creator.

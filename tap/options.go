@@ -20,6 +20,7 @@ const (
 	maxName   = 15         // IFNAMSIZ less the terminating zero
 	maxQueues = 64         // the kernel takes 256; one message carries 253 descriptors
 	maxList   = 256        // addresses, sysctls, neighbours: each
+	maxOnLink = 8          // routes to single addresses
 )
 
 // LinkOptions say what the interface in the container is to be.
@@ -32,6 +33,10 @@ type LinkOptions struct {
 	// Default routes. Zero: none over this interface.
 	Gateway4, Gateway6 netip.Addr
 
+	// OnLink are addresses outside of the subnets that are reached over this interface
+	// without a gateway. Other interfaces may have routes to them too.
+	OnLink []netip.Addr
+
 	DisableIPv6 bool // no IPv6 on this interface, not even link-local addresses
 	Queues      int  // 0: 1
 	TxQueueLen  int  // frames per queue that wait for the reader; 0: the kernel's 1000
@@ -42,6 +47,10 @@ type LinkOptions struct {
 
 	// Neighbors that never need to be asked for.
 	Neighbors []Neighbor
+
+	// Guest says that the namespace is somebody else's: only settings of the interface
+	// itself are changed, and the loopback interface is brought up.
+	Guest bool
 
 	// Existing says what becomes of an interface that is there already.
 	Existing Existing
@@ -58,6 +67,8 @@ const (
 	Keep Existing = "keep"
 	// Reroute changes the default routes, and nothing else.
 	Reroute Existing = "reroute"
+	// Refuse makes it an error, ErrExists: in a namespace that others made it is theirs.
+	Refuse Existing = "refuse"
 )
 
 // A Neighbor is an address on the link whose MAC is known.
@@ -92,7 +103,7 @@ func (o LinkOptions) complete() (LinkOptions, error) {
 	if o.Queues < 1 || o.Queues > maxQueues {
 		return bad("%d queues are not 1-%d", o.Queues, maxQueues)
 	}
-	if o.Existing != Configure && o.Existing != Keep && o.Existing != Reroute {
+	if o.Existing != Configure && o.Existing != Keep && o.Existing != Reroute && o.Existing != Refuse {
 		return bad("%q is nothing to do with one that is there", string(o.Existing))
 	}
 	if o.TxQueueLen < 0 {
@@ -117,6 +128,14 @@ func (o LinkOptions) complete() (LinkOptions, error) {
 	}
 	if o.Gateway6.IsValid() && o.DisableIPv6 {
 		return bad("IPv6 gateway %s, but IPv6 is disabled", o.Gateway6)
+	}
+	if len(o.OnLink) > maxOnLink {
+		return bad("more than %d routes", maxOnLink)
+	}
+	for _, a := range o.OnLink {
+		if !usable(a) || a.Zone() != "" || a.Is6() && o.DisableIPv6 {
+			return bad("route to %s", a)
+		}
 	}
 	for _, n := range o.Neighbors {
 		if !usable(n.Addr) || n.MAC == [6]byte{} || n.MAC[0]&1 != 0 {

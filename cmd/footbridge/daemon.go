@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -22,6 +23,8 @@ type daemonOptions struct {
 	idleTimeout time.Duration
 	logLevel    string
 	ability     bool
+	configFile  string
+	settings    daemonSettings // the flags', with the file's after complete
 }
 
 func daemonCommand(c *cli) *cobra.Command {
@@ -35,7 +38,11 @@ There is one daemon a user. The first command that needs it starts it in the
 background, and it ends by itself when there has been nothing to do for a while,
 so this command is for service managers and for watching it work. systemd may start
 it on a connection (a .socket unit), be told when it is ready (Type=notify), and keep
-its descriptors while it is restarted (FileDescriptorStoreMax=).`,
+its descriptors while it is restarted (FileDescriptorStoreMax=).
+
+Its configuration is $XDG_CONFIG_HOME/footbridge/footbridge.toml, usually
+~/.config/footbridge/footbridge.toml, with the flags' names as keys; it is read at the
+start.`,
 		Args: unknownCommand,
 		RunE: func(cmd *cobra.Command, _ []string) error { return o.run(cmd, c) },
 	}
@@ -43,6 +50,8 @@ its descriptors while it is restarted (FileDescriptorStoreMax=).`,
 		"End after this long without running containers and requests; 0 never (environment: "+idleVariable+")")
 	cmd.Flags().StringVar(&o.logLevel, "log-level", "warn",
 		"How much to log: debug, info, warn or error (environment: "+levelVariable+")")
+	cmd.Flags().StringVar(&o.configFile, "config-file", "", "Configuration to read instead of the usual one")
+	o.settings.register(cmd.Flags())
 	cmd.Flags().BoolVar(&o.ability, abilityFlag, false, "Say what this program can take over from a daemon, and end")
 	_ = cmd.Flags().MarkHidden(abilityFlag)
 	cmd.AddCommand(daemonStatusCommand(c), daemonStopCommand(c), daemonUpgradeCommand(c))
@@ -83,19 +92,36 @@ func (o *daemonOptions) run(cmd *cobra.Command, c *cli) error {
 	return err
 }
 
-// complete takes from the environment what the flags leave open, and checks it.
+// complete takes from the environment and the configuration what the flags leave open,
+// and checks it.
 func (o *daemonOptions) complete(cmd *cobra.Command, c *cli) error {
-	if text := c.getenv(idleVariable); text != "" && !cmd.Flags().Changed("idle-timeout") {
-		d, err := time.ParseDuration(text)
+	path := o.configFile
+	if path == "" {
+		path = configPath(c.getenv)
+	}
+	file, err := readSettings(path, o.configFile != "")
+	if err != nil {
+		return err
+	}
+	idle, level := cmp.Or(c.getenv(idleVariable), file.IdleTimeout), cmp.Or(c.getenv(levelVariable), file.LogLevel)
+	if idle != "" && !cmd.Flags().Changed("idle-timeout") {
+		d, err := time.ParseDuration(idle)
 		if err != nil {
-			return fmt.Errorf("%s=%s is not a duration such as 5m or 90s", idleVariable, text)
+			return fmt.Errorf("%s is not a duration such as 5m or 90s: look at %s and at idle-timeout in the configuration", idle, idleVariable)
 		}
 		o.idleTimeout = d
 	}
-	if text := c.getenv(levelVariable); text != "" && !cmd.Flags().Changed("log-level") {
-		o.logLevel = text
+	if level != "" && !cmd.Flags().Changed("log-level") {
+		o.logLevel = level
 	}
-	_, err := o.level()
+	if err := o.settings.join(file); err != nil {
+		return err
+	}
+	config := o.settings.config()
+	if err := config.Check(); err != nil {
+		return err
+	}
+	_, err = o.level()
 	return err
 }
 

@@ -68,7 +68,7 @@ func (o *daemonOptions) serve(ctx context.Context, c *cli, ready func(notices []
 	ctx, stopSignals := signal.NotifyContext(ctx, unix.SIGTERM, unix.SIGINT, unix.SIGHUP)
 	defer stopSignals()
 
-	if err := d.open(ctx, c, o.idleTimeout); err != nil {
+	if err := d.open(ctx, c, o); err != nil {
 		return errors.Join(err, d.history.goBack(d, err))
 	}
 	defer func() { err = errors.Join(err, d.close()) }()
@@ -90,7 +90,7 @@ func (o *daemonOptions) serve(ctx context.Context, c *cli, ready func(notices []
 
 // open makes everything, to where clients are served; close takes it down again. When
 // open fails and there is a program to go back to, that one finds all as it was.
-func (d *daemon) open(ctx context.Context, c *cli, idleTimeout time.Duration) (err error) {
+func (d *daemon) open(ctx context.Context, c *cli, o *daemonOptions) (err error) {
 	defer func() {
 		if err == nil {
 			return
@@ -125,12 +125,12 @@ func (d *daemon) open(ctx context.Context, c *cli, idleTimeout time.Duration) (e
 	d.engine, err = engine.New(engine.Options{
 		RuntimeDir: d.dirs.runtime, StateDir: d.dirs.state, Socket: d.dirs.socket(),
 		Version: info.Version, Commit: info.Commit,
-		Logger: d.log, Shutdown: d.stop, Store: d.store,
+		Logger: d.log, Shutdown: d.stop, Store: d.store, Config: o.settings.config(),
 	})
 	if err != nil {
 		return err
 	}
-	d.life = &lifetime{Backend: d.engine, timeout: idleTimeout, now: time.Now, idle: d.engine.Idle}
+	d.life = &lifetime{Backend: d.engine, timeout: o.idleTimeout, now: time.Now, idle: d.engine.Idle}
 	d.life.upgraded(d.history.outcome())
 	d.server, err = api.NewServer(api.ServerOptions{Backend: d.life, Upgrader: &upgrader{log: d.log, to: d.upgrades}, Logger: d.log})
 	if err != nil {

@@ -175,6 +175,7 @@ func networkConnectCommand(c *cli) *cobra.Command {
 	var a attachment
 	var simple simpleAttachment
 	var linkLocal, driverOpts []string
+	links := listFlag{check: checkLink}
 	cmd := &cobra.Command{
 		Use:               "connect [OPTIONS] NETWORK CONTAINER",
 		Short:             "Connect a container to a network",
@@ -183,6 +184,7 @@ func networkConnectCommand(c *cli) *cobra.Command {
 	}
 	f := cmd.Flags()
 	f.StringSliceVar(&simple.aliases, "alias", nil, "Add network-scoped alias for the container")
+	f.Var(&links, "link", "Add link to another container")
 	f.StringSliceVar(&driverOpts, "driver-opt", nil, "driver options for the network")
 	f.IntVar(&a.gwPriority, "gw-priority", 0, "Highest gw-priority provides the default gateway. Accepts positive and negative values.")
 	f.StringVar(&simple.ip, "ip", "", `IPv4 address (e.g., "172.30.100.104")`)
@@ -198,6 +200,7 @@ func networkConnectCommand(c *cli) *cobra.Command {
 				return err
 			}
 		}
+		a.links = links.values
 		for _, text := range driverOpts {
 			if err := a.set("driver-opt", text); err != nil {
 				return err

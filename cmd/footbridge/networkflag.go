@@ -19,6 +19,7 @@ type attachment struct {
 	ip, ip6      netip.Addr
 	mac          network.HardwareAddr
 	linkLocalIPs []netip.Addr
+	links        []string
 	driverOpts   map[string]string
 	gwPriority   int
 }
@@ -26,12 +27,13 @@ type attachment struct {
 // asks reports whether the attachment asks for more than the network.
 func (a attachment) asks() bool {
 	return len(a.aliases) > 0 || a.ip.IsValid() || a.ip6.IsValid() || len(a.mac) > 0 ||
-		len(a.linkLocalIPs) > 0 || len(a.driverOpts) > 0 || a.gwPriority != 0
+		len(a.linkLocalIPs) > 0 || len(a.links) > 0 || len(a.driverOpts) > 0 || a.gwPriority != 0
 }
 
 func (a attachment) settings() *network.EndpointSettings {
 	settings := &network.EndpointSettings{
 		Aliases:    a.aliases,
+		Links:      a.links,
 		DriverOpts: a.driverOpts,
 		GwPriority: a.gwPriority,
 		MacAddress: a.mac,
@@ -42,8 +44,8 @@ func (a attachment) settings() *network.EndpointSettings {
 	return settings
 }
 
-// networkFlag collects the --network flags of run: NET, NET,key=value... and
-// name=NET,key=value... .
+// networkFlag collects the --network flags of run: NET, NET,key=value...,
+// name=NET,key=value... and podman's NET:key=value,... .
 type networkFlag struct {
 	list []attachment
 }
@@ -68,6 +70,14 @@ func parseAttachment(value string) (attachment, error) {
 		a.name = value
 		return a, nil
 	}
+	// Podman's spelling: no network has a colon in its name.
+	name, settings, podman := strings.Cut(value, ":")
+	if podman = podman && isNetwork(value) && !strings.ContainsAny(name, "=,"); podman {
+		value = name + "," + settings
+		if settings == "" {
+			return attachment{}, fmt.Errorf("invalid network %s:: settings after the network's name are key=value", name)
+		}
+	}
 	fields, err := csv.NewReader(strings.NewReader(value)).Read()
 	if err != nil {
 		if value == "" {
@@ -84,8 +94,11 @@ func parseAttachment(value string) (attachment, error) {
 			a.name = field
 			continue
 		}
-		key = strings.ToLower(strings.TrimSpace(key))
-		if err := a.set(key, strings.TrimSpace(val)); err != nil {
+		key, val = strings.ToLower(strings.TrimSpace(key)), strings.TrimSpace(val)
+		if podman && key == "ip" && strings.Contains(val, ":") {
+			key = "ip6" // podman has one key for both
+		}
+		if err := a.set(key, val); err != nil {
 			return attachment{}, err
 		}
 	}
@@ -120,14 +133,31 @@ func (a *attachment) set(key, value string) (err error) {
 			a.driverOpts = map[string]string{}
 		}
 		a.driverOpts[k] = v
+	case "interface_name":
+		return a.set("driver-opt", optIfname+"="+value)
 	case "gw-priority":
 		if a.gwPriority, err = strconv.Atoi(value); err != nil {
 			return fmt.Errorf("invalid gw-priority (%s): not a number", value)
 		}
 	default:
-		return fmt.Errorf("invalid field %s: known are name, alias, ip, ip6, mac-address, link-local-ip, driver-opt and gw-priority", key)
+		return fmt.Errorf("invalid field %s: known are name, alias, ip, ip6, mac-address, link-local-ip, driver-opt, gw-priority and interface_name", key)
 	}
 	return err
+}
+
+// optIfname is the driver option that names an endpoint's interface.
+const optIfname = "com.docker.network.endpoint.ifname"
+
+// checkLink checks one --link as Docker does; what the names may be is the daemon's to
+// say.
+func checkLink(value string) (string, error) {
+	if value == "" {
+		return "", errors.New("empty string specified for links")
+	}
+	if strings.Count(value, ":") > 1 {
+		return "", fmt.Errorf("bad format for links: %s", value)
+	}
+	return value, nil
 }
 
 func parseIP(value string) (netip.Addr, error) {

@@ -106,8 +106,8 @@ func newRoot(c *cli) *cobra.Command {
 	}
 	add(groupCommon, runCommand(c), execCommand(c), psCommand(c), inspectCommand(c), logsCommand(c), portCommand(c))
 	add(groupManagement, containerCommand(c), networkCommand(c), daemonCommand(c), doctorCommand(c))
-	add(groupOther, attachCommand(c), createCommand(c), startCommand(c), stopCommand(c), restartCommand(c), killCommand(c),
-		renameCommand(c), topCommand(c), waitCommand(c), rmCommand(c), versionCommand(c))
+	add(groupOther, attachCommand(c), detachCommand(c), createCommand(c), dialCommand(c), proxyCommand(c), startCommand(c), stopCommand(c), restartCommand(c), killCommand(c),
+		renameCommand(c), topCommand(c), waitCommand(c), rmCommand(c), publishCommand(c), unpublishCommand(c), eventsCommand(c), versionCommand(c))
 	refuseUnknownShells(root)
 	finish(root)
 	return root
@@ -129,8 +129,8 @@ func containerCommand(c *cli) *cobra.Command {
 	ls := psCommand(c)
 	ls.Use, ls.Aliases = "ls [OPTIONS]", []string{"list", "ps"}
 	cmd.AddCommand(runCommand(c), execCommand(c), ls, containerInspectCommand(c), logsCommand(c), portCommand(c),
-		attachCommand(c), createCommand(c), startCommand(c), stopCommand(c), restartCommand(c), killCommand(c),
-		renameCommand(c), topCommand(c), waitCommand(c), rmCommand(c), containerPruneCommand(c))
+		attachCommand(c), detachCommand(c), createCommand(c), startCommand(c), stopCommand(c), restartCommand(c), killCommand(c),
+		renameCommand(c), topCommand(c), waitCommand(c), rmCommand(c), publishCommand(c), unpublishCommand(c), containerPruneCommand(c))
 	return cmd
 }
 

@@ -30,6 +30,7 @@ type runFlags struct {
 	dnsSearch listFlag
 	dnsOption []string
 	addHost   listFlag
+	links     listFlag
 
 	interactive, tty   bool
 	remove             bool
@@ -48,6 +49,7 @@ func (r *runFlags) register(f *pflag.FlagSet) {
 	r.dns.check = func(v string) (string, error) { _, err := parseIP(v); return v, err }
 	r.dnsSearch.check = checkDNSSearch
 	r.addHost.check = checkAddHost
+	r.links.check = checkLink
 	r.sysctls.check = checkSysctl
 
 	f.StringVar(&r.name, "name", "", "Assign a name to the container")
@@ -59,6 +61,7 @@ func (r *runFlags) register(f *pflag.FlagSet) {
 	f.StringVar(&r.simple.ip, "ip", "", "IPv4 address (e.g., 172.30.100.104)")
 	f.StringVar(&r.simple.ip6, "ip6", "", "IPv6 address (e.g., 2001:db8::33)")
 	f.StringVar(&r.simple.mac, "mac-address", "", "Container MAC address (e.g., 92:d0:c6:0a:29:33)")
+	f.Var(&r.links, "link", "Add link to another container: NAME or NAME:ALIAS")
 	f.StringArrayVarP(&r.publish, "publish", "p", nil, "Publish a container's port(s) to the host")
 	f.StringArrayVar(&r.expose, "expose", nil, "Expose a port or a range of ports")
 	f.BoolVarP(&r.publishAll, "publish-all", "P", false, "Publish all exposed ports to random ports")
@@ -165,6 +168,7 @@ func (r *runFlags) request(c *cli, command []string, cwd string) (container.Crea
 		DNSSearch:       r.dnsSearch.values,
 		DNSOptions:      r.dnsOption,
 		ExtraHosts:      r.addHost.values,
+		Links:           r.links.values,
 		Sysctls:         keyValues(r.sysctls.values),
 		UsernsMode:      userns,
 	}

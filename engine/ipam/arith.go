@@ -2,6 +2,7 @@ package ipam
 
 import (
 	"math"
+	"math/big"
 	"net/netip"
 )
 
@@ -23,14 +24,19 @@ func Last(p netip.Prefix) netip.Addr {
 	return a
 }
 
-// Size returns the number of addresses in p; it saturates at the largest
-// uint64, which a /64 and everything shorter exceeds by at least one.
-func Size(p netip.Prefix) uint64 {
-	host := p.Addr().BitLen() - p.Bits()
-	if host >= 64 {
+// span counts the addresses from low to high, both included: up to 1<<128.
+func span(low, high netip.Addr) *big.Int {
+	a, b := low.As16(), high.As16()
+	n := new(big.Int).Sub(new(big.Int).SetBytes(b[:]), new(big.Int).SetBytes(a[:]))
+	return n.Add(n, big.NewInt(1))
+}
+
+// saturate is n, or the largest uint64.
+func saturate(n *big.Int) uint64 {
+	if !n.IsUint64() {
 		return math.MaxUint64
 	}
-	return 1 << host
+	return n.Uint64()
 }
 
 // Contains reports whether inner lies wholly inside outer.

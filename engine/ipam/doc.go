@@ -24,7 +24,8 @@
 // IPv4 subnets of /30 and shorter keep their network and broadcast address; IPv6
 // subnets of /126 and shorter keep the subnet-router anycast address (RFC 4291,
 // section 2.6.1). /31 (RFC 3021), /127 (RFC 6164), /32 and /128 keep nothing. The
-// gateway and auxiliary addresses are reserved for the pool's lifetime.
+// gateway, auxiliary addresses and the ranges that somebody else gives away are
+// reserved for the pool's lifetime.
 //
 // # Lifetime
 //

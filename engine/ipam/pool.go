@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math/big"
 	"net/netip"
 	"slices"
 )
@@ -17,6 +18,7 @@ var (
 
 	ErrOutside  = errors.New("address is not in the subnet")
 	ErrReserved = errors.New("address is reserved in the subnet")
+	ErrKept     = errors.New("address is in a range that is kept free")
 	ErrTaken    = errors.New("Address already in use") //nolint:staticcheck // Docker's wording
 
 	ErrExhausted = errors.New("no available addresses")
@@ -26,24 +28,30 @@ var (
 type Config struct {
 	Subnet  netip.Prefix          // with host bits zero
 	Range   netip.Prefix          // where Next looks; zero = the whole subnet
+	First   netip.Addr            // with Last, instead of Range: the first and the last
+	Last    netip.Addr            // address that Next gives
 	Gateway netip.Addr            // zero = the first free address of Range
 	Aux     map[string]netip.Addr // reserved by name
+	// Kept are parts of the subnet that somebody else gives away: Next passes them
+	// over, and nothing in them can be taken.
+	Kept []netip.Prefix
 	// NoGateway leaves the gateway out: nothing is reserved for it.
 	NoGateway bool
 }
 
 // Pool hands out the addresses of one subnet. Not safe for concurrent use.
 type Pool struct {
-	subnet   netip.Prefix
-	rng      netip.Prefix
-	gateway  netip.Addr
-	reserved map[netip.Addr]struct{} // network, broadcast, gateway, auxiliary
-	used     map[netip.Addr]struct{}
-	first    netip.Addr // no address of the range below it is free; zero = none at all
+	subnet    netip.Prefix
+	low, high netip.Addr // the range, with both of them in it
+	kept      []netip.Prefix
+	gateway   netip.Addr
+	reserved  map[netip.Addr]struct{} // network, broadcast, gateway, auxiliary
+	used      map[netip.Addr]struct{}
+	first     netip.Addr // no address of the range below it is free; zero = none at all
 }
 
 // NewPool checks c and returns its pool with the gateway reserved. The error
-// wraps ErrSubnet, ErrRange, ErrGateway, ErrAux or ErrExhausted.
+// wraps ErrSubnet, ErrRange, ErrKept, ErrGateway, ErrAux or ErrExhausted.
 func NewPool(c Config) (*Pool, error) {
 	switch {
 	case !c.Subnet.IsValid() || c.Subnet.Addr().Is4In6() || c.Subnet.Addr().Zone() != "":
@@ -55,18 +63,29 @@ func NewPool(c Config) (*Pool, error) {
 	}
 	p := &Pool{
 		subnet:   c.Subnet,
-		rng:      c.Subnet,
+		low:      c.Subnet.Addr(),
+		high:     Last(c.Subnet),
+		kept:     slices.Clone(c.Kept),
 		reserved: make(map[netip.Addr]struct{}),
 		used:     make(map[netip.Addr]struct{}),
 	}
 	p.reserveEdges()
-	if c.Range.IsValid() {
-		if !Contains(c.Subnet, c.Range) {
-			return nil, fmt.Errorf("%w %v: it is not inside the subnet %v", ErrRange, c.Range, c.Subnet)
-		}
-		p.rng = c.Range.Masked()
+	switch {
+	case c.Range.IsValid() && !Contains(c.Subnet, c.Range):
+		return nil, fmt.Errorf("%w %v: it is not inside the subnet %v", ErrRange, c.Range, c.Subnet)
+	case c.Range.IsValid():
+		p.low, p.high = c.Range.Masked().Addr(), Last(c.Range)
+	case c.First.IsValid() && (!c.Subnet.Contains(c.First) || !c.Subnet.Contains(c.Last) || c.Last.Less(c.First)):
+		return nil, fmt.Errorf("%w %v-%v: it is not inside the subnet %v", ErrRange, c.First, c.Last, c.Subnet)
+	case c.First.IsValid():
+		p.low, p.high = c.First, c.Last
 	}
-	p.first = p.rng.Addr()
+	for _, k := range c.Kept {
+		if !Contains(c.Subnet, k) {
+			return nil, fmt.Errorf("%w %v: it is not inside the subnet %v", ErrRange, k, c.Subnet)
+		}
+	}
+	p.first = p.low
 	for _, name := range slices.Sorted(maps.Keys(c.Aux)) {
 		a := c.Aux[name]
 		if err := p.reserve(a); err != nil {
@@ -79,7 +98,7 @@ func NewPool(c Config) (*Pool, error) {
 	gw := c.Gateway
 	if !gw.IsValid() {
 		var err error
-		if gw, err = p.peek(); err != nil {
+		if gw, err = p.peek(nil); err != nil {
 			return nil, err
 		}
 	}
@@ -118,22 +137,47 @@ func (p *Pool) check(a netip.Addr) error {
 	if _, ok := p.reserved[a]; ok {
 		return ErrReserved
 	}
+	if _, ok := holder(p.kept, a); ok {
+		return ErrKept
+	}
 	if _, ok := p.used[a]; ok {
 		return ErrTaken
 	}
 	return nil
 }
 
+// holder returns the first of prefixes that a lies in.
+func holder(prefixes []netip.Prefix, a netip.Addr) (netip.Prefix, bool) {
+	for _, p := range prefixes {
+		if p.Contains(a) {
+			return p, true
+		}
+	}
+	return netip.Prefix{}, false
+}
+
+func (p *Pool) inRange(a netip.Addr) bool {
+	return a.IsValid() && !a.Less(p.low) && !p.high.Less(a)
+}
+
 // Subnet returns the pool's subnet.
 func (p *Pool) Subnet() netip.Prefix { return p.subnet }
 
-// Range returns the part of the subnet in which Next looks.
-func (p *Pool) Range() netip.Prefix { return p.rng }
+// Range describes the part of the subnet in which Next looks: a prefix, or the first
+// and the last address.
+func (p *Pool) Range() string {
+	for bits := p.subnet.Bits(); bits <= p.low.BitLen(); bits++ {
+		if q := netip.PrefixFrom(p.low, bits); q == q.Masked() && Last(q) == p.high {
+			return q.String()
+		}
+	}
+	return p.low.String() + "-" + p.high.String()
+}
 
 // Gateway returns the gateway's address; the zero Addr when there is none.
 func (p *Pool) Gateway() netip.Addr { return p.gateway }
 
-// Take reserves a. The error is ErrOutside, ErrReserved or ErrTaken. Addresses
+// Take reserves a. The error is ErrOutside, ErrReserved, ErrKept or ErrTaken. Addresses
 // outside Range, but in the subnet, may be taken by name.
 func (p *Pool) Take(a netip.Addr) error {
 	if err := p.check(a); err != nil {
@@ -147,8 +191,11 @@ func (p *Pool) Take(a netip.Addr) error {
 }
 
 // Next takes the lowest free address of the range. The error is ErrExhausted.
-func (p *Pool) Next() (netip.Addr, error) {
-	a, err := p.peek()
+func (p *Pool) Next() (netip.Addr, error) { return p.NextOutside(nil) }
+
+// NextOutside is Next that leaves out what lies in one of avoid.
+func (p *Pool) NextOutside(avoid []netip.Prefix) (netip.Addr, error) {
+	a, err := p.peek(avoid)
 	if err != nil {
 		return netip.Addr{}, err
 	}
@@ -156,36 +203,32 @@ func (p *Pool) Next() (netip.Addr, error) {
 	return a, nil
 }
 
-// NextOutside is Next that leaves out what lies in one of avoid.
-func (p *Pool) NextOutside(avoid []netip.Prefix) (netip.Addr, error) {
-	if !slices.ContainsFunc(avoid, p.rng.Overlaps) {
-		return p.Next()
-	}
-	for a := p.first; a.IsValid() && p.rng.Contains(a); {
-		if i := slices.IndexFunc(avoid, func(q netip.Prefix) bool { return q.Contains(a) }); i >= 0 {
-			a = Last(avoid[i]).Next() // a prefix may hold more addresses than there is time
+// peek finds the lowest free address of the range that is in none of avoid. It
+// remembers how far it looked, so that filling a pool costs one step an address.
+func (p *Pool) peek(avoid []netip.Prefix) (netip.Addr, error) {
+	sure := true // no address that was passed over is free
+	for a := p.first; p.inRange(a); {
+		// A prefix may hold more addresses than there is time: it is one step.
+		if q, ok := holder(p.kept, a); ok {
+			a = Last(q).Next()
+			continue
+		}
+		if q, ok := holder(avoid, a); ok {
+			a, sure = Last(q).Next(), false
 			continue
 		}
 		if p.check(a) == nil {
-			p.used[a] = struct{}{}
+			if sure {
+				p.first = a
+			}
 			return a, nil
 		}
 		a = a.Next()
 	}
-	return netip.Addr{}, fmt.Errorf("%w in %v", ErrExhausted, p.rng)
-}
-
-// peek finds the lowest free address of the range and remembers how far it
-// looked, so that filling a pool costs one step an address.
-func (p *Pool) peek() (netip.Addr, error) {
-	for a := p.first; a.IsValid() && p.rng.Contains(a); a = a.Next() {
-		if p.check(a) == nil {
-			p.first = a
-			return a, nil
-		}
+	if sure {
+		p.first = netip.Addr{}
 	}
-	p.first = netip.Addr{}
-	return netip.Addr{}, fmt.Errorf("%w in %v", ErrExhausted, p.rng)
+	return netip.Addr{}, fmt.Errorf("%w in %s", ErrExhausted, p.Range())
 }
 
 // Release gives a back; releasing what was not taken does nothing.
@@ -194,7 +237,7 @@ func (p *Pool) Release(a netip.Addr) {
 		return
 	}
 	delete(p.used, a)
-	if p.rng.Contains(a) && (!p.first.IsValid() || a.Less(p.first)) {
+	if p.inRange(a) && (!p.first.IsValid() || a.Less(p.first)) {
 		p.first = a
 	}
 }
@@ -202,15 +245,35 @@ func (p *Pool) Release(a netip.Addr) {
 // InUse counts what is taken, the gateway and the reserved addresses included.
 func (p *Pool) InUse() uint64 { return uint64(len(p.used) + len(p.reserved)) }
 
-// Free counts what Next can still give, saturating as Size does.
+// Free counts what Next can still give; it saturates at the largest uint64, which a
+// /64 exceeds.
 func (p *Pool) Free() uint64 {
-	n := Size(p.rng)
+	n := span(p.low, p.high)
+	for _, k := range p.kept {
+		if low, high := later(p.low, k.Addr()), earlier(p.high, Last(k)); !high.Less(low) {
+			n.Sub(n, span(low, high))
+		}
+	}
 	for _, set := range []map[netip.Addr]struct{}{p.used, p.reserved} {
 		for a := range set {
-			if p.rng.Contains(a) {
-				n--
+			if _, kept := holder(p.kept, a); p.inRange(a) && !kept {
+				n.Sub(n, big.NewInt(1))
 			}
 		}
 	}
-	return n
+	return saturate(n)
+}
+
+func later(a, b netip.Addr) netip.Addr {
+	if a.Less(b) {
+		return b
+	}
+	return a
+}
+
+func earlier(a, b netip.Addr) netip.Addr {
+	if a.Less(b) {
+		return a
+	}
+	return b
 }

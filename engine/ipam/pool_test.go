@@ -75,6 +75,83 @@ func TestNewPool(t *testing.T) {
 	}
 }
 
+// A range may be given by its ends, and parts of it kept for others, whatever their
+// size.
+func TestRangesAndWhatIsKept(t *testing.T) {
+	tests := []struct {
+		name, subnet, first, last string
+		kept                      []string
+		want                      []string // all, or as many as there are here
+		free                      uint64   // with the gateway taken
+		more                      bool
+		shown                     string
+		err                       error
+	}{
+		{name: "ends", subnet: "10.0.0.0/24", first: "10.0.0.10", last: "10.0.0.13", want: []string{"10.0.0.11", "10.0.0.12", "10.0.0.13"}, free: 3, shown: "10.0.0.10-10.0.0.13"},
+		{name: "ends of a prefix", subnet: "fd00::/64", first: "fd00::10", last: "fd00::13", want: []string{"fd00::11", "fd00::12", "fd00::13"}, free: 3, shown: "fd00::10/126"},
+		{name: "over 64 bits", subnet: "fd00::/32", first: "fd00::ffff:ffff:ffff:fffe", last: "fd00:0:0:1::1", want: []string{"fd00::ffff:ffff:ffff:ffff", "fd00:0:0:1::", "fd00:0:0:1::1"}, free: 3, shown: "fd00::ffff:ffff:ffff:fffe-fd00:0:0:1::1"},
+		{name: "kept", subnet: "10.0.0.0/28", kept: []string{"10.0.0.4/30", "10.0.0.8/31"}, want: []string{"10.0.0.2", "10.0.0.3", "10.0.0.10", "10.0.0.11", "10.0.0.12", "10.0.0.13", "10.0.0.14"}, free: 7, shown: "10.0.0.0/28"},
+		{name: "kept with the edge", subnet: "10.0.0.0/29", kept: []string{"10.0.0.4/30"}, want: []string{"10.0.0.2", "10.0.0.3"}, free: 2, shown: "10.0.0.0/29"},
+		{name: "kept from the start", subnet: "fd00::/16", kept: []string{"fd00::/17"}, want: []string{"fd00:8000::1"}, free: math.MaxUint64, more: true, shown: "fd00::/16"},
+		{name: "all kept", subnet: "10.0.0.0/24", kept: []string{"10.0.0.0/24"}, err: ErrExhausted},
+		{name: "kept elsewhere", subnet: "10.0.0.0/24", kept: []string{"10.0.1.0/25"}, err: ErrRange},
+		{name: "ends elsewhere", subnet: "10.0.0.0/24", first: "10.0.0.3", last: "10.0.1.3", err: ErrRange},
+		{name: "ends the wrong way round", subnet: "10.0.0.0/24", first: "10.0.0.3", last: "10.0.0.2", err: ErrRange},
+		{name: "ends of two families", subnet: "10.0.0.0/24", first: "10.0.0.3", last: "fd00::1", err: ErrRange},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			c := Config{Subnet: pfx(tt.subnet), First: addr(tt.first), Last: addr(tt.last)}
+			for _, k := range tt.kept {
+				c.Kept = append(c.Kept, pfx(k))
+			}
+			p, err := NewPool(c)
+			if !errors.Is(err, tt.err) {
+				t.Fatalf("NewPool: %v, want %v", err, tt.err)
+			}
+			if err != nil {
+				return
+			}
+			if p.Range() != tt.shown {
+				t.Errorf("range %s, want %s", p.Range(), tt.shown)
+			}
+			if p.Free() != tt.free {
+				t.Errorf("%d free, want %d", p.Free(), tt.free)
+			}
+			for _, want := range tt.want {
+				if a, err := p.Next(); err != nil || a != addr(want) {
+					t.Errorf("Next: %v, %v, want %s", a, err, want)
+				}
+			}
+			if a, err := p.Next(); !tt.more && !errors.Is(err, ErrExhausted) {
+				t.Errorf("one more: %v, %v", a, err)
+			}
+			for _, k := range c.Kept {
+				if err := p.Take(k.Addr()); !errors.Is(err, ErrKept) && !errors.Is(err, ErrReserved) {
+					t.Errorf("Take(%v): %v", k.Addr(), err)
+				}
+			}
+		})
+	}
+	if _, err := NewPool(Config{Subnet: pfx("10.0.0.0/24"), Gateway: addr("10.0.0.9"), Kept: []netip.Prefix{pfx("10.0.0.8/29")}}); !errors.Is(err, ErrGateway) || !errors.Is(err, ErrKept) {
+		t.Errorf("a gateway in what is kept: %v", err)
+	}
+}
+
+// What is avoided for now is given when it need not be avoided any more.
+func TestAvoidedIsNotForgotten(t *testing.T) {
+	p, err := NewPool(Config{Subnet: pfx("10.0.0.0/29")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a, err := p.NextOutside([]netip.Prefix{pfx("10.0.0.0/30")}); err != nil || a != addr("10.0.0.4") {
+		t.Errorf("outside: %v, %v", a, err)
+	}
+	if a, err := p.Next(); err != nil || a != addr("10.0.0.2") {
+		t.Errorf("inside: %v, %v", a, err)
+	}
+}
+
 func TestAuxAddressesAreNeverGiven(t *testing.T) {
 	p, err := NewPool(Config{
 		Subnet: pfx("10.0.0.0/29"),
@@ -191,8 +268,8 @@ func TestHugePoolIsCheap(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if got, want := p.Free(), uint64(math.MaxUint64-50_001); got != want {
-		t.Errorf("Free = %d, want %d", got, want)
+	if got := p.Free(); got != math.MaxUint64 {
+		t.Errorf("Free = %d, want the largest number", got)
 	}
 }
 

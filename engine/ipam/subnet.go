@@ -28,6 +28,37 @@ func DefaultBases() []Base {
 	return append(out, Base{netip.MustParsePrefix("192.168.0.0/16"), 20})
 }
 
+// Check says what is wrong with a base.
+func (b Base) Check() error {
+	p := b.Prefix
+	switch {
+	case !p.IsValid() || p.Addr().Is4In6():
+		return fmt.Errorf("the base %v is not an address with a length", p)
+	case p != p.Masked():
+		return fmt.Errorf("the base %v should be %v", p, p.Masked())
+	case p.Bits() == 0 || p.Addr().IsMulticast() || p.Addr().IsLoopback() || p.Addr().IsLinkLocalUnicast():
+		return fmt.Errorf("the base %v is not usable for containers: choose a private one, for example 10.20.0.0/16 or fd00:20::/48", p)
+	case b.Bits < p.Bits() || b.Bits > p.Addr().BitLen():
+		return fmt.Errorf("the base %v cannot be cut into pieces of size %d: it is %d to %d", p, b.Bits, p.Bits(), p.Addr().BitLen())
+	}
+	return nil
+}
+
+// Resized returns the bases with pieces of another length, as far as they can be cut
+// so; 0 leaves them as they are.
+func Resized(bases []Base, bits int) []Base {
+	if bits == 0 {
+		return bases
+	}
+	var out []Base
+	for _, b := range bases {
+		if b.Prefix.Bits() <= bits {
+			out = append(out, Base{b.Prefix, bits})
+		}
+	}
+	return out
+}
+
 // NextSubnet returns the first piece of bases that overlaps none of taken. The
 // error is ErrNoSubnet when there is none.
 func NextSubnet(bases []Base, taken []netip.Prefix) (netip.Prefix, error) {
@@ -51,15 +82,25 @@ func NextSubnet(bases []Base, taken []netip.Prefix) (netip.Prefix, error) {
 	return netip.Prefix{}, ErrNoSubnet
 }
 
-// RandomULA returns a /64 below a random /48 of fd00::/8 (RFC 4193, section
-// 3.2.2) that overlaps none of taken.
-func RandomULA(taken []netip.Prefix) (netip.Prefix, error) {
+// ulaBits is the length of the subnets that RandomULA gives, unless another is asked for:
+// what address configuration without state needs (RFC 4862).
+const ulaBits = 64
+
+// RandomULA returns a subnet of that length, or a /64 if bits is 0, at the start of a
+// random /48 of fd00::/8 (RFC 4193, section 3.2.2) that overlaps none of taken.
+func RandomULA(bits int, taken []netip.Prefix) (netip.Prefix, error) {
+	if bits == 0 {
+		bits = ulaBits
+	}
+	if bits < 48 { // there is one a site
+		return netip.Prefix{}, ErrNoSubnet
+	}
 	for range 64 {
 		b := [16]byte{0: 0xfd}
 		if _, err := rand.Read(b[1:6]); err != nil {
 			return netip.Prefix{}, fmt.Errorf("random IPv6 subnet: %w", err)
 		}
-		p := netip.PrefixFrom(netip.AddrFrom16(b), 64)
+		p := netip.PrefixFrom(netip.AddrFrom16(b), bits)
 		if _, hit := Overlapping(p, taken); !hit {
 			return p, nil
 		}

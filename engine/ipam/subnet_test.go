@@ -67,11 +67,11 @@ func TestNextSubnetOfHugePools(t *testing.T) {
 }
 
 func TestRandomULA(t *testing.T) {
-	a, err := RandomULA(nil)
+	a, err := RandomULA(0, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	b, err := RandomULA([]netip.Prefix{a})
+	b, err := RandomULA(0, []netip.Prefix{a})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -83,7 +83,7 @@ func TestRandomULA(t *testing.T) {
 	if a.Overlaps(b) {
 		t.Errorf("%v and %v overlap", a, b)
 	}
-	if _, err := RandomULA([]netip.Prefix{pfx("fd00::/8")}); !errors.Is(err, ErrNoSubnet) {
+	if _, err := RandomULA(0, []netip.Prefix{pfx("fd00::/8")}); !errors.Is(err, ErrNoSubnet) {
 		t.Errorf("with all of fd00::/8 taken: %v", err)
 	}
 }
@@ -103,8 +103,8 @@ func TestLastAndSize(t *testing.T) {
 		if got := Last(pfx(tt.p)); got != addr(tt.last) {
 			t.Errorf("Last(%s) = %v, want %s", tt.p, got, tt.last)
 		}
-		if got := Size(pfx(tt.p)); got != tt.size {
-			t.Errorf("Size(%s) = %d, want %d", tt.p, got, tt.size)
+		if got := saturate(span(pfx(tt.p).Addr(), Last(pfx(tt.p)))); got != tt.size {
+			t.Errorf("span(%s) = %d, want %d", tt.p, got, tt.size)
 		}
 	}
 }

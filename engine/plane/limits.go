@@ -12,10 +12,12 @@ import (
 // Limits bound what one endpoint makes its network hold. Zero fields have the
 // defaults of the packages that keep them.
 type Limits struct {
-	HalfOpen             int `json:",omitzero"` // TCP connections to the outside under way
-	TCP                  int `json:",omitzero"` // TCP connections to the outside
-	UDP                  int `json:",omitzero"` // UDP mappings to the outside
-	Echo                 int `json:",omitzero"` // ids of ping to the outside
+	// To the outside, and once more to networks that are open to others:
+	HalfOpen int `json:",omitzero"` // TCP connections under way
+	TCP      int `json:",omitzero"` // TCP connections
+	UDP      int `json:",omitzero"` // UDP mappings
+	Echo     int `json:",omitzero"` // ids of ping
+
 	Fragments            int `json:",omitzero"` // bytes that wait for the rest of their datagram
 	FragmentDatagrams    int `json:",omitzero"` // of which fragments wait
 	DNS                  int `json:",omitzero"` // questions to the host's resolvers under way
@@ -24,7 +26,10 @@ type Limits struct {
 }
 
 func (l Limits) stack() stack.Limits {
-	return stack.Limits{FragmentBytes: l.Fragments, FragmentDatagrams: l.FragmentDatagrams}
+	return stack.Limits{
+		FragmentBytes: l.Fragments, FragmentDatagrams: l.FragmentDatagrams,
+		CrossHalfOpen: l.HalfOpen, CrossTCP: l.TCP, CrossUDP: l.UDP, CrossEcho: l.Echo,
+	}
 }
 
 // setLimits makes l known to those who carry the flows of the endpoint known by a.
@@ -33,9 +38,7 @@ func (p *Plane) setLimits(a netip.Addr, l Limits) {
 	if p.out != nil {
 		p.out.SetLimits(a, forwarder.Limits{HalfOpen: l.HalfOpen, TCP: l.TCP, UDP: l.UDP, Echo: l.Echo})
 	}
-	if p.in != nil {
-		p.in.SetLimits(a, portfwd.ContainerLimits{Connections: l.PublishedConnections, Flows: l.PublishedUDP})
-	}
+	p.join.SetLimits(a, portfwd.ContainerLimits{Connections: l.PublishedConnections, Flows: l.PublishedUDP})
 }
 
 // release ends the endpoint's flows and forgets its limits.
@@ -44,7 +47,5 @@ func (p *Plane) release(a netip.Addr) {
 	if p.out != nil {
 		p.out.ReleaseAddr(a)
 	}
-	if p.in != nil {
-		p.in.Release(a)
-	}
+	p.join.Release(a)
 }

@@ -19,13 +19,17 @@ import (
 // dnsPort is where containers ask for names, on the gateway.
 const dnsPort = 53
 
-// Options of a Plane. Name, one gateway and Allow are required.
+// Options of a Plane. Name, one gateway or subnet, and Allow are required.
 type Options struct {
 	Name               string
 	MTU                int          // bytes
-	Gateway4, Gateway6 netip.Prefix // with the subnets' lengths; zero = no such family
+	Gateway4, Gateway6 netip.Prefix // with the subnets' lengths; zero = none in that family
+	Subnet4, Subnet6   netip.Prefix // zero = that of the gateway, or no such family
 	Internal           bool         // no way out and none in
 	Rules              Rules
+	// Crossing leads to networks whose mode is ModeNATUnprotected; one for all
+	// networks, nil = none. Ignored when Internal.
+	Crossing *stack.Crossing
 	// Zone knows the containers' names; nil = nobody has one.
 	Zone dns.Zone
 	// Upstream is asked for other names; ignored when Internal.
@@ -49,9 +53,12 @@ type Plane struct {
 	opts Options
 	log  *slog.Logger
 	net  *stack.Network
-	out  *forwarder.Forwarder // nil when internal
+	out  *forwarder.Forwarder // nil when internal without HostPorts
 	in   *portfwd.Forwarder   // nil when internal
+	join *portfwd.Forwarder   // in, and there on internal networks too: what the host's user dials
 	dns  *dns.Server
+	// config is nil where addresses are not given by protocol.
+	config *configuration
 
 	mu     sync.Mutex
 	owners map[netip.Addr]string // of the first address of each port: its container
@@ -64,30 +71,31 @@ func New(o Options) (*Plane, error) {
 		p.log = slog.New(slog.DiscardHandler)
 	}
 	var err error
-	p.net, err = stack.New(stack.Options{
-		Name: o.Name, MTU: o.MTU, Gateway4: o.Gateway4, Gateway6: o.Gateway6, Logger: o.Logger,
-	})
+	p.net, err = stack.New(o.stackOptions())
 	if err != nil {
 		return nil, fmt.Errorf("network %s: %w", o.Name, err)
 	}
-	if !o.Internal {
+	g := p.net.Gateway()
+	p.join = portfwd.New(portfwd.Options{
+		Gateway: g, Subnets: p.subnets(), Budget: o.Budget, Owner: g.Owner, Yield: g.Yield, Logger: o.Logger,
+	})
+	if o.Internal {
+		p.connectHost()
+	} else {
 		p.connectOutside()
 	}
 	if err := p.serveDNS(); err != nil {
 		return nil, errors.Join(fmt.Errorf("network %s: %w", o.Name, err), p.Close())
 	}
+	p.configure()
 	return p, nil
 }
 
 // connectOutside gives the gateway's flows to those who carry them.
 func (p *Plane) connectOutside() {
 	g := p.net.Gateway()
-	p.out = forwarder.New(forwarder.Options{
-		Gateway: g, Allow: p.opts.Allow, Owner: g.Owner, Yield: g.Yield, Logger: p.opts.Logger,
-	})
-	p.in = portfwd.New(portfwd.Options{
-		Gateway: g, Subnets: p.subnets(), Budget: p.opts.Budget, Owner: g.Owner, Yield: g.Yield, Logger: p.opts.Logger,
-	})
+	p.out = p.newForwarder()
+	p.in = p.join
 	g.SetHandlers(stack.Handlers{
 		TCP: p.out.HandleTCP,
 		UDP: func(d packet.Datagram) {
@@ -95,24 +103,65 @@ func (p *Plane) connectOutside() {
 				p.out.HandleDatagram(d)
 			}
 		},
-		Echo: p.out.HandleEcho,
+		Echo:   p.out.HandleEcho,
+		OwnTCP: p.out.TakesTCP,
 	})
 }
 
 func (p *Plane) subnets() []netip.Prefix {
 	var out []netip.Prefix
-	for _, g := range []netip.Prefix{p.opts.Gateway4, p.opts.Gateway6} {
-		if g.IsValid() {
-			out = append(out, g.Masked())
+	for _, f := range [][2]netip.Prefix{{p.opts.Gateway4, p.opts.Subnet4}, {p.opts.Gateway6, p.opts.Subnet6}} {
+		switch {
+		case f[0].IsValid():
+			out = append(out, f[0].Masked())
+		case f[1].IsValid():
+			out = append(out, f[1])
 		}
 	}
 	return out
 }
 
+// HostNames are the names under which containers find the machine that they run on, at
+// their gateway's address.
+var HostNames = []string{"host.docker.internal", "host.containers.internal", "gateway.docker.internal"}
+
+// hosts are the addresses of HostNames.
+func (p *Plane) hosts() map[string][]netip.Addr {
+	var addrs []netip.Addr
+	for _, g := range []struct {
+		prefix netip.Prefix
+		mode   Mode
+	}{{p.opts.Gateway4, p.opts.Rules.Mode4}, {p.opts.Gateway6, p.opts.Rules.Mode6}} {
+		if g.prefix.IsValid() && g.mode != ModeIsolated {
+			addrs = append(addrs, g.prefix.Addr())
+		}
+	}
+	all := map[string][]netip.Addr{}
+	for _, name := range HostNames {
+		if len(addrs) > 0 {
+			all[name] = addrs
+		}
+	}
+	return all
+}
+
+// live reports whether frames are read already.
+func (p *Plane) live() bool {
+	if p.opts.Gate == nil {
+		return true
+	}
+	select {
+	case <-p.opts.Gate:
+		return true
+	default:
+		return false
+	}
+}
+
 // serveDNS answers on the gateway's port 53 over both transports.
 func (p *Plane) serveDNS() error {
 	o := dns.Options{
-		NetworkName: p.opts.Name, Zone: p.opts.Zone, Subnets: p.subnets(), Client: p.opts.Client, Logger: p.opts.Logger,
+		NetworkName: p.opts.Name, Zone: p.opts.Zone, Hosts: p.hosts(), Subnets: p.subnets(), Client: p.opts.Client, Logger: p.opts.Logger,
 		Owner: p.net.Gateway().Owner, Yield: p.net.Gateway().Yield,
 	}
 	if !p.opts.Internal {
@@ -176,11 +225,18 @@ func (p *Plane) Serve(m portfwd.Mapping, h *fdpass.Handle) (*portfwd.Listener, e
 	return p.in.Serve(m, h)
 }
 
+// Join leads the host's stream socket h to a container's port; see
+// [portfwd.Forwarder.Join].
+func (p *Plane) Join(h *fdpass.Handle, owner string, to []netip.AddrPort) error {
+	return p.join.Join(h, owner, to)
+}
+
 // Close ends everything and waits for it.
 func (p *Plane) Close() error {
 	var errs []error
-	if p.in != nil {
-		errs = append(errs, p.in.Close())
+	p.config.close()
+	if p.join != nil {
+		errs = append(errs, p.join.Close())
 	}
 	if p.dns != nil {
 		errs = append(errs, p.dns.Close())
@@ -202,6 +258,9 @@ type Link struct {
 	Guard stack.Guard
 	// Limits bound what the endpoint makes the network hold.
 	Limits Limits
+	// Hostname and Search are what the container is told by DHCP besides addresses.
+	Hostname string   `json:",omitzero"`
+	Search   []string `json:",omitempty"`
 }
 
 // Port is an endpoint on the network.
@@ -218,17 +277,22 @@ func (p *Plane) AddPort(l Link, device *tap.Device) (*Port, error) {
 	for _, a := range l.Addresses {
 		addrs = append(addrs, a.Addr())
 	}
+	known := p.config.add(l)
 	port, err := p.net.AddPort(stack.PortOptions{
 		Name: l.Container, MAC: packet.MAC(l.MAC), Addresses: addrs, Device: newTap(device, p.opts.Gate),
-		Guard: l.Guard, Limits: l.Limits.stack(),
+		Guard: l.Guard, Limits: l.Limits.stack(), Known: !p.live(),
 	})
 	if err != nil { // AddPort has closed the device
+		if known {
+			p.config.remove(l.MAC)
+		}
 		return nil, fmt.Errorf("network %s: %w", p.opts.Name, err)
 	}
 	p.setLimits(addrs[0], l.Limits)
 	p.mu.Lock()
 	p.owners[addrs[0]] = l.Container
 	p.mu.Unlock()
+	p.config.greet(port)
 	return &Port{plane: p, port: port, addrs: addrs}, nil
 }
 
@@ -240,5 +304,6 @@ func (p *Port) Close() error {
 	delete(p.plane.owners, p.addrs[0])
 	p.plane.mu.Unlock()
 	p.plane.release(p.addrs[0])
+	p.plane.config.remove(p.port.MAC())
 	return err
 }

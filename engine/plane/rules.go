@@ -1,6 +1,10 @@
 package plane
 
-import "net/netip"
+import (
+	"net/netip"
+
+	"github.com/footbridge-net/footbridge/stack"
+)
 
 // Mode is what a network's gateway does for one family, as Docker names it.
 type Mode string
@@ -30,6 +34,8 @@ type Rules struct {
 	// HostPorts are ports of the host's loopback that containers reach at their
 	// gateway's address.
 	HostPorts []PortRange `json:",omitempty"`
+	// Announce is how containers are told of each other's addresses.
+	Announce stack.Announce `json:",omitzero"`
 	// DHCP and RA turn on address configuration by protocol.
 	DHCP DHCP `json:",omitzero"`
 	RA   bool `json:",omitzero"`

@@ -22,6 +22,11 @@ func (p *Plane) Stats() Stats {
 			"tx_frames": port.TxFrames, "tx_bytes": port.TxBytes,
 			"fragment_datagrams": uint64(port.FragmentDatagrams), "fragment_bytes": uint64(port.FragmentBytes),
 		}
+		for name, n := range map[string]int{"cross_tcp_flows": port.CrossTCP, "cross_udp_flows": port.CrossUDP, "cross_echo_flows": port.CrossEcho} {
+			if n > 0 {
+				c[name] = uint64(n)
+			}
+		}
 		if port.Stations > 0 {
 			c["stations"] = uint64(port.Stations)
 		}

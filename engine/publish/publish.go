@@ -18,14 +18,20 @@ var ErrSpec = errors.New("invalid port specification")
 // Request is one published port: on every address of Hosts, with the same host
 // port.
 type Request struct {
-	Port  network.Port // the container's
+	ID
 	Hosts []netip.Addr // at least one
 	// First and Last bound the host's port; the first free one is taken. Both
 	// zero: any free one.
 	First, Last uint16
 }
 
-// Options of Requests.
+// ID is what was asked for, which tells a container's requests apart.
+type ID struct {
+	Port  network.Port        // the container's
+	Asked network.PortBinding // of the host, in the form of Plain
+}
+
+// Options of Requests: what a container publishes.
 type Options struct {
 	Bindings network.PortMap
 	Exposed  network.PortSet
@@ -40,55 +46,86 @@ const maxRequests = 4096
 
 // Requests lists what is to be published, in a fixed order: by container port,
 // then as given, fixed host ports before ranges and random ones, so that a random
-// port never takes one that was asked for. Errors wrap ErrSpec.
+// port never takes one that was asked for. What was asked for twice is there once.
+// Errors wrap ErrSpec.
 func Requests(o Options) ([]Request, error) {
 	var out []Request
-	add := func(port network.Port, b network.PortBinding) error {
-		r := Request{Port: port}
-		if err := check(port); err != nil {
-			return err
-		}
-		var err error
-		if r.First, r.Last, err = HostPorts(b.HostPort); err != nil {
-			return fmt.Errorf("container port %v: %w", port, err)
-		}
-		switch ip := b.HostIP.Unmap(); {
-		case !b.HostIP.IsValid():
-			r.Hosts = slices.Clone(o.Default)
-		case ip.IsMulticast():
-			return fmt.Errorf("%w: container port %v: host address %v is a multicast group; give an address of this host", ErrSpec, port, ip)
-		default:
-			r.Hosts = []netip.Addr{ip}
-		}
-		out = append(out, r)
-		if len(out) > maxRequests {
-			return fmt.Errorf("%w: more than %d published ports; publish fewer", ErrSpec, maxRequests)
-		}
-		return nil
-	}
-	for _, port := range sortedPorts(o.Bindings) {
-		bindings := o.Bindings[port]
-		if len(bindings) == 0 { // Docker's shape of "-p 80"
-			bindings = []network.PortBinding{{}}
-		}
-		for _, b := range bindings {
-			if err := add(port, b); err != nil {
+	for _, port := range sortedPorts(o.published()) {
+		first := len(out)
+		for _, b := range o.bindings(port) {
+			r, err := request(port, b, o.Default)
+			if err != nil {
 				return nil, err
 			}
-		}
-	}
-	if o.All {
-		for _, port := range sortedPorts(o.Exposed) {
-			if _, ok := o.Bindings[port]; ok {
+			if slices.ContainsFunc(out[first:], func(other Request) bool { return other.ID == r.ID }) {
 				continue
 			}
-			if err := add(port, network.PortBinding{}); err != nil {
-				return nil, err
+			if out = append(out, r); len(out) > maxRequests {
+				return nil, fmt.Errorf("%w: more than %d published ports; publish fewer", ErrSpec, maxRequests)
 			}
 		}
 	}
 	slices.SortStableFunc(out, func(a, b Request) int { return cmp.Compare(a.freedom(), b.freedom()) })
 	return out, nil
+}
+
+// published are the container's ports that are published.
+func (o Options) published() network.PortSet {
+	out := network.PortSet{}
+	for p := range o.Bindings {
+		out[p] = struct{}{}
+	}
+	if o.All {
+		for p := range o.Exposed {
+			out[p] = struct{}{}
+		}
+	}
+	return out
+}
+
+// bindings are those of a port that is published.
+func (o Options) bindings(p network.Port) []network.PortBinding {
+	if bs := o.Bindings[p]; len(bs) > 0 {
+		return bs
+	}
+	return []network.PortBinding{{}} // Docker's shape of "-p 80", and what -P does
+}
+
+func request(port network.Port, b network.PortBinding, byDefault []netip.Addr) (r Request, err error) {
+	if err := checkPort(port); err != nil {
+		return r, err
+	}
+	if b, err = Plain(b); err != nil {
+		return r, fmt.Errorf("container port %v: %w", port, err)
+	}
+	r = Request{ID: ID{port, b}, Hosts: []netip.Addr{b.HostIP}}
+	if !b.HostIP.IsValid() {
+		r.Hosts = slices.Clone(byDefault)
+	}
+	r.First, r.Last, err = HostPorts(b.HostPort)
+	return r, err
+}
+
+// Plain writes a binding in the one form that all with the same meaning have: no
+// IPv4-mapped address, no "0" for any port, no range of one port.
+func Plain(b network.PortBinding) (network.PortBinding, error) {
+	first, last, err := HostPorts(b.HostPort)
+	if err != nil {
+		return b, err
+	}
+	if err := checkHost(b.HostIP); err != nil {
+		return b, err
+	}
+	b.HostIP = b.HostIP.Unmap()
+	switch {
+	case first == 0:
+		b.HostPort = ""
+	case first == last:
+		b.HostPort = strconv.Itoa(int(first))
+	default:
+		b.HostPort = fmt.Sprintf("%d-%d", first, last)
+	}
+	return b, nil
 }
 
 // freedom says how many host ports would do.
@@ -99,7 +136,7 @@ func (r Request) freedom() int {
 	return int(r.Last) - int(r.First)
 }
 
-func check(port network.Port) error {
+func checkPort(port network.Port) error {
 	switch {
 	case !port.IsValid() || port.Num() == 0:
 		return fmt.Errorf("%w: container port %v: ports are 1-65535", ErrSpec, port)
@@ -107,6 +144,23 @@ func check(port network.Port) error {
 		return fmt.Errorf("%w: container port %v: SCTP cannot be published: the gateway carries TCP and UDP only; publish tcp or udp", ErrSpec, port)
 	case port.Proto() != network.TCP && port.Proto() != network.UDP:
 		return fmt.Errorf("%w: container port %v: protocol %q is not known; publish tcp or udp", ErrSpec, port, port.Proto())
+	}
+	return nil
+}
+
+// checkHost refuses addresses that nothing can listen at. Which ones the host has
+// is found out when it is tried.
+func checkHost(a netip.Addr) error {
+	local6 := a.Is6() && !a.Is4In6() && a.IsLinkLocalUnicast()
+	switch {
+	case !a.IsValid():
+		return nil
+	case a.IsMulticast():
+		return fmt.Errorf("%w: host address %v is a multicast group; give an address of this host", ErrSpec, a)
+	case local6 && a.Zone() == "":
+		return fmt.Errorf("%w: host address %v is one on every link; name its interface: %v%%eth0", ErrSpec, a, a)
+	case !local6 && a.Zone() != "":
+		return fmt.Errorf("%w: host address %v: only link-local addresses have an interface; give an address of interface %s", ErrSpec, a.WithZone(""), a.Zone())
 	}
 	return nil
 }

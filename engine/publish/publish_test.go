@@ -18,7 +18,7 @@ func TestRequests(t *testing.T) {
 	lo := netip.MustParseAddr("127.0.0.1")
 	got, err := Requests(Options{
 		Bindings: network.PortMap{
-			p("80/tcp"):  {{HostPort: ""}, {HostIP: lo, HostPort: "8000-8010"}, {HostPort: "8080"}},
+			p("80/tcp"):  {{HostPort: ""}, {HostIP: lo, HostPort: "8000-8010"}, {HostPort: "8080"}, {HostPort: "0"}, {HostPort: "8080-8080"}},
 			p("53/udp"):  {{HostIP: netip.MustParseAddr("::ffff:10.0.0.1"), HostPort: "5353"}},
 			p("443/tcp"): nil,
 		},
@@ -30,11 +30,11 @@ func TestRequests(t *testing.T) {
 	}
 	var text []string
 	for _, r := range got {
-		text = append(text, fmt.Sprint(r))
+		text = append(text, fmt.Sprintf("%v %v %d-%d", r.Port, r.Hosts, r.First, r.Last))
 	}
 	want := []string{
-		"{53/udp [10.0.0.1] 5353 5353}", "{80/tcp [0.0.0.0 ::] 8080 8080}", "{80/tcp [127.0.0.1] 8000 8010}",
-		"{80/tcp [0.0.0.0 ::] 0 0}", "{443/tcp [0.0.0.0 ::] 0 0}", "{81/tcp [0.0.0.0 ::] 0 0}",
+		"53/udp [10.0.0.1] 5353-5353", "80/tcp [0.0.0.0 ::] 8080-8080", "80/tcp [127.0.0.1] 8000-8010",
+		"80/tcp [0.0.0.0 ::] 0-0", "81/tcp [0.0.0.0 ::] 0-0", "443/tcp [0.0.0.0 ::] 0-0",
 	}
 	if !slices.Equal(text, want) {
 		t.Errorf("got\n%s\nwant\n%s", strings.Join(text, "\n"), strings.Join(want, "\n"))
@@ -43,6 +43,10 @@ func TestRequests(t *testing.T) {
 
 func TestRequestsRefuse(t *testing.T) {
 	p := network.MustParsePort
+	var many []network.PortBinding
+	for i := range maxRequests + 1 {
+		many = append(many, network.PortBinding{HostPort: fmt.Sprint(i + 1)})
+	}
 	for what, b := range map[string]network.PortMap{
 		"SCTP":      {p("80/sctp"): {{HostPort: "80"}}},
 		"dccp":      {p("80/dccp"): {{HostPort: "80"}}},
@@ -51,7 +55,10 @@ func TestRequestsRefuse(t *testing.T) {
 		"backwards": {p("80/tcp"): {{HostPort: "9-8"}}},
 		"multicast": {p("80/tcp"): {{HostIP: netip.MustParseAddr("224.0.0.1"), HostPort: "80"}}},
 		"nothing":   {network.Port{}: nil},
-		"too many":  {p("80/tcp"): make([]network.PortBinding, maxRequests+1)},
+		"no link":   {p("80/tcp"): {{HostIP: netip.MustParseAddr("fe80::1"), HostPort: "80"}}},
+		"interface": {p("80/tcp"): {{HostIP: netip.MustParseAddr("::%eth0"), HostPort: "80"}}},
+		"mapped":    {p("80/tcp"): {{HostIP: netip.MustParseAddr("::ffff:0.0.0.0%eth0"), HostPort: "80"}}},
+		"too many":  {p("80/tcp"): many},
 	} {
 		if got, err := Requests(Options{Bindings: b, Default: any46}); !errors.Is(err, ErrSpec) {
 			t.Errorf("%s: %v, %v, want ErrSpec", what, got, err)

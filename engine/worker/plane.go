@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"maps"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -15,9 +16,7 @@ import (
 
 	"github.com/footbridge-net/footbridge/dns"
 	"github.com/footbridge-net/footbridge/engine/plane"
-	"github.com/footbridge-net/footbridge/internal/fdpass"
 	"github.com/footbridge-net/footbridge/internal/fdstore"
-	"github.com/footbridge-net/footbridge/portfwd"
 	"github.com/footbridge-net/footbridge/tap"
 )
 
@@ -77,6 +76,7 @@ func (p *Plane) Close() error {
 	errs = append(errs, p.s.drop(factID{kindPlane, p.spec.ID}))
 	p.s.forget(kindNames, p.spec.ID+"/")
 	p.s.forget(kindClient, p.spec.ID+"/")
+	p.s.forget(kindLinks, p.spec.ID+"/")
 	return errors.Join(errs...)
 }
 
@@ -127,6 +127,8 @@ type Link struct {
 	// this link. Internal networks never get them.
 	Default4, Default6 bool
 	Sysctls            map[string]string
+	// Guest: the namespace is somebody else's, see tap.LinkOptions.
+	Guest bool
 	// Existing is what to change of an interface that is there.
 	Existing tap.Existing
 }
@@ -197,7 +199,8 @@ func (p *Plane) stored(l Link) (*tap.Interface, error) {
 func (p *Plane) options(l Link) tap.LinkOptions {
 	o := tap.LinkOptions{
 		Name: l.Interface, MAC: l.MAC, MTU: p.spec.MTU, Addresses: l.Addresses,
-		DisableIPv6: !p.spec.Gateway6.IsValid(), Sysctls: l.Sysctls, Existing: l.Existing,
+		DisableIPv6: !slices.ContainsFunc(l.Addresses, func(a netip.Prefix) bool { return a.Addr().Is6() }),
+		Sysctls:     l.Sysctls, Existing: l.Existing, Guest: l.Guest,
 	}
 	if !p.spec.Internal {
 		if l.Default4 {
@@ -207,7 +210,14 @@ func (p *Plane) options(l Link) tap.LinkOptions {
 			o.Gateway6 = p.spec.Gateway6.Addr()
 		}
 	}
+	o.OnLink = p.spec.resolvers(l)
 	return o
+}
+
+// Reroute makes the container's default routes over an interface that Attach made
+// those of l. Frames go on meanwhile.
+func (p *Plane) Reroute(ctx context.Context, ns tap.Namespaces, l Link) error {
+	return tap.Routes(ctx, ns, p.options(l))
 }
 
 // Unplug removes an interface that Attach made.
@@ -223,114 +233,6 @@ func (p *Port) Close() error {
 	}
 	p.plane.remove(p)
 	return p.plane.s.drop(p.id)
-}
-
-// Listener is a published port.
-type Listener struct {
-	plane  *Plane
-	id     factID
-	bound  *portfwd.Bound
-	closed atomic.Bool
-}
-
-// Publish publishes all of ms or none: with the host ports that they have, or
-// with the first port from first to last that is free for all of them when first
-// is not 0. A host port 0 is one free port for all. The listeners come in ms's
-// order.
-func (p *Plane) Publish(ms []portfwd.Mapping, first, last uint16) ([]*Listener, error) {
-	if p.spec.Internal {
-		return nil, fmt.Errorf("network %s is internal: nothing can be published on it", p.spec.Name)
-	}
-	bound, err := p.bind(ms, first, last)
-	if err != nil {
-		return nil, err
-	}
-	var out []*Listener
-	for i, b := range bound {
-		l, err := p.serve(b)
-		if err != nil {
-			for _, l := range out {
-				err = errors.Join(err, l.Close())
-			}
-			for _, b := range bound[i:] {
-				err = errors.Join(err, b.Close())
-			}
-			return nil, err
-		}
-		out = append(out, l)
-	}
-	return out, nil
-}
-
-// bind takes the sockets out of the store where it has them all, else it binds.
-func (p *Plane) bind(ms []portfwd.Mapping, first, last uint16) ([]*portfwd.Bound, error) {
-	if first == 0 && p.s.opts.Store != nil {
-		if bound, ok := p.adopt(ms); ok {
-			return bound, nil
-		}
-	}
-	if first != 0 {
-		return p.s.registry.BindRange(ms, first, last)
-	}
-	return p.s.registry.BindAll(ms)
-}
-
-func (p *Plane) adopt(ms []portfwd.Mapping) (bound []*portfwd.Bound, ok bool) {
-	for _, m := range ms {
-		h, ok := p.s.opts.Store.Get(socketName(m))
-		if ok {
-			var b *portfwd.Bound
-			var err error
-			if b, err = p.s.registry.Adopt(m, h); err == nil {
-				bound = append(bound, b)
-				continue
-			}
-			p.log.Warn("stored listener not used", "listener", socketName(m), "error", err)
-			p.s.logged(p.s.opts.Store.Remove(socketName(m)))
-		}
-		for _, b := range bound {
-			p.s.logged(b.Close())
-			p.s.logged(p.s.opts.Store.Remove(socketName(b.Mapping())))
-		}
-		return nil, false
-	}
-	return bound, len(bound) > 0
-}
-
-// socketName is what a published port is called in the store.
-func socketName(m portfwd.Mapping) string {
-	return fdstore.Name(storeOwner, "port", m.Proto, m.Host.Addr().String(), strconv.Itoa(int(m.Host.Port())))
-}
-
-func (p *Plane) serve(b *portfwd.Bound) (*Listener, error) {
-	body, err := json.Marshal(serveBody{p.spec.ID, b.Mapping()})
-	if err != nil {
-		return nil, err
-	}
-	h, err := b.Handle().Dup()
-	if err != nil {
-		return nil, err
-	}
-	name := socketName(b.Mapping())
-	f := &fact{factID: factID{kindServe, name}, body: body, handles: []*fdpass.Handle{h}, stored: []string{name}}
-	if err := p.s.put(f); err != nil {
-		return nil, err
-	}
-	l := &Listener{plane: p, id: f.factID, bound: b}
-	p.add(l)
-	return l, nil
-}
-
-// Addr is the host's address with the real port.
-func (l *Listener) Addr() netip.AddrPort { return l.bound.Mapping().Host }
-
-// Close ends the published port and what goes through it; the port is free then.
-func (l *Listener) Close() error {
-	if l.closed.Swap(true) {
-		return nil
-	}
-	l.plane.remove(l)
-	return errors.Join(l.plane.s.drop(l.id), l.bound.Close())
 }
 
 // Stats reads the network's counters.

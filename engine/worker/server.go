@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/footbridge-net/footbridge/dns"
@@ -16,6 +17,7 @@ import (
 	"github.com/footbridge-net/footbridge/internal/fdpass"
 	"github.com/footbridge-net/footbridge/internal/sandbox"
 	"github.com/footbridge-net/footbridge/portfwd"
+	"github.com/footbridge-net/footbridge/stack"
 	"github.com/footbridge-net/footbridge/tap"
 )
 
@@ -27,6 +29,7 @@ type server struct {
 	upstream *dns.Upstream
 	policy   *plane.Policy
 	budget   *portfwd.Budget
+	crossing *stack.Crossing
 
 	networks  map[string]*network
 	ports     map[string]*plane.Port
@@ -52,7 +55,7 @@ func (n *network) client(a netip.Addr) dns.Client {
 
 func newServer(log *slog.Logger, fds *os.File) (*server, error) {
 	s := &server{
-		log: log, fds: fds, policy: plane.NewPolicy(), budget: portfwd.NewBudget(0),
+		log: log, fds: fds, policy: plane.NewPolicy(), budget: portfwd.NewBudget(0), crossing: new(stack.Crossing),
 		start: make(chan struct{}), networks: map[string]*network{}, ports: map[string]*plane.Port{}, listeners: map[string]*portfwd.Listener{},
 	}
 	var err error
@@ -99,6 +102,8 @@ func (s *server) do(r request, handles []*fdpass.Handle) (body any, err error) {
 			close(s.start)
 			return nil, nil
 		}
+	case opJoin:
+		return nil, s.join(r, handles)
 	case opStats:
 		if n := s.networks[r.Key]; n != nil {
 			return n.Stats(), nil
@@ -148,6 +153,16 @@ func (s *server) put(r request, handles []*fdpass.Handle) error {
 			return err
 		}
 		return s.setClient(b)
+	case kindLinks:
+		var b linksBody
+		if err := decode(r.Body, &b); err != nil {
+			return err
+		}
+		n, err := s.network(b.Network)
+		if err != nil {
+			return err
+		}
+		return n.SetExceptions(r.Key, b.Exceptions)
 	case kindPort:
 		var b portBody
 		if err := decode(r.Body, &b); err != nil {
@@ -175,14 +190,19 @@ func (s *server) network(id string) (*network, error) {
 func (s *server) addPlane(id string, spec Spec) error {
 	n := &network{names: dns.NewNames(spec.Name), clients: map[netip.Addr]dns.Client{}}
 	o := plane.Options{
-		Name: spec.Name, MTU: spec.MTU, Internal: spec.Internal, Gateway4: spec.Gateway4, Gateway6: spec.Gateway6,
-		Rules: spec.Rules, Upstream: s.upstream, Client: n.client, Allow: s.policy.Allow, Budget: s.budget, Gate: s.start, Logger: s.log,
+		Name: spec.Name, MTU: spec.MTU, Internal: spec.Internal, Gateway4: spec.Gateway4, Gateway6: spec.Gateway6, Subnet4: spec.Subnet4, Subnet6: spec.Subnet6,
+		Rules: spec.Rules, Upstream: s.upstream, Client: n.client, Allow: s.policy.Allow, Budget: s.budget, Crossing: s.crossing, Gate: s.start, Logger: s.log,
+	}
+	var err error
+	if len(spec.Servers) > 0 {
+		if o.Upstream, err = dns.NewUpstream("", dns.UpstreamOptions{Servers: spec.Servers, Logger: s.log}); err != nil {
+			return err
+		}
 	}
 	if spec.Resolves {
 		o.Zone = n.names
 		s.zones.Store(id, n.names)
 	}
-	var err error
 	if n.Plane, err = plane.New(o); err != nil {
 		s.zones.Delete(id)
 		return err
@@ -227,6 +247,12 @@ func (s *server) setClient(b clientBody) error {
 	for _, id := range b.View.Networks {
 		c.Zones = append(c.Zones, zone{&s.zones, id})
 	}
+	for _, a := range b.View.Aliases {
+		if c.Aliases == nil {
+			c.Aliases = map[string]dns.Alias{}
+		}
+		c.Aliases[strings.ToLower(a.Name)] = dns.Alias{Zone: zone{&s.zones, a.Network}, Name: strings.ToLower(a.Target)}
+	}
 	if len(b.View.Servers) > 0 {
 		if c.Upstream, err = dns.NewUpstream("", dns.UpstreamOptions{Servers: b.View.Servers, Logger: s.log}); err != nil {
 			return err
@@ -252,6 +278,21 @@ func (s *server) addPort(id string, b portBody, handles []*fdpass.Handle) error 
 		s.ports[id] = p
 	}
 	return err
+}
+
+func (s *server) join(r request, handles []*fdpass.Handle) error {
+	var b joinBody
+	if err := decode(r.Body, &b); err != nil {
+		return err
+	}
+	n, err := s.network(b.Network)
+	if err != nil {
+		return err
+	}
+	if len(handles) != 1 {
+		return fmt.Errorf("%w: %d sockets to join", errRequest, len(handles))
+	}
+	return n.Join(handles[0], b.Owner, b.To)
 }
 
 func (s *server) listen(id string, b serveBody, handles []*fdpass.Handle) error {
@@ -290,6 +331,13 @@ func (s *server) drop(k kind, key string) error {
 			n.mu.Lock()
 			maps.DeleteFunc(n.clients, func(a netip.Addr, _ dns.Client) bool { return clientKey(id, a) == key })
 			n.mu.Unlock()
+		}
+		return nil
+	case kindLinks:
+		for _, n := range s.networks {
+			if err := n.SetExceptions(key, nil); err != nil {
+				return err
+			}
 		}
 		return nil
 	case kindPort:

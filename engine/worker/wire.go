@@ -24,13 +24,14 @@ const (
 	kindPlane   kind = "plane"   // a network
 	kindNames   kind = "names"   // an endpoint's names
 	kindClient  kind = "client"  // a container's own view of names
+	kindLinks   kind = "links"   // an endpoint's exceptions from ICC off
 	kindPort    kind = "port"    // an endpoint, with its TAP's queues
 	kindServe   kind = "serve"   // a published port, with its socket
 )
 
 // ranks order the kinds. From firstServed on, a worker carries packets: before, it has
 // all ports, and reads none (opStart).
-var ranks = map[kind]int{kindServers: 0, kindBlocked: 1, kindPlane: 2, kindNames: 3, kindClient: 4, kindPort: 5, kindServe: 6}
+var ranks = map[kind]int{kindServers: 0, kindBlocked: 1, kindPlane: 2, kindNames: 3, kindClient: 4, kindLinks: 4, kindPort: 5, kindServe: 6}
 
 const firstServed = 6
 
@@ -50,6 +51,10 @@ type (
 		Addr    netip.Addr
 		View    View
 	}
+	linksBody struct {
+		Network    string
+		Exceptions []plane.Exception
+	}
 	portBody struct {
 		Network string
 		Link    plane.Link
@@ -60,15 +65,25 @@ type (
 	}
 )
 
+// joinBody is opJoin's.
+type joinBody struct {
+	Network string
+	Owner   string
+	To      []netip.AddrPort
+}
+
 // Spec is a network's data plane.
 type Spec struct {
 	ID                 string
 	Name               string
 	MTU                int          // bytes
-	Gateway4, Gateway6 netip.Prefix // with the subnets' lengths; zero = no such family
+	Gateway4, Gateway6 netip.Prefix // with the subnets' lengths; zero = none in that family
+	Subnet4, Subnet6   netip.Prefix // zero = that of the gateway, or no such family
 	Internal           bool         // no way out and none in
 	Resolves           bool         // containers have names here
 	Rules              plane.Rules  `json:",omitzero"`
+	// Servers are asked for the names of the outside; none = the host's.
+	Servers []netip.AddrPort `json:",omitempty"`
 }
 
 // View is what names look like to one container.
@@ -77,9 +92,20 @@ type View struct {
 	Networks []string
 	// Servers are its own resolvers; none = the host's.
 	Servers []netip.AddrPort
+	// Aliases are names that it alone has for others.
+	Aliases []Alias `json:",omitempty"`
 }
 
-func (v View) empty() bool { return len(v.Networks) == 0 && len(v.Servers) == 0 }
+// Alias is a name for what is called Target on a network, which may be nobody.
+type Alias struct {
+	Name    string
+	Network string // id
+	Target  string
+}
+
+func (v View) empty() bool {
+	return len(v.Networks) == 0 && len(v.Servers) == 0 && len(v.Aliases) == 0
+}
 
 // What the worker is asked to do.
 type op string
@@ -88,6 +114,7 @@ const (
 	opPut   op = "put"
 	opDrop  op = "drop"
 	opStart op = "start" // the facts before kindServe are complete: read frames
+	opJoin  op = "join"  // the one handle is the host's end of a connection to a container
 	opStats op = "stats" // Key is a network's id
 	opSelf  op = "self"  // what the process uses
 )

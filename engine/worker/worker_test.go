@@ -58,9 +58,9 @@ func (sc *scene) build(host netip.AddrPort) {
 	if err := sc.plane.SetNames("a", []string{"web"}, []netip.Addr{addr}); err != nil {
 		t.Fatal(err)
 	}
-	ls, err := sc.plane.Publish([]portfwd.Mapping{{
+	ls, err := sc.s.Publish([]Published{{sc.plane, portfwd.Mapping{
 		Proto: "tcp", Owner: "c2", Host: host, Container: netip.AddrPortFrom(addr, 7000),
-	}}, 0, 0)
+	}}}, 0, 0)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -224,7 +224,9 @@ func putICMPSum(m []byte, src, dst netip.Addr) {
 type Echo struct {
 	Src, Dst netip.Addr
 	ID, Seq  uint16
-	TTL      uint8
+	TTL, TOS uint8
+	// DontFragment is Datagram's.
+	DontFragment bool
 	// Data and IP are valid only until the function that was given the Echo
 	// returns; IP is the packet from its IP header on.
 	Data, IP []byte
@@ -244,7 +246,7 @@ func ParseEcho(t []byte, ip *IP) (e Echo, ok bool) {
 		return Echo{}, false
 	}
 	return Echo{
-		Src: ip.Src, Dst: ip.Dst, TTL: ip.TTL,
+		Src: ip.Src, Dst: ip.Dst, TTL: ip.TTL, TOS: ip.TOS, DontFragment: ip.DontFragment,
 		ID: binary.BigEndian.Uint16(t[4:6]), Seq: binary.BigEndian.Uint16(t[6:8]),
 		Data: t[ICMPLen:],
 	}, true

@@ -39,15 +39,18 @@ const maxExtensionHeaders = 8
 
 // IP is what a network has to know of an IP packet of either version.
 type IP struct {
-	Src, Dst  netip.Addr
-	Proto     uint8 // of what begins at HeaderLen
-	TTL       uint8 // or hop limit
-	TOS       uint8 // or traffic class
-	Fragment  bool  // a part of a packet, first or not
-	More      bool  // fragments follow
-	Offset    int   // of the fragment, in bytes
-	HeaderLen int   // bytes from the IP header to the transport header
-	Len       int   // bytes of the whole packet, as its header says
+	Src, Dst netip.Addr
+	Proto    uint8 // of what begins at HeaderLen
+	TTL      uint8 // or hop limit
+	TOS      uint8 // or traffic class
+	Fragment bool  // a part of a packet, first or not
+	More     bool  // fragments follow
+	// DontFragment reports that routers on the way may not cut the packet; those of
+	// IPv6 never do.
+	DontFragment bool
+	Offset       int // of the fragment, in bytes
+	HeaderLen    int // bytes from the IP header to the transport header
+	Len          int // bytes of the whole packet, as its header says
 	// SourceRoute reports that the sender wants the receiver to send the packet
 	// on: a source route among IPv4's options (RFC 791 3.1), or an IPv6 routing
 	// header that has segments left or is of the abandoned type 0 (RFC 5095).
@@ -98,6 +101,7 @@ func parseIPv4(b []byte) (IP, error) {
 		ID:        uint32(binary.BigEndian.Uint16(b[4:6])),
 	}
 	frag := binary.BigEndian.Uint16(b[6:8])
+	p.DontFragment = frag&0x4000 != 0
 	p.More = frag&0x2000 != 0
 	p.Offset = int(frag&0x1fff) * 8
 	p.Fragment = p.More || p.Offset != 0
@@ -145,6 +149,8 @@ func parseIPv6(b []byte) (IP, error) {
 		TOS:       b[0]<<4 | b[1]>>4,
 		HeaderLen: IPv6Len,
 		Len:       IPv6Len + int(binary.BigEndian.Uint16(b[4:6])),
+
+		DontFragment: true,
 	}
 	if p.Len > len(b) {
 		return IP{}, ErrMalformed

@@ -16,8 +16,8 @@ const (
 )
 
 func TestIPHeadersAreRead(t *testing.T) {
-	v4 := IP{Src: addr("172.18.0.2"), Dst: addr("198.51.100.7"), Proto: ProtoUDP, TTL: 64, HeaderLen: 20, Len: 28, ID: 1}
-	v6 := IP{Src: addr("fd00:1::2"), Dst: addr("2001:db8::7"), Proto: ProtoUDP, TTL: 64, HeaderLen: 40, Len: 48}
+	v4 := IP{Src: addr("172.18.0.2"), Dst: addr("198.51.100.7"), Proto: ProtoUDP, TTL: 64, HeaderLen: 20, Len: 28, ID: 1, DontFragment: true}
+	v6 := IP{Src: addr("fd00:1::2"), Dst: addr("2001:db8::7"), Proto: ProtoUDP, TTL: 64, HeaderLen: 40, Len: 48, DontFragment: true}
 	with := func(ip IP, change func(*IP)) IP { change(&ip); return ip }
 	for _, c := range []struct {
 		name, packet string
@@ -30,9 +30,11 @@ func TestIPHeadersAreRead(t *testing.T) {
 		{"an IPv4 header alone", `45 00 0014 0001 4000 40 11 0000 ac120002 c6336407`,
 			with(v4, func(p *IP) { p.Len = 20 })},
 		{"first IPv4 fragment", `45 00 001c 0001 2000 40 11 0000 ac120002 c6336407  0001 0002 0010 0000`,
-			with(v4, func(p *IP) { p.Fragment, p.More = true, true })},
+			with(v4, func(p *IP) { p.Fragment, p.More, p.DontFragment = true, true, false })},
 		{"last IPv4 fragment", `45 00 001c 0001 0001 40 11 0000 ac120002 c6336407  0102030405060708`,
-			with(v4, func(p *IP) { p.Fragment, p.Offset = true, 8 })},
+			with(v4, func(p *IP) { p.Fragment, p.Offset, p.DontFragment = true, 8, false })},
+		{"IPv4 that routers may cut", `45 00 001c 0001 0000 40 11 0000 ac120002 c6336407  0001 0002 0008 0000`,
+			with(v4, func(p *IP) { p.DontFragment = false })},
 		{"IPv6", `6000 0000 0008 11 40 ` + from6 + to6 + `0001 0002 0008 0000`, v6},
 		{"IPv6 with a class", `6b80 0000 0008 11 40 ` + from6 + to6 + `0001 0002 0008 0000`,
 			with(v6, func(p *IP) { p.TOS = 0xb8 })},
@@ -217,7 +219,7 @@ func FuzzParseIP(f *testing.F) {
 		}
 		if v4 {
 			h := header.IPv4(b)
-			if h.FragmentOffset() != uint16(ip.Offset) || h.More() != ip.More || h.TTL() != ip.TTL || h.SourceAddress() != gvisor(ip.Src) {
+			if h.FragmentOffset() != uint16(ip.Offset) || h.More() != ip.More || h.TTL() != ip.TTL || h.Flags()&header.IPv4FlagDontFragment != 0 != ip.DontFragment || h.SourceAddress() != gvisor(ip.Src) {
 				t.Fatalf("%+v; gVisor reads %v", ip, h)
 			}
 			return

@@ -15,8 +15,12 @@ type Datagram struct {
 	// SegmentSize is 0 for one datagram. Otherwise Payload is to be sent as
 	// datagrams of that many bytes, of which the last may be shorter.
 	SegmentSize int
-	// TTL is the time to live or hop limit the container gave it.
-	TTL uint8
+	// TTL is the time to live or hop limit the container gave it, TOS its type of
+	// service or traffic class.
+	TTL, TOS uint8
+	// DontFragment: the container wants to be told when it is too big for the path,
+	// and not to have it cut.
+	DontFragment bool
 	// IP is the packet from its IP header on, to be quoted in ICMP errors. It
 	// is as short-lived as Payload.
 	IP []byte

@@ -122,7 +122,10 @@ var forbidden = []attempt{
 	syscallAttempt("socketpair", unix.SYS_SOCKETPAIR, unix.AF_UNIX, unix.SOCK_STREAM, 0, 0),
 	syscallAttempt("listen", unix.SYS_LISTEN, minusOne, 1),
 	optionAttempt("a filter on a socket", unix.SOL_SOCKET, unix.SO_ATTACH_FILTER),
-	optionAttempt("a socket of another interface", unix.SOL_SOCKET, unix.SO_BINDTODEVICE),
+	optionAttempt("a mark for the host's firewall", unix.SOL_SOCKET, unix.SO_MARK),
+	optionAttempt("an address that is not the host's", unix.IPPROTO_IP, unix.IP_TRANSPARENT),
+	optionAttempt("the same by another name", unix.IPPROTO_IP, unix.IP_FREEBIND),
+	optionAttempt("options of IP", unix.IPPROTO_IP, unix.IP_OPTIONS),
 	optionAttempt("a protocol above TCP", unix.IPPROTO_TCP, unix.TCP_ULP),
 	optionAttempt("a group", unix.IPPROTO_IP, unix.IP_ADD_MEMBERSHIP),
 	optionAttempt("iptables", unix.IPPROTO_IP, 64), // IPT_SO_SET_REPLACE

@@ -61,15 +61,19 @@ func lacking(abi int) []string {
 	return notes
 }
 
+// anyPort stands for the ports that the kernel chooses (landlock(7), port 0).
+const anyPort = 0
+
 // landlockAll forbids all threads everything that the kernel's Landlock knows but
-// connecting by TCP, and says which version is in force and what is missing.
+// connecting by TCP, from an address and a port of the kernel's choice, and says which
+// version is in force and what is missing.
 func landlockAll() (abi int, notes []string) {
 	abi, err := landlockABI()
 	if err != nil {
 		return 0, []string{err.Error()}
 	}
 	everything := landlock.MustConfig(landlock.V9.HandledAccessFS, landlock.AccessNetSet(ll.AccessNetBindTCP), landlock.V9.Scoped)
-	if err := everything.BestEffort().Restrict(); err != nil {
+	if err := everything.BestEffort().Restrict(landlock.BindTCP(anyPort)); err != nil {
 		// seccomp stands without it.
 		return 0, []string{fmt.Sprintf("%v: %v", ErrNoLandlock, err)}
 	}

@@ -36,6 +36,14 @@ var reaches = []reach{
 			return err
 		}
 		defer unix.Close(fd)
+		return unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 77, 0, 77}, Port: 47193}) // nobody's
+	}},
+	{"bind a TCP port of the kernel's choice", 0, 0, func(string) error {
+		fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM, 0)
+		if err != nil {
+			return err
+		}
+		defer unix.Close(fd)
 		return unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}})
 	}},
 	{"an abstract socket", abiScopes, unix.EPERM, func(folder string) error { return dialUnix("@" + folder) }},

@@ -64,7 +64,8 @@ func dataPath(unixSocket uint32) []call {
 		refuse(unix.SYS_SOCKET, "socket", unix.EPROTONOSUPPORT, "MPTCP, which Landlock does not see",
 			is(0, unix.AF_INET, unix.AF_INET6), masked(1, ^uint32(socketFlags), unix.SOCK_STREAM), is(2, unix.IPPROTO_MPTCP)),
 		allow(unix.SYS_CONNECT, "connect", "TCP and UDP to the outside", not(0, unixSocket)),
-		allow(unix.SYS_BIND, "bind", "UDP mappings and ping; TCP is Landlock's to refuse", not(0, unixSocket)),
+		// Port 0 of TCP is Landlock's to allow, and others to refuse; nobody can listen.
+		allow(unix.SYS_BIND, "bind", "UDP mappings and ping; the address that TCP leaves from", not(0, unixSocket)),
 		allow(unix.SYS_ACCEPT4, "accept4", "published ports; the keeper listens"),
 		allow(unix.SYS_GETSOCKNAME, "getsockname", "which port a mapping got"),
 		allow(unix.SYS_GETPEERNAME, "getpeername", "is a connection established"),
@@ -76,15 +77,21 @@ func dataPath(unixSocket uint32) []call {
 			is(2, unix.SO_REUSEADDR, unix.SO_BROADCAST, unix.SO_KEEPALIVE, unix.SO_LINGER, unix.SO_OOBINLINE, unix.SO_RCVBUF, unix.SO_SNDBUF)),
 		allow(unix.SYS_SETSOCKOPT, "setsockopt", "delays, and clients that vanished", is(1, unix.IPPROTO_TCP),
 			is(2, unix.TCP_NODELAY, unix.TCP_KEEPIDLE, unix.TCP_KEEPINTVL, unix.TCP_KEEPCNT)),
-		allow(unix.SYS_SETSOCKOPT, "setsockopt", "errors and limits on hops, for traceroute", is(1, unix.IPPROTO_IP),
-			is(2, unix.IP_RECVERR, unix.IP_TTL, unix.IP_PKTINFO)),
+		// Any process may choose the interface of a socket that has none; which
+		// addresses are behind it is the host's routes' to say, as without.
+		allow(unix.SYS_SETSOCKOPT, "setsockopt", "the interface that a network leaves by", is(1, unix.SOL_SOCKET),
+			is(2, unix.SO_BINDTODEVICE)),
+		allow(unix.SYS_SETSOCKOPT, "setsockopt", "a container's hops, class and \"don't fragment\", and the errors they meet; the address a network leaves from",
+			is(1, unix.IPPROTO_IP),
+			is(2, unix.IP_RECVERR, unix.IP_TTL, unix.IP_TOS, unix.IP_MTU_DISCOVER, unix.IP_PKTINFO, unix.IP_BIND_ADDRESS_NO_PORT)),
 		allow(unix.SYS_SETSOCKOPT, "setsockopt", "the same", is(1, unix.IPPROTO_IPV6),
-			is(2, unix.IPV6_V6ONLY, unix.IPV6_RECVERR, unix.IPV6_UNICAST_HOPS, unix.IPV6_RECVPKTINFO)),
+			is(2, unix.IPV6_V6ONLY, unix.IPV6_RECVERR, unix.IPV6_UNICAST_HOPS, unix.IPV6_TCLASS, unix.IPV6_MTU_DISCOVER, unix.IPV6_RECVPKTINFO)),
 		allow(unix.SYS_SETSOCKOPT, "setsockopt", "UDP offloads", is(1, unix.SOL_UDP),
 			is(2, unix.UDP_SEGMENT, unix.UDP_GRO)),
 		allow(unix.SYS_GETSOCKOPT, "getsockopt", "ends of attempts; what kind of socket the keeper has sent", is(1, unix.SOL_SOCKET),
 			is(2, unix.SO_ERROR, unix.SO_TYPE, unix.SO_DOMAIN, unix.SO_PROTOCOL, unix.SO_ACCEPTCONN, unix.SO_RCVBUF, unix.SO_SNDBUF)),
-		allow(unix.SYS_GETSOCKOPT, "getsockopt", "the same", is(1, unix.IPPROTO_IPV6), is(2, unix.IPV6_V6ONLY)),
+		allow(unix.SYS_GETSOCKOPT, "getsockopt", "the same, and the MTU of a way", is(1, unix.IPPROTO_IPV6), is(2, unix.IPV6_V6ONLY, unix.IPV6_MTU)),
+		allow(unix.SYS_GETSOCKOPT, "getsockopt", "the MTU of a way", is(1, unix.IPPROTO_IP), is(2, unix.IP_MTU)),
 
 		// No F_SETOWN, which sends signals, no leases, no notifications.
 		allow(unix.SYS_FCNTL, "fcntl", "what the keeper has sent",

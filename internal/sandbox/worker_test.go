@@ -58,6 +58,7 @@ func workRole(args []string) error {
 		{"TCP", func() error { return useTCP(tcp) }},
 		{"TCP as dns dials it", func() error { return dialTCP(tcp) }},
 		{"UDP", func() error { return useUDP(udp) }},
+		{"a way out", func() error { return useWayOut(tcp) }},
 		{"ping sockets", usePing},
 		{"what is answered", useRefused},
 		{"what the parent sends", func() error { return useParent(parent) }},
@@ -85,19 +86,64 @@ func workRole(args []string) error {
 }
 
 func useTCP(server netip.AddrPort) error {
-	c, err := splice.Dial(context.Background(), server, patience, turn.New(runtime.Gosched))
+	c, err := splice.Dial(context.Background(), server, patience, turn.New(runtime.Gosched), splice.Hooks{})
 	if err != nil {
 		return err
 	}
 	defer c.Close()
 	refused := netip.AddrPortFrom(server.Addr(), 1)
-	if c, err := splice.Dial(context.Background(), refused, patience, turn.New(runtime.Gosched)); !errors.Is(err, unix.ECONNREFUSED) {
+	if c, err := splice.Dial(context.Background(), refused, patience, turn.New(runtime.Gosched), splice.Hooks{}); !errors.Is(err, unix.ECONNREFUSED) {
 		if err == nil {
 			c.Close()
 		}
 		return fmt.Errorf("where nobody listens: %v", err)
 	}
 	return nil
+}
+
+// useWayOut does what package forwarder does with the sockets of a network whose address
+// and interface were chosen, and with what a container says in its IP headers.
+func useWayOut(server netip.AddrPort) error {
+	prepare := func(fd int) error {
+		return errors.Join(
+			unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_RECVERR, 1),
+			unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_TTL, 7),
+			unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_TOS, 0x10),
+			unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_MTU_DISCOVER, unix.IP_PMTUDISC_DO),
+			unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_BIND_ADDRESS_NO_PORT, 1),
+			unix.SetsockoptString(fd, unix.SOL_SOCKET, unix.SO_BINDTODEVICE, "lo"),
+			unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}))
+	}
+	var mtu int
+	var merr error
+	c, err := splice.Dial(context.Background(), server, patience, turn.New(runtime.Gosched), splice.Hooks{
+		Prepare: prepare,
+		Ended:   func(fd int, _ error) { mtu, merr = unix.GetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_MTU) },
+	})
+	if err != nil {
+		return err
+	}
+	c.Close()
+	if merr != nil || mtu <= 0 {
+		return fmt.Errorf("MTU %d: %w", mtu, merr)
+	}
+	fd, err := unix.Socket(unix.AF_INET6, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, unix.IPPROTO_UDP)
+	if err == unix.EAFNOSUPPORT {
+		return nil
+	} else if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	err = errors.Join(
+		unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, 1),
+		unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_RECVERR, 1),
+		unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_UNICAST_HOPS, 7),
+		unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_TCLASS, 0x10),
+		unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_MTU_DISCOVER, unix.IPV6_PMTUDISC_DO))
+	if unix.Connect(fd, &unix.SockaddrInet6{Addr: netip.IPv6Loopback().As16(), Port: 9}) == nil {
+		_, merr = unix.GetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_MTU)
+	}
+	return errors.Join(err, merr)
 }
 
 func dialTCP(server netip.AddrPort) error {

@@ -59,13 +59,27 @@ func NewConn(fd int) (*Conn, error) {
 	return c, nil
 }
 
+// Hooks are called with the socket of a connection attempt. The zero value has none.
+type Hooks struct {
+	// Prepare is called before the attempt, which its error ends.
+	Prepare func(fd int) error
+	// Ended is called when the attempt has ended, and how, while the socket is open.
+	Ended func(fd int, err error)
+}
+
+func (h Hooks) ended(fd int, err error) {
+	if h.Ended != nil {
+		h.Ended(fd, err)
+	}
+}
+
 // Dial connects to dst and returns the connection once it is established. It
 // gives up after timeout, or when ctx is done. Errors are syscall.Errno as
 // connect(2) gives them, ETIMEDOUT for the timeout and for ctx. t is the turn of
 // the container that asks for it.
-func Dial(ctx context.Context, dst netip.AddrPort, timeout time.Duration, t *turn.Turn) (*Conn, error) {
+func Dial(ctx context.Context, dst netip.AddrPort, timeout time.Duration, t *turn.Turn, h Hooks) (*Conn, error) {
 	start := t.Begin()
-	c, connected, err := dial(dst)
+	c, connected, err := dial(dst, h)
 	t.End(start)
 	if err != nil || connected {
 		return c, err
@@ -73,6 +87,7 @@ func Dial(ctx context.Context, dst netip.AddrPort, timeout time.Duration, t *tur
 	c.file.SetWriteDeadline(time.Now().Add(timeout))
 	stop := context.AfterFunc(ctx, c.interrupt)
 	err = c.connected()
+	_ = c.raw.Control(func(fd uintptr) { h.ended(int(fd), err) })
 	if !stop() || err != nil {
 		c.Close()
 		if err == nil {
@@ -85,7 +100,7 @@ func Dial(ctx context.Context, dst netip.AddrPort, timeout time.Duration, t *tur
 }
 
 // dial begins to connect to dst; connected says that this is over.
-func dial(dst netip.AddrPort) (c *Conn, connected bool, err error) {
+func dial(dst netip.AddrPort, h Hooks) (c *Conn, connected bool, err error) {
 	family := unix.AF_INET6
 	var sa unix.Sockaddr = &unix.SockaddrInet6{Port: int(dst.Port()), Addr: dst.Addr().As16()}
 	if dst.Addr().Is4() {
@@ -99,7 +114,16 @@ func dial(dst netip.AddrPort) (c *Conn, connected bool, err error) {
 	// Small writes of the container must leave at once: it has applied its
 	// own Nagle already.
 	unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
+	if h.Prepare != nil {
+		if err := h.Prepare(fd); err != nil {
+			unix.Close(fd)
+			return nil, false, err
+		}
+	}
 	err = unix.Connect(fd, sa)
+	if err != unix.EINPROGRESS {
+		h.ended(fd, err)
+	}
 	if err != nil && err != unix.EINPROGRESS {
 		unix.Close(fd)
 		return nil, false, err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
 	"sync"
 	"syscall"
 	"testing"
@@ -236,29 +237,60 @@ func TestDialTellsWhyItFailed(t *testing.T) {
 		t.Fatal(err)
 	}
 	at := loopback(uint16(sa.(*unix.SockaddrInet4).Port))
-	if _, err := Dial(context.Background(), at, time.Minute, alone); err != syscall.ECONNREFUSED {
+	if _, err := Dial(context.Background(), at, time.Minute, alone, Hooks{}); err != syscall.ECONNREFUSED {
 		t.Errorf("a port that is not listened at: %v", err)
 	}
 	// With a full queue the kernel answers no SYN.
 	if err := unix.Listen(fd, 0); err != nil {
 		t.Fatal(err)
 	}
-	first, err := Dial(context.Background(), at, time.Minute, alone)
+	first, err := Dial(context.Background(), at, time.Minute, alone, Hooks{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer first.Close()
-	if _, err := Dial(context.Background(), at, 50*time.Millisecond, alone); err != syscall.ETIMEDOUT {
+	if _, err := Dial(context.Background(), at, 50*time.Millisecond, alone, Hooks{}); err != syscall.ETIMEDOUT {
 		t.Errorf("a server that does not answer: %v", err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() {
-		_, err := Dial(ctx, at, time.Minute, alone)
+		_, err := Dial(ctx, at, time.Minute, alone, Hooks{})
 		done <- err
 	}()
 	cancel()
 	if err := wait(t, done, "Dial to give up"); err != syscall.ETIMEDOUT {
 		t.Errorf("a context that is done: %v", err)
+	}
+}
+
+func TestHooksSeeTheSocketOfAnAttempt(t *testing.T) {
+	closed := loopback(1)
+	var told []error
+	h := Hooks{
+		Prepare: func(fd int) error { return unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_TTL, 7) },
+		Ended: func(fd int, err error) {
+			if ttl, gerr := unix.GetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_TTL); ttl != 7 || gerr != nil {
+				t.Errorf("the socket's limit of hops is %d, %v", ttl, gerr)
+			}
+			told = append(told, err)
+		},
+	}
+	if _, err := Dial(context.Background(), closed, time.Minute, alone, h); err != syscall.ECONNREFUSED || len(told) != 1 || told[0] != err {
+		t.Errorf("%v; told of %v", err, told)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	c, err := Dial(context.Background(), l.Addr().(*net.TCPAddr).AddrPort(), time.Minute, alone, h)
+	if err != nil || len(told) != 2 || told[1] != nil {
+		t.Fatalf("%v; told of %v", err, told)
+	}
+	c.Close()
+	h.Prepare = func(int) error { return syscall.ENODEV }
+	if _, err := Dial(context.Background(), closed, time.Minute, alone, h); err != syscall.ENODEV || len(told) != 2 {
+		t.Errorf("%v; told of %v", err, told)
 	}
 }

@@ -166,7 +166,7 @@ func (w *world) connect(t testing.TB) *joined {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	conn, err := Dial(context.Background(), l.Addr().(*net.TCPAddr).AddrPort(), 10*time.Second, alone)
+	conn, err := Dial(context.Background(), l.Addr().(*net.TCPAddr).AddrPort(), 10*time.Second, alone, Hooks{})
 	if err != nil {
 		t.Fatal(err)
 	}

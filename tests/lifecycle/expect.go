@@ -58,6 +58,16 @@ func (m *Model) apply(op Op) string {
 			return m.connect(c, n, op)
 		}
 		return m.disconnect(c, n)
+	case Publish, Unpublish:
+		switch {
+		case c == nil:
+			return notFound
+		case c.Mode != "":
+			return invalid
+		case op.Kind == Publish:
+			return m.publish(c, op)
+		}
+		return m.unpublish(c, op)
 	case HostBind:
 		if want := somebodys(op); m.free(&Ctr{}, []binding{{hostPort: want}}, nil) {
 			m.Taken[want] = true
@@ -167,7 +177,9 @@ func (m *Model) create(op Op) string {
 	c := &Ctr{Name: ctrName(op.C), Mode: op.Mode, AutoRm: op.Flag, Status: created}
 	if op.Mode == "" {
 		for _, i := range op.Ports {
-			c.Ports = append(c.Ports, portSpecs[i])
+			if !slices.Contains(c.Ports, portSpecs[i]) { // twice is once
+				c.Ports = append(c.Ports, portSpecs[i])
+			}
 		}
 	}
 	if m.Ctrs[c.Name] != nil {

@@ -24,12 +24,13 @@ type Mix struct {
 var often = map[Kind]int{
 	NetCreate: 20, NetRemove: 6, NetPrune: 1, Connect: 40, Disconnect: 25,
 	Create: 50, Start: 70, Stop: 12, Kill: 8, Restart: 12, Rename: 8, Remove: 12, Prune: 2, Exec: 4,
+	Publish: 20, Unpublish: 10,
 	End: 12, EndShim: 6, Reopen: 12, Worker: 2, HostBind: 5, HostFree: 6, NSMake: 4, NSDrop: 2,
 }
 
 // kinds are the operations in a fixed order, for the sake of the seed.
 var kinds = []Kind{
-	NetCreate, NetRemove, NetPrune, Connect, Disconnect, Create, Start, Stop, Kill, Restart, Rename, Remove, Prune, Exec,
+	NetCreate, NetRemove, NetPrune, Connect, Disconnect, Create, Start, Stop, Kill, Restart, Rename, Remove, Prune, Exec, Publish, Unpublish,
 	End, EndShim, Reopen, Worker, HostBind, HostFree, NSMake, NSDrop,
 }
 
@@ -133,6 +134,10 @@ func (mix Mix) generate(r *rand.Rand, kind Kind) Op {
 		op.Flag = r.IntN(2) == 0
 	case Rename:
 		op.Other = r.IntN(someContainers)
+	case Publish, Unpublish:
+		for range 1 + r.IntN(3)*r.IntN(2) {
+			op.Ports = append(op.Ports, r.IntN(len(portSpecs)))
+		}
 	case HostBind, HostFree:
 		op.C, op.Ports = 0, []int{int(fixedPorts[r.IntN(len(fixedPorts))])}
 	case NetPrune, Prune, Reopen, Worker, NSMake, NSDrop:

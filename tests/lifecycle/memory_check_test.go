@@ -143,11 +143,14 @@ func (s *memory) checkPorts(m *Model) (bad []string) {
 	}
 	for _, c := range m.sorted() {
 		route4, route6 := m.gateways(c)
-		to := c.att(route4)
-		if to == nil {
-			to = c.att(route6)
-		}
 		for _, b := range c.Bound {
+			to, other := c.att(route4), c.att(route6)
+			if b.Addr.Is6() {
+				to, other = other, to
+			}
+			if to == nil {
+				to = other
+			}
 			l, there := leads[b.hostPort]
 			delete(left, b.hostPort)
 			if !there || l.Owner != c.Name || l.Container.Port() != b.Container || to == nil || l.Container.Addr() != to.V4 && l.Container.Addr() != to.V6 {

@@ -2,6 +2,7 @@ package lifecycle
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
@@ -11,6 +12,7 @@ import (
 	"github.com/footbridge-net/footbridge/engine"
 	"github.com/footbridge-net/footbridge/engine/plane"
 	"github.com/footbridge-net/footbridge/engine/worker"
+	"github.com/footbridge-net/footbridge/internal/fdpass"
 	"github.com/footbridge-net/footbridge/portfwd"
 	"github.com/footbridge-net/footbridge/tap"
 )
@@ -44,6 +46,10 @@ func (d dataOf) NewPlane(spec engine.PlaneSpec) (engine.Plane, error) {
 	defer s.mu.Unlock()
 	d.planes[p] = true
 	return p, nil
+}
+
+func (p *memPlane) Join(h *fdpass.Handle, _ string, _ []netip.AddrPort) error {
+	return errors.Join(errors.New("nobody dials here"), h.Close())
 }
 
 // memPlane is one network's data plane. Its tables are guarded by the stage's mu.
@@ -134,14 +140,14 @@ type listener struct {
 
 func (l listener) Addr() netip.AddrPort { return l.at }
 
-func (p *memPlane) Publish(ms []portfwd.Mapping, first, last uint16) ([]engine.Listener, error) {
-	if err := p.step("publish"); err != nil {
+func (d dataOf) Publish(ms []engine.PublishedPort, first, last uint16) ([]engine.Listener, error) {
+	if err := d.step("publish"); err != nil {
 		return nil, err
 	}
-	s := p.stage
+	s := d.stage
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if p.dead {
+	if d.dead {
 		return nil, errDead
 	}
 	if first == 0 {
@@ -153,17 +159,17 @@ func (p *memPlane) Publish(ms []portfwd.Mapping, first, last uint16) ([]engine.L
 	}
 	for port := first; port <= last; port++ {
 		at := func(m portfwd.Mapping) hostPort { return hostPort{m.Proto, m.Host.Addr(), port} }
-		if !slices.ContainsFunc(ms, func(m portfwd.Mapping) bool { return !s.free(at(m)) }) {
+		if !slices.ContainsFunc(ms, func(m engine.PublishedPort) bool { return !s.free(at(m.Mapping)) }) {
 			var out []engine.Listener
 			for _, m := range ms {
-				h := at(m)
-				s.taken[h], p.listeners[h] = p.life, m
+				h, p := at(m.Mapping), m.Plane.(*memPlane)
+				s.taken[h], p.listeners[h] = p.life, m.Mapping
 				out = append(out, listener{func() { p.release(h) }, netip.AddrPortFrom(h.Addr, port)})
 			}
 			return out, nil
 		}
 	}
-	return nil, fmt.Errorf("port is already allocated: %v", ms[0])
+	return nil, fmt.Errorf("port is already allocated: %v", ms[0].Mapping)
 }
 
 func (p *memPlane) release(h hostPort) {

@@ -64,6 +64,7 @@ var steps = func() map[Kind][]string {
 	m := map[Kind][]string{
 		NetCreate: {save}, NetRemove: {save}, NetPrune: {save}, Create: {save}, Rename: {save}, Prune: {save},
 		Connect: {"plane", "attach", "names", "view", "publish", "unplug", "namespaces", save}, Disconnect: {"attach", "names", "view", "publish", "unplug", save},
+		Publish: {"publish", save}, Unpublish: {save},
 		Start: start, Stop: end, Kill: end, Remove: end, End: end[1:], EndShim: end[1:],
 		Restart: slices.Concat(start, end),
 		Reopen:  {"connect", "state", "namespaces", "plane", "attach", "names", "view", "publish"},

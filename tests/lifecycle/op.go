@@ -27,6 +27,8 @@ const (
 	Remove     Kind = "rm"
 	Prune      Kind = "prune"
 	Exec       Kind = "exec"
+	Publish    Kind = "publish"
+	Unpublish  Kind = "unpublish"
 )
 
 // What happens to containers and to the daemon without anybody asking for it.

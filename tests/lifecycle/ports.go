@@ -94,11 +94,16 @@ func (s portSpec) at(port uint16) []binding {
 // place chooses host ports for a container's specs as the program should: fixed ones first, the first free one of a
 // range, random ones stay 0. before are the ports of a life that goes on. It is false when something is taken.
 func (m *Model) place(c *Ctr, before []binding) ([]binding, bool) {
-	specs := slices.Clone(c.Ports)
+	return m.placeMore(c, c.Ports, before, nil)
+}
+
+// placeMore does that for some of a container's specs, which has own already.
+func (m *Model) placeMore(c *Ctr, specs []portSpec, before, own []binding) ([]binding, bool) {
+	specs = slices.Clone(specs)
 	slices.SortStableFunc(specs, func(a, b portSpec) int {
 		return cmp.Or(cmp.Compare(a.freedom(), b.freedom()), cmp.Compare(a.container, b.container), cmp.Compare(a.proto, b.proto))
 	})
-	var out []binding
+	out := slices.Clone(own)
 	for _, s := range specs {
 		first, last := s.first, s.last
 		if i := slices.IndexFunc(before, func(b binding) bool { return b.Container == s.container && b.Proto == s.proto }); i >= 0 && s.freedom() > 0 {
@@ -119,6 +124,41 @@ func (m *Model) place(c *Ctr, before []binding) ([]binding, bool) {
 		}
 	}
 	return out, true
+}
+
+// publish is Docker's -p for a container that is there: all of the ports or none.
+func (m *Model) publish(c *Ctr, op Op) string {
+	var more []portSpec
+	for _, i := range op.Ports {
+		if s := portSpecs[i]; !slices.Contains(c.Ports, s) && !slices.Contains(more, s) {
+			more = append(more, s)
+		}
+	}
+	if c.running() && c.Out {
+		bound, free := m.placeMore(c, more, nil, c.Bound)
+		if !free {
+			return forbidden
+		}
+		c.Bound = bound
+	}
+	c.Ports = slices.Concat(c.Ports, more)
+	return ok
+}
+
+func (m *Model) unpublish(c *Ctr, op Op) string {
+	for _, i := range op.Ports {
+		if !slices.Contains(c.Ports, portSpecs[i]) {
+			return notFound
+		}
+	}
+	for _, i := range op.Ports {
+		s := portSpecs[i]
+		c.Ports = slices.DeleteFunc(slices.Clone(c.Ports), func(other portSpec) bool { return other == s })
+		c.Bound = slices.DeleteFunc(slices.Clone(c.Bound), func(b binding) bool {
+			return b.Container == s.container && b.Proto == s.proto && (s.freedom() > 0 || b.Port == s.first)
+		})
+	}
+	return ok
 }
 
 // free: nobody but c itself has any of want, and c does not want it twice.

@@ -33,6 +33,8 @@ type Docker interface {
 	ContainerInspect(context.Context, string) (container.InspectResponse, error)
 	ContainerWait(context.Context, string, container.WaitCondition) (<-chan container.WaitResponse, error)
 	ExecCreate(context.Context, string, container.ExecCreateRequest) (container.ExecCreateResponse, error)
+	ContainerPublish(context.Context, string, api.PublishRequest) (api.PublishResponse, error)
+	ContainerUnpublish(context.Context, string, api.PublishRequest) error
 }
 
 // ask does an operation of Docker's API. namespace is the path that a container in mode "ns" joins.
@@ -68,6 +70,10 @@ func ask(ctx context.Context, d Docker, op Op, namespace string) error {
 		_, err = d.ContainersPrune(ctx, nil)
 	case Exec:
 		_, err = d.ExecCreate(ctx, name, container.ExecCreateRequest{Cmd: []string{"true"}})
+	case Publish:
+		_, err = d.ContainerPublish(ctx, name, api.PublishRequest{PortBindings: portMap(op)})
+	case Unpublish:
+		err = d.ContainerUnpublish(ctx, name, api.PublishRequest{PortBindings: portMap(op)})
 	default:
 		return fmt.Errorf("%s is no operation of the API", op.Kind)
 	}
@@ -116,15 +122,7 @@ func containerRequest(op Op, namespace string) container.CreateRequest {
 			}
 			networks.EndpointsConfig[netName(n)] = s
 		}
-		for _, i := range op.Ports {
-			s := portSpecs[i]
-			p := network.MustParsePort(fmt.Sprintf("%d/%s", s.container, s.proto))
-			b := network.PortBinding{HostPort: s.hostPorts()}
-			if s.host != "" {
-				b.HostIP = netip.MustParseAddr(s.host)
-			}
-			host.PortBindings[p] = append(host.PortBindings[p], b)
-		}
+		host.PortBindings = portMap(op)
 	case "container":
 		host.NetworkMode = container.NetworkMode("container:" + ctrName(op.Other))
 	case "ns":
@@ -134,6 +132,25 @@ func containerRequest(op Op, namespace string) container.CreateRequest {
 		Config:     &container.Config{Cmd: []string{"sleep", "infinity"}},
 		HostConfig: host, NetworkingConfig: networks,
 	}
+}
+
+// portMap is what an operation publishes.
+func portMap(op Op) network.PortMap {
+	out := network.PortMap{}
+	for _, i := range op.Ports {
+		p, b := portSpecs[i].wish()
+		out[p] = append(out[p], b)
+	}
+	return out
+}
+
+// wish is the spec as the API has it.
+func (s portSpec) wish() (network.Port, network.PortBinding) {
+	b := network.PortBinding{HostPort: s.hostPorts()}
+	if s.host != "" {
+		b.HostIP = netip.MustParseAddr(s.host)
+	}
+	return network.MustParsePort(fmt.Sprintf("%d/%s", s.container, s.proto)), b
 }
 
 // classOf is the class of an error, as the model has it.

@@ -2,6 +2,7 @@ package lifecycle
 
 import (
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 
@@ -105,6 +106,12 @@ func modelOf(v view) *Model {
 	}
 	for name, in := range v.Ctrs {
 		c := &Ctr{Name: name, ID: in.ID, AutoRm: in.HostConfig.AutoRemove, Status: string(in.State.Status), Bound: boundOf(in)}
+		for _, s := range portSpecs {
+			p, b := s.wish()
+			if slices.Contains(in.HostConfig.PortBindings[p], b) {
+				c.Ports = append(c.Ports, s)
+			}
+		}
 		for _, a := range attsOf(in) {
 			c.Atts = append(c.Atts, a)
 		}

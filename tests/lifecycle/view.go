@@ -191,12 +191,37 @@ func matchCtr(m *Model, want *Ctr, in container.InspectResponse) (*Ctr, []string
 			fail("has %v and %v on %s", h.V4, h.V6, n.Name)
 		}
 	}
+	if have, should := wishes(in), c.wishes(); have != should {
+		fail("publishes %s, should publish %s", have, should)
+	}
 	var worse []string
 	c.Bound, worse = matchBound(want.Bound, boundOf(in))
 	for _, text := range worse {
 		fail("%s", text)
 	}
 	return &c, bad
+}
+
+// wishes is what a container is to publish, as text: in any order, and what is there twice is there once.
+func wishes(in container.InspectResponse) string {
+	var out []string
+	for p, bs := range in.HostConfig.PortBindings {
+		for _, b := range bs {
+			out = append(out, fmt.Sprint(p, b))
+		}
+	}
+	slices.Sort(out)
+	return strings.Join(slices.Compact(out), ", ")
+}
+
+func (c *Ctr) wishes() string {
+	var out []string
+	for _, s := range c.Ports {
+		p, b := s.wish()
+		out = append(out, fmt.Sprint(p, b))
+	}
+	slices.Sort(out)
+	return strings.Join(out, ", ")
 }
 
 // matchBound compares published ports; those wanted with port 0 are taken over.

@@ -23,6 +23,7 @@ type Options struct {
 	Share      []string // folders that keep their path inside although /tmp, /run and /etc are private
 	Footbridge string   // binary under test; its folder is shared and stands first in PATH
 	NoPing     bool     // leave ping_group_range as the kernel makes it: nobody may use ping sockets
+	Root       bool     // no user namespace: Admin is the machine's root. For what needs that, such as Docker's daemon
 	Stderr     *os.File // where the world's own helpers complain; default os.Stderr
 }
 
@@ -58,8 +59,11 @@ func (w *World) forget(c *Cmd) {
 
 // Start makes a world and returns when all of its machines and servers are up.
 func Start(o Options) (*World, error) {
-	if os.Getuid() == 0 {
+	switch root := os.Getuid() == 0; {
+	case root && !o.Root:
 		return nil, errors.New("a world is for an ordinary user: call Main first, it leaves root")
+	case o.Root && !root:
+		return nil, errors.New("a world of root's can only be made by root")
 	}
 	if o.Stderr == nil {
 		o.Stderr = os.Stderr
@@ -104,6 +108,10 @@ func Start(o Options) (*World, error) {
 		AmbientCaps: allCapabilities(),
 		Pdeathsig:   syscall.SIGKILL,
 		Setsid:      true,
+	}
+	if o.Root {
+		cmd.SysProcAttr.Cloneflags &^= syscall.CLONE_NEWUSER
+		cmd.SysProcAttr.UidMappings, cmd.SysProcAttr.GidMappings, cmd.SysProcAttr.AmbientCaps = nil, nil, nil
 	}
 	started := make(chan error, 1)
 	go func() {

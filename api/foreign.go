@@ -1,0 +1,107 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"net/netip"
+	"strings"
+
+	"github.com/containerd/errdefs"
+	"github.com/moby/moby/api/types/container"
+)
+
+// NamespaceRequest asks for a network namespace that others made to be attached to
+// networks as a container. It is named by PID or by NetNS.
+type NamespaceRequest struct {
+	Name string // of the container; "" asks for a generated one
+
+	PID int `json:",omitempty"` // of a process in it
+	// PIDStart is when the process started, as in /proc/PID/stat; 0: whichever process
+	// has the number.
+	PIDStart uint64 `json:",omitempty"`
+	NetNS    string `json:",omitempty"` // absolute path
+	// UserNS is the absolute path of the user namespace that the network namespace must
+	// belong to; "": whichever it is.
+	UserNS string `json:",omitempty"`
+	// Holder is a process whose end ends the attachment, nil for none.
+	Holder *ProcessID `json:",omitempty"`
+
+	// Of these, what is about networks, ports, names and labels.
+	container.CreateRequest
+}
+
+// ProcessID is a process that keeps meaning the same one.
+type ProcessID struct {
+	PID   int
+	Start uint64 // as in /proc/PID/stat
+}
+
+// NamespaceDetail tells of an attached namespace what Docker has no word for.
+type NamespaceDetail struct {
+	Path      string // leads to the network namespace
+	UserNS    string `json:",omitempty"` // as it was asked for
+	PID       int    `json:",omitempty"`
+	Inode     uint64
+	HolderPID int `json:",omitempty"` // whose end ends the attachment
+	// NameServers answer for the names of the networks: the gateways. Nobody has
+	// written them to a resolv.conf.
+	NameServers []netip.Addr `json:",omitempty"`
+}
+
+// NamespaceBackend attaches namespaces that others made.
+type NamespaceBackend interface {
+	// NamespaceAttach returns when the interfaces are up. The server has checked
+	// the name.
+	NamespaceAttach(ctx context.Context, req NamespaceRequest) (container.CreateResponse, error)
+	// NamespaceDetach ends the attachment, and returns when nothing is left of it.
+	NamespaceDetach(ctx context.Context, nameOrID string) error
+}
+
+func (s *Server) namespaceAttach(w http.ResponseWriter, r *http.Request) error {
+	var req NamespaceRequest
+	if err := readJSON(w, r, &req); err != nil {
+		return err
+	}
+	if req.Name = strings.TrimPrefix(req.Name, "/"); req.Name != "" {
+		if err := checkNewName("container", req.Name); err != nil {
+			return err
+		}
+	}
+	if req.PID < 0 || (req.PID == 0) == (req.NetNS == "") {
+		return Errorf(errdefs.ErrInvalidArgument, "nothing to attach: give the PID of a process, or the path NetNS of a network namespace, and not both")
+	}
+	res, err := s.backend.NamespaceAttach(r.Context(), req)
+	if err != nil {
+		return err
+	}
+	res.Warnings = orEmpty(res.Warnings)
+	return writeJSON(w, http.StatusCreated, res)
+}
+
+func (s *Server) namespaceDetach(w http.ResponseWriter, r *http.Request) error {
+	name, err := lookupName("container", r.PathValue("name"))
+	if err != nil {
+		return err
+	}
+	if err := s.backend.NamespaceDetach(r.Context(), name); err != nil {
+		return err
+	}
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+// NamespaceAttach attaches a network namespace to networks as a container.
+func (c *Client) NamespaceAttach(ctx context.Context, req NamespaceRequest) (container.CreateResponse, error) {
+	var out container.CreateResponse
+	b, err := json.Marshal(req)
+	if err != nil {
+		return out, err
+	}
+	return out, c.call(ctx, request{method: http.MethodPost, path: ownPrefix + "/attach", body: b, unversioned: true}, &out)
+}
+
+// NamespaceDetach ends the attachment of a namespace.
+func (c *Client) NamespaceDetach(ctx context.Context, nameOrID string) error {
+	return c.call(ctx, request{method: http.MethodPost, path: ownPrefix + pathOf("containers", nameOrID, "detach"), unversioned: true}, nil)
+}

@@ -1,0 +1,435 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/containerd/errdefs"
+	"github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/api/types/events"
+	"github.com/moby/moby/api/types/network"
+	"golang.org/x/sys/unix"
+
+	"github.com/footbridge-net/footbridge/api"
+	"github.com/footbridge-net/footbridge/engine/foreign"
+	"github.com/footbridge-net/footbridge/engine/shim"
+	"github.com/footbridge-net/footbridge/engine/store"
+	"github.com/footbridge-net/footbridge/tap"
+)
+
+// A container whose namespaces others made. It is attached by one request and runs
+// from then on; when the namespace is gone, or it is detached, it is gone as well.
+// Everything between, networks, ports, names, is a container's like any other.
+
+// ForeignDef is what is on disk of a namespace that others made. It is never changed,
+// only put in the place of another.
+type ForeignDef struct {
+	foreign.Place
+	// Own4 and Own6: the namespace has default routes of its own, over these
+	// interfaces. They stay, and none of ours is made beside them.
+	Own4, Own6 []string `json:",omitempty"`
+}
+
+// path leads to the network namespace as long as the attachment lasts.
+func (f *ForeignDef) path() string {
+	if f.Net != "" {
+		return f.Net
+	}
+	return "/proc/" + itoa(f.Process.PID) + "/ns/net"
+}
+
+// attachedImage stands in lists for the image of an attached container.
+const attachedImage = "attached"
+
+// foreignError gives an error about a place its class.
+func foreignError(err error) error {
+	switch {
+	case errors.Is(err, foreign.ErrWish):
+		return invalid("%w", err)
+	case errors.Is(err, foreign.ErrRefused):
+		return forbidden("%w", err)
+	case errors.Is(err, foreign.ErrGone):
+		return notFound("%w", err)
+	}
+	return err
+}
+
+// NamespaceAttach implements api.NamespaceBackend. A client that goes away does not
+// leave it half-done.
+func (e *Engine) NamespaceAttach(_ context.Context, req api.NamespaceRequest) (container.CreateResponse, error) {
+	none := container.CreateResponse{Warnings: []string{}}
+	leave, err := e.enter()
+	if err != nil {
+		return none, err
+	}
+	defer leave()
+	def, mode, endpoints, err := e.foreignDefinition(req)
+	if err != nil {
+		return none, err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
+	defer cancel()
+	wish := foreign.Wish{PID: req.PID, Start: req.PIDStart, Net: req.NetNS, User: req.UserNS}
+	if req.Holder != nil {
+		wish.Holder = foreign.Process{PID: req.Holder.PID, Start: req.Holder.Start}
+	}
+	place, ns, err := e.opts.Places.Resolve(wish)
+	if err != nil {
+		return none, foreignError(err)
+	}
+	view, err := e.opts.Places.Look(ctx, ns)
+	if err = errors.Join(err, ns.Close()); err != nil {
+		return none, err
+	}
+	place.Cookie = view.Cookie
+	def.Foreign = &ForeignDef{Place: place}
+	def.Config.Cmd = def.Foreign.command()
+	if err := e.notOfOurs(place); err != nil {
+		return none, err
+	}
+	c, err := e.register(def, mode, endpoints)
+	if err != nil {
+		return none, err
+	}
+	err = e.start(ctx, c)
+	c.op.Unlock()
+	if err == nil {
+		e.tellLinked(def.ID)
+	}
+	if err != nil {
+		if rerr := e.remove(c); rerr != nil {
+			e.log.Error("container that could not be attached not removed", "container", def.Name, "error", rerr)
+		}
+		return none, err
+	}
+	return container.CreateResponse{ID: def.ID, Warnings: append([]string{}, foreignWarnings(e.snapshot(c))...)}, nil
+}
+
+// foreignDefinition reads a request.
+func (e *Engine) foreignDefinition(req api.NamespaceRequest) (*ContainerDef, netMode, map[string]*network.EndpointSettings, error) {
+	def := &ContainerDef{
+		ID: newID(), Name: strings.TrimPrefix(req.Name, "/"), Created: e.now(),
+		State: StateDef{Status: container.StateCreated},
+	}
+	fail := func(err error) (*ContainerDef, netMode, map[string]*network.EndpointSettings, error) {
+		return nil, netMode{}, nil, err
+	}
+	if req.Config != nil {
+		def.Config = *req.Config
+	}
+	if req.HostConfig != nil {
+		def.HostConfig = *req.HostConfig
+	}
+	cfg, host := &def.Config, &def.HostConfig
+	for _, asked := range []struct {
+		given bool
+		what  string
+	}{
+		{len(cfg.Cmd) > 0 || len(cfg.Entrypoint) > 0, "a command"},
+		{len(cfg.Env) > 0 || cfg.WorkingDir != "" || cfg.User != "" || cfg.StopSignal != "" || cfg.Tty || cfg.OpenStdin, "settings of a command"},
+		{len(host.CapAdd) > 0 || len(host.CapDrop) > 0 || host.Privileged || host.UsernsMode != "", "capabilities and user namespaces"},
+		{len(host.ExtraHosts) > 0 || len(host.DNSSearch) > 0 || len(host.DNSOptions) > 0 || cfg.Domainname != "", "lines of /etc/hosts and /etc/resolv.conf"},
+		{len(host.Sysctls) > 0, "sysctls"},
+	} {
+		if asked.given {
+			return fail(invalid("%s cannot be given to a namespace that is attached: its processes and files are not footbridge's", asked.what))
+		}
+	}
+	cfg.Image, cfg.Cmd = attachedImage, []string{"attach"} // all of it is known later
+	host.AutoRemove = true
+	if err := checkContainer(def); err != nil {
+		return fail(err)
+	}
+	if err := checkRestrictions(def); err != nil {
+		return fail(err)
+	}
+	mode, err := parseMode(host.NetworkMode)
+	if err != nil {
+		return fail(err)
+	}
+	if mode.kind != modeNetwork {
+		return fail(invalid("network mode %s: a namespace that others made is attached to networks, which are made with `footbridge network create`", host.NetworkMode))
+	}
+	var endpoints map[string]*network.EndpointSettings
+	if req.NetworkingConfig != nil {
+		endpoints = req.NetworkingConfig.EndpointsConfig
+	}
+	return def, mode, endpoints, nil
+}
+
+// command is how the container came to be, for lists.
+func (f *ForeignDef) command() []string {
+	if f.Net == "" {
+		return []string{"attach", "--pid", strconv.Itoa(f.Process.PID)}
+	}
+	out := []string{"attach", "--netns", f.Net}
+	if f.User != "" {
+		out = append(out, "--userns", f.User)
+	}
+	return out
+}
+
+// register makes the container known, in memory and on disk; its op lock is held
+// when it returns without an error.
+func (e *Engine) register(def *ContainerDef, mode netMode, endpoints map[string]*network.EndpointSettings) (*ctr, error) {
+	if err := checkTexts(def); err != nil { // the path is new
+		return nil, err
+	}
+	e.mu.Lock()
+	err := e.notAttached(def.Foreign.Place)
+	var c *ctr
+	if err == nil {
+		c, err = e.registerContainer(def, mode, endpoints)
+	}
+	e.mu.Unlock()
+	if errdefs.IsNotFound(err) {
+		err = invalid("%w", err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := e.store.Save(store.Put(store.Containers, def.ID, def)); err != nil {
+		e.mu.Lock()
+		delete(e.containers, def.ID)
+		c.gone = true
+		e.mu.Unlock()
+		c.op.Unlock()
+		return nil, err
+	}
+	e.containerEvent(events.ActionCreate, def)
+	return c, nil
+}
+
+// notAttached refuses a namespace that is attached already; e.mu is held.
+func (e *Engine) notAttached(p foreign.Place) error {
+	for _, c := range e.containers {
+		if f := c.def.Foreign; f != nil && f.Boot == p.Boot && f.Dev == p.Dev && f.Ino == p.Ino {
+			return conflict("the network namespace %s is attached already, as container %s (%s): connect it to more networks with `footbridge network connect`, or end that with `footbridge detach %s`",
+				p, c.def.Name, short(c.def.ID), c.def.Name)
+		}
+	}
+	return nil
+}
+
+// notOfOurs refuses the namespace of a container that footbridge made.
+func (e *Engine) notOfOurs(p foreign.Place) error {
+	for _, c := range e.allContainers() {
+		d := e.snapshot(c)
+		mode, err := parseMode(d.HostConfig.NetworkMode)
+		if err != nil || d.Foreign != nil || !d.running() || mode.kind != modeNetwork && mode.kind != modeNone {
+			continue
+		}
+		if dev, ino, err := foreign.Inode("/proc/" + itoa(d.State.Pid) + "/ns/net"); err == nil && dev == p.Dev && ino == p.Ino {
+			return conflict("the network namespace %s is that of container %s (%s), which footbridge made: connect it to more networks with `footbridge network connect`", p, d.Name, short(d.ID))
+		}
+	}
+	return nil
+}
+
+// foreignWarnings says what is not as the user may expect.
+func foreignWarnings(d *ContainerDef) []string {
+	var out []string
+	for _, f := range []struct {
+		family string
+		over   []string
+	}{{"IPv4", d.Foreign.Own4}, {"IPv6", d.Foreign.Own6}} {
+		if len(f.over) > 0 {
+			out = append(out, fmt.Sprintf("The namespace has an %s default route of its own (%s): it stays, and what is not on one of the networks goes there, also the answers to clients of published ports",
+				f.family, strings.TrimSpace("over "+strings.Join(f.over, ", "))))
+		}
+	}
+	return out
+}
+
+// attachSteps does the work of a start in a namespace that others made. Whatever it
+// leaves in r is for teardown; c.op is held.
+func (e *Engine) attachSteps(ctx context.Context, c *ctr, r *run) (err error) {
+	def := e.snapshot(c)
+	r.process = newForeignProcess(e.opts.Places, def.Foreign.Place, def.Name)
+	if r.ns, err = r.process.Namespaces(ctx); err != nil {
+		return foreignError(err)
+	}
+	r.hasNS = true
+	if err := e.lookInto(ctx, c, r); err != nil {
+		return err
+	}
+	if r.links, err = e.reserveAll(c); err != nil {
+		return fmt.Errorf("failed to set up container networking: %w", err)
+	}
+	if err := os.MkdirAll(e.runtimeDir(def.ID), 0o700); err != nil {
+		return err
+	}
+	// On disk before anything is made: what a daemon that dies from here on has left
+	// in the namespace is found by the next one.
+	if err := e.change(c, func(d *ContainerDef) { d.takeRun(r, nil) }); err != nil {
+		return err
+	}
+	routes := chooseGateways(r.links)
+	for _, l := range r.links {
+		if err := e.attach(ctx, c, r, l, routes); err != nil {
+			return fmt.Errorf("failed to set up container networking: %w", interfaceError(err))
+		}
+		e.networkEvent(events.ActionConnect, &l.n.def, c.def)
+	}
+	bindings, err := e.publishPorts(def, r, nil)
+	if err != nil {
+		return fmt.Errorf("failed to set up container networking: driver failed programming external connectivity on endpoint %s (%s): %w", def.Name, r.wayID(), err)
+	}
+	return e.change(c, func(d *ContainerDef) {
+		d.State = StateDef{Status: container.StateRunning, Pid: d.Foreign.Process.PID, Started: e.now()}
+		d.takeRun(r, bindings)
+	})
+}
+
+// interfaceError gives an error about an interface in a namespace of others its class.
+func interfaceError(err error) error {
+	if errors.Is(err, tap.ErrExists) {
+		return conflict("%w", err)
+	}
+	return err
+}
+
+// lookInto notes what the namespace has of its own, if others made it: interfaces, whose
+// names are not taken, and default routes, which stay; c.op is held.
+func (e *Engine) lookInto(ctx context.Context, c *ctr, r *run) error {
+	if c.def.Foreign == nil || !r.hasNS {
+		return nil
+	}
+	view, err := e.opts.Places.Look(ctx, r.ns)
+	if err != nil {
+		return fmt.Errorf("look into the network namespace %s: %w", c.def.Foreign.Place, err)
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	var ours []string
+	for _, a := range c.def.Attachments {
+		if a.Endpoint != nil {
+			ours = append(ours, a.Endpoint.Interface)
+		}
+	}
+	theirs := func(over []string) []string {
+		return slices.DeleteFunc(slices.Clone(over), func(name string) bool { return slices.Contains(ours, name) })
+	}
+	f := *c.def.Foreign
+	f.Own4, f.Own6 = theirs(view.Default4), theirs(view.Default6)
+	c.def.Foreign, c.taken = &f, view.Interfaces
+	return nil
+}
+
+// unplugForeign removes the link's interface from a namespace that others made. From a
+// container of footbridge's own it goes with the namespace; c.op is held.
+func (e *Engine) unplugForeign(c *ctr, r *run, l *link) {
+	if c.def.Foreign == nil {
+		return
+	}
+	if l.port != nil {
+		if err := l.port.Close(); err != nil {
+			e.log.Warn("endpoint not closed cleanly", "network", l.n.def.Name, "error", err)
+		}
+		l.port = nil
+	}
+	if l.existing == tap.Refuse || !r.hasNS { // never made, or out of reach
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), removeTimeout)
+	defer cancel()
+	if err := e.opts.Places.Unplug(ctx, r.ns, l.ep.Interface); err != nil {
+		e.log.Warn("interface not removed", "container", c.def.Name, "interface", l.ep.Interface, "error", err)
+	}
+}
+
+// NamespaceDetach implements api.NamespaceBackend.
+func (e *Engine) NamespaceDetach(ctx context.Context, nameOrID string) error {
+	_, _, def, err := e.running(nameOrID)
+	if err != nil {
+		return err
+	}
+	if def.Foreign == nil {
+		return conflict("container %s was made by footbridge, it is not an attached namespace: stop it with `footbridge stop %s`, or take networks from it with `footbridge network disconnect`", def.Name, def.Name)
+	}
+	return e.ContainerRemove(ctx, def.ID, api.RemoveOptions{Force: true})
+}
+
+// findForeign finds the namespace of an attached container after a restart; see
+// findProcess for its errors.
+func (e *Engine) findForeign(def *ContainerDef) (Process, error) {
+	err := e.opts.Places.Check(def.Foreign.Place)
+	if !def.running() || errors.Is(err, foreign.ErrGone) {
+		return nil, errors.Join(errEnded, err)
+	}
+	// What cannot be told for the moment is asked until it can, by Wait.
+	return newForeignProcess(e.opts.Places, def.Foreign.Place, def.Name), nil
+}
+
+// clearForeign removes what is left in a namespace that others made of an attachment
+// that has ended without a daemon, as far as it can be reached; c.op is held.
+func (e *Engine) clearForeign(def *ContainerDef) {
+	place := def.Foreign.Place
+	place.Holder = foreign.Process{} // who may have ended
+	ctx, cancel := context.WithTimeout(e.ctx, takeOverTimeout)
+	defer cancel()
+	ns, err := newForeignProcess(e.opts.Places, place, def.Name).Namespaces(ctx)
+	if err != nil {
+		return
+	}
+	defer ns.Close()
+	for _, a := range def.Attachments {
+		if a.Endpoint == nil {
+			continue
+		}
+		if err := e.opts.Places.Unplug(ctx, ns, a.Endpoint.Interface); err != nil {
+			e.log.Warn("interface not removed", "container", def.Name, "interface", a.Endpoint.Interface, "error", err)
+		}
+	}
+}
+
+// foreignIn returns the attached container that a runtime directory is of, or nil.
+func foreignIn(dir string) *ContainerDef {
+	if d, err := readCopy(dir); err == nil && d.Container.Foreign != nil {
+		return d.Container
+	}
+	return nil
+}
+
+// foreignExit is how an attachment counts that has ended without a daemon.
+func (e *Engine) foreignExit() shim.Exit { return shim.Exit{FinishedAt: e.now()} }
+
+// foreignDetail is what Docker has no word for; e.mu is held.
+func (e *Engine) foreignDetail(d *ContainerDef) *api.NamespaceDetail {
+	f := d.Foreign
+	if f == nil {
+		return nil
+	}
+	out := &api.NamespaceDetail{Path: f.path(), UserNS: f.User, PID: f.Process.PID, Inode: f.Ino, HolderPID: f.Holder.PID}
+	for _, a := range d.Attachments {
+		if n := e.networks[a.NetworkID]; n != nil {
+			for _, is4 := range []bool{true, false} {
+				if g := n.def.gateway(is4); g.IsValid() {
+					out.NameServers = append(out.NameServers, g.Addr())
+				}
+			}
+		}
+	}
+	return out
+}
+
+// checkNamespacePath refuses a path that leads to no network namespace.
+func checkNamespacePath(path string) error {
+	f, err := tap.OpenNetwork(path)
+	switch {
+	case err == nil:
+		return f.Close()
+	case errors.Is(err, tap.ErrNotNamespace):
+		return invalid("%s is not a network namespace: give a path such as /proc/PID/ns/net", path)
+	case errors.Is(err, os.ErrNotExist), errors.Is(err, unix.ENOTDIR):
+		return invalid("no network namespace at %s: no such file or directory", path)
+	case errors.Is(err, os.ErrPermission):
+		return forbidden("the network namespace at %s cannot be opened: %w", path, err)
+	}
+	return err
+}

@@ -1,0 +1,172 @@
+package publish
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/moby/moby/api/types/network"
+)
+
+// text writes what is published as "-p" would, sorted.
+func text(t *testing.T, o Options) string {
+	t.Helper()
+	o.Default = any46
+	requests, err := Requests(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out []string
+	for _, r := range requests {
+		host := ""
+		if r.Asked.HostIP.IsValid() {
+			host = r.Asked.HostIP.String() + ":"
+		}
+		out = append(out, fmt.Sprintf("%s%s:%v", host, r.Asked.HostPort, r.Port))
+	}
+	slices.Sort(out)
+	return strings.Join(out, " ")
+}
+
+// ports makes a map of words like "80/tcp", "80/tcp=8000", "80/tcp=127.0.0.1 8000".
+func ports(words ...string) network.PortMap {
+	out := network.PortMap{}
+	for _, w := range words {
+		port, at, given := strings.Cut(w, "=")
+		p := network.MustParsePort(port)
+		if !given {
+			out[p] = nil
+			continue
+		}
+		host, number, both := strings.Cut(at, " ")
+		if !both {
+			host, number = "", host
+		}
+		b := network.PortBinding{HostPort: number}
+		if host != "" {
+			b.HostIP = netip.MustParseAddr(host)
+		}
+		out[p] = append(out[p], b)
+	}
+	return out
+}
+
+func exposed(words ...string) network.PortSet {
+	out := network.PortSet{}
+	for _, w := range words {
+		out[network.MustParsePort(w)] = struct{}{}
+	}
+	return out
+}
+
+func TestWith(t *testing.T) {
+	for _, tt := range []struct {
+		what string
+		o    Options
+		more network.PortMap
+		want string
+	}{
+		{"the first", Options{}, ports("80/tcp=8000"), "8000:80/tcp"},
+		{"another", Options{Bindings: ports("80/tcp=8000")}, ports("80/tcp=8001", "53/udp=53"), "53:53/udp 8000:80/tcp 8001:80/tcp"},
+		{"the same again", Options{Bindings: ports("80/tcp=8000")}, ports("80/tcp=8000-8000"), "8000:80/tcp"},
+		{"the same, written otherwise", Options{Bindings: ports("80/tcp=127.0.0.1 8000")}, ports("80/tcp=::ffff:127.0.0.1 8000"), "127.0.0.1:8000:80/tcp"},
+		{"any port", Options{Bindings: ports("80/tcp=8000")}, ports("80/tcp"), "8000:80/tcp :80/tcp"},
+		{"any port again", Options{Bindings: ports("80/tcp")}, ports("80/tcp=0"), ":80/tcp"},
+		{"one that -P publishes", Options{Exposed: exposed("80/tcp", "81/tcp"), All: true}, ports("80/tcp=8000"), "8000:80/tcp :80/tcp :81/tcp"},
+		{"one that is exposed only", Options{Exposed: exposed("80/tcp")}, ports("80/tcp=8000"), "8000:80/tcp"},
+	} {
+		before := text(t, tt.o)
+		got, err := tt.o.With(tt.more)
+		if err != nil {
+			t.Errorf("%s: %v", tt.what, err)
+			continue
+		}
+		words := strings.Fields(tt.want)
+		slices.Sort(words)
+		if s := text(t, got); s != strings.Join(words, " ") {
+			t.Errorf("%s: %q, want %q", tt.what, s, tt.want)
+		}
+		if after := text(t, tt.o); after != before {
+			t.Errorf("%s: what there was became %q", tt.what, after)
+		}
+	}
+	for _, bad := range []network.PortMap{ports("80/sctp"), ports("80/tcp=x"), ports("80/tcp=224.0.0.1 80")} {
+		if _, err := (Options{Bindings: ports("80/tcp=8000")}).With(bad); !errors.Is(err, ErrSpec) {
+			t.Errorf("%v: %v, want ErrSpec", bad, err)
+		}
+	}
+}
+
+func TestWithout(t *testing.T) {
+	// Whatever was asked for without a port, or as a range, has 49153.
+	bound := func(id ID) []netip.AddrPort {
+		first, last, err := HostPorts(id.Asked.HostPort)
+		if err == nil && first == last && first != 0 {
+			return []netip.AddrPort{netip.AddrPortFrom(any46[0], first)}
+		}
+		return []netip.AddrPort{netip.MustParseAddrPort("0.0.0.0:49153")}
+	}
+	o := Options{
+		Bindings: ports("80/tcp=8000", "80/tcp=127.0.0.1 9000", "80/tcp=7000-7010", "443/tcp", "53/udp=53"),
+		Exposed:  exposed("80/tcp", "25/tcp", "110/tcp"), All: true,
+	}
+	const all = "53:53/udp 8000:80/tcp 127.0.0.1:9000:80/tcp 7000-7010:80/tcp :443/tcp :25/tcp :110/tcp"
+	for _, tt := range []struct {
+		less network.PortMap
+		gone string
+	}{
+		{ports("80/tcp=8000"), "8000:80/tcp"},
+		{ports("80/tcp=9000"), "127.0.0.1:9000:80/tcp"},
+		{ports("80/tcp=127.0.0.1 9000"), "127.0.0.1:9000:80/tcp"},
+		{ports("80/tcp=127.0.0.1 "), "127.0.0.1:9000:80/tcp"},
+		{ports("80/tcp=7000-7010"), "7000-7010:80/tcp"},
+		{ports("80/tcp=49153"), "7000-7010:80/tcp"},
+		{ports("80/tcp"), "8000:80/tcp 127.0.0.1:9000:80/tcp 7000-7010:80/tcp"},
+		{ports("80/tcp=8000", "80/tcp=9000"), "8000:80/tcp 127.0.0.1:9000:80/tcp"},
+		{ports("443/tcp", "53/udp=53"), ":443/tcp 53:53/udp"},
+		{ports("443/tcp=49153"), ":443/tcp"},
+		{ports("25/tcp"), ":25/tcp"}, // of -P
+		{ports("110/tcp=49153", "25/tcp"), ":110/tcp :25/tcp"},
+	} {
+		got, err := o.Without(tt.less, bound)
+		if err != nil {
+			t.Errorf("%v: %v", tt.less, err)
+			continue
+		}
+		want := strings.Fields(all)
+		for _, gone := range strings.Fields(tt.gone) {
+			want = slices.DeleteFunc(want, func(w string) bool { return w == gone })
+		}
+		slices.Sort(want)
+		if s := text(t, got); s != strings.Join(want, " ") {
+			t.Errorf("%v: left is %q, want %q", tt.less, s, strings.Join(want, " "))
+		}
+	}
+	for _, tt := range []struct {
+		less network.PortMap
+		kind error
+		text string
+	}{
+		{ports("81/tcp"), ErrNone, "no public port '81/tcp' published"},
+		{ports("80/udp"), ErrNone, "no public port '80/udp' published"},
+		{ports("80/tcp=8001"), ErrNone, "no public port '80/tcp' published at host port 8001"},
+		{ports("80/tcp=127.0.0.2 9000"), ErrNone, "at 127.0.0.2:9000"},
+		{ports("80/tcp=::1 "), ErrNone, "at [::1]:any port"},
+		{ports("80/tcp=0.0.0.0 8000"), ErrNone, "at 0.0.0.0:8000 alone: it is published on all addresses together"},
+		{ports("80/tcp=8000", "80/tcp=8001"), ErrNone, "8001"},
+		{ports("80/sctp"), ErrSpec, "SCTP"},
+		{ports("80/tcp=x"), ErrSpec, `host port "x"`},
+	} {
+		if _, err := o.Without(tt.less, bound); !errors.Is(err, tt.kind) || !strings.Contains(err.Error(), tt.text) {
+			t.Errorf("%v: %v, want %v: %q", tt.less, err, tt.kind, tt.text)
+		}
+	}
+	want := strings.Fields(all)
+	slices.Sort(want)
+	if s := text(t, o); s != strings.Join(want, " ") {
+		t.Errorf("what there was became %q", s)
+	}
+}
