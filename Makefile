@@ -35,8 +35,8 @@ export PATH := $(dir $(GO)):$(PATH)
 all: build
 
 # A command and the Debian package that it comes from.
-PROGRAMS := ip:iproute2 ping:iputils-ping curl:curl dig:dnsutils iperf3:iperf3 python3:python3 \
-	slirp4netns:slirp4netns newuidmap:uidmap ps:procps
+PROGRAMS := ip:iproute2 ping:iputils-ping traceroute:traceroute curl:curl dig:dnsutils iperf3:iperf3 python3:python3 \
+	slirp4netns:slirp4netns newuidmap:uidmap ps:procps busybox:busybox
 
 deps: tun
 	@missing=; for p in $(PROGRAMS); do \

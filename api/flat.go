@@ -2,6 +2,7 @@ package api
 
 import (
 	"encoding/json"
+	"maps"
 	"net/http"
 	"net/netip"
 
@@ -10,10 +11,28 @@ import (
 	"github.com/moby/moby/api/types/network"
 )
 
-// FlatSettings returns the fields that Docker's NetworkSettings had beside
-// Networks before version 1.52 of its API, by their names: those of the default
-// network, empty when the container is not on it.
-func FlatSettings(s *container.NetworkSettings) map[string]any {
+// FlatNetworkSettings are the fields that Docker's NetworkSettings had beside
+// Networks before version 1.52 of its API.
+type FlatNetworkSettings struct {
+	Bridge                 string
+	HairpinMode            bool
+	LinkLocalIPv6Address   string
+	LinkLocalIPv6PrefixLen int
+	SecondaryIPAddresses   []string
+	SecondaryIPv6Addresses []string
+	EndpointID             string
+	Gateway                string
+	GlobalIPv6Address      string
+	GlobalIPv6PrefixLen    int
+	IPAddress              string
+	IPPrefixLen            int
+	IPv6Gateway            string
+	MacAddress             string
+}
+
+// FlatSettings returns those of the default network, empty when the container is
+// not on it.
+func FlatSettings(s *container.NetworkSettings) FlatNetworkSettings {
 	e := s.Networks[network.NetworkBridge]
 	if e == nil {
 		e = &network.EndpointSettings{}
@@ -24,13 +43,10 @@ func FlatSettings(s *container.NetworkSettings) map[string]any {
 		}
 		return a.String()
 	}
-	return map[string]any{
-		"Bridge": "", "HairpinMode": false,
-		"LinkLocalIPv6Address": "", "LinkLocalIPv6PrefixLen": 0,
-		"SecondaryIPAddresses": nil, "SecondaryIPv6Addresses": nil,
-		"EndpointID": e.EndpointID, "MacAddress": e.MacAddress.String(),
-		"IPAddress": text(e.IPAddress), "IPPrefixLen": e.IPPrefixLen, "Gateway": text(e.Gateway),
-		"GlobalIPv6Address": text(e.GlobalIPv6Address), "GlobalIPv6PrefixLen": e.GlobalIPv6PrefixLen, "IPv6Gateway": text(e.IPv6Gateway),
+	return FlatNetworkSettings{
+		EndpointID: e.EndpointID, MacAddress: e.MacAddress.String(),
+		IPAddress: text(e.IPAddress), IPPrefixLen: e.IPPrefixLen, Gateway: text(e.Gateway),
+		GlobalIPv6Address: text(e.GlobalIPv6Address), GlobalIPv6PrefixLen: e.GlobalIPv6PrefixLen, IPv6Gateway: text(e.IPv6Gateway),
 	}
 }
 
@@ -47,9 +63,11 @@ func writeFlat(w http.ResponseWriter, c ContainerInspect) error {
 	if err != nil {
 		return err
 	}
-	for name, value := range FlatSettings(c.NetworkSettings) {
-		settings[name] = value
+	flat, err := fieldsOf(FlatSettings(c.NetworkSettings))
+	if err != nil {
+		return err
 	}
+	maps.Copy(settings, flat)
 	whole["NetworkSettings"] = settings
 	return writeJSON(w, http.StatusOK, whole)
 }

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	miekg "github.com/miekg/dns"
 )
 
 func TestNames(t *testing.T) {
@@ -85,14 +87,33 @@ func TestAddressThatMovedOnKeepsItsNewName(t *testing.T) {
 func TestNamesThatCannotBeAsked(t *testing.T) {
 	long := strings.Repeat("x", 64)
 	n := NewNames("net")
-	n.Add("1", []string{"", ".", "a..b", `a\.b`, long, "good"}, []netip.Addr{c3v4})
-	for _, name := range []string{"", "a..b", `a\.b`, "a.b", long} {
+	n.Add("1", []string{"", ".", "a..b", `a\.b`, long + ".b", "good"}, []netip.Addr{c3v4})
+	for _, name := range []string{"", "a..b", `a\.b`, "a.b", long + ".b"} {
 		if _, ok := n.Lookup(name); ok {
 			t.Errorf("Lookup(%q) finds something", name)
 		}
 	}
 	if got, _ := n.Reverse(c3v4); got != "good.net" {
 		t.Errorf("Reverse = %q, want the first name that can be written", got)
+	}
+}
+
+// A name that is too long to be asked for is known to aliases, and an address does not lead back to it.
+func TestALongNameIsForAliases(t *testing.T) {
+	n := NewNames("net")
+	long := strings.Repeat("0123456789abcdef", 4)
+	n.Add("1", []string{long}, []netip.Addr{c3v4})
+	if got, ok := n.Lookup(long); !ok || !slices.Equal(got, []netip.Addr{c3v4}) {
+		t.Errorf("Lookup = %v, %v", got, ok)
+	}
+	if got, ok := n.Reverse(c3v4); ok {
+		t.Errorf("Reverse = %q", got)
+	}
+	s := newServer(t, Options{Zone: n, Client: func(netip.Addr) Client {
+		return Client{Aliases: map[string]Alias{"db": {Zone: n, Name: long}}}
+	}})
+	if got := addrsOf(ask(t, s, client1, question("db.", miekg.TypeA))); !slices.Equal(got, []netip.Addr{c3v4}) {
+		t.Errorf("by an alias: %v", got)
 	}
 }
 

@@ -15,7 +15,8 @@ import (
 
 // NetworkConnect implements api.NetworkBackend.
 func (e *Engine) NetworkConnect(_ context.Context, nameOrID string, req network.ConnectRequest) error {
-	return e.changeNetworks(nameOrID, req.Container, func(ctx context.Context, c *ctr, n *netw) error {
+	const atHost = "cannot connect container to host network - container must be created in host network mode"
+	return e.changeNetworks(nameOrID, req.Container, atHost, func(ctx context.Context, c *ctr, n *netw) error {
 		a, err := newAttachment(&n.def, req.EndpointConfig)
 		if err != nil {
 			return err
@@ -29,14 +30,15 @@ func (e *Engine) NetworkConnect(_ context.Context, nameOrID string, req network.
 
 // NetworkDisconnect implements api.NetworkBackend.
 func (e *Engine) NetworkDisconnect(_ context.Context, nameOrID string, req network.DisconnectRequest) error {
-	return e.changeNetworks(nameOrID, req.Container, func(ctx context.Context, c *ctr, n *netw) error {
+	const atHost = "cannot disconnect container from host network - container was created in host network mode"
+	return e.changeNetworks(nameOrID, req.Container, atHost, func(ctx context.Context, c *ctr, n *netw) error {
 		return e.disconnect(ctx, c, n)
 	})
 }
 
 // changeNetworks finds a network and a container that can be on networks, and
-// calls f with the container's op lock.
-func (e *Engine) changeNetworks(networkTerm, containerTerm string, f func(context.Context, *ctr, *netw) error) error {
+// calls f with the container's op lock. atHost is what to say of the host's network.
+func (e *Engine) changeNetworks(networkTerm, containerTerm, atHost string, f func(context.Context, *ctr, *netw) error) error {
 	leave, err := e.enter()
 	if err != nil {
 		return err
@@ -54,7 +56,7 @@ func (e *Engine) changeNetworks(networkTerm, containerTerm string, f func(contex
 	}
 	if !n.def.isBridge() {
 		if n.def.Driver == driverHost {
-			return forbidden("container cannot be disconnected from host network or connected to host network: that is decided when it is made (--network host)")
+			return forbidden("%s", atHost)
 		}
 		return forbidden("container cannot be connected to multiple networks with one of the networks in private (none) mode: that is decided when it is made (--network none)")
 	}

@@ -142,7 +142,7 @@ func TestConnectRefuses(t *testing.T) {
 		"mode none":    {connectTo(e, "net", "alone", nil), "container cannot be connected to multiple networks with one of the networks in private (none) mode"},
 		"none network": {connectTo(e, "none", "c", nil), "container cannot be connected to multiple networks with one of the networks in private (none) mode"},
 		"shared":       {connectTo(e, "net", "joined", nil), "container sharing network namespace with another container or host cannot be connected to any other network"},
-		"host network": {connectTo(e, "host", "c", nil), "container cannot be disconnected from host network or connected to host network"},
+		"host network": {connectTo(e, "host", "c", nil), "cannot connect container to host network - container must be created in host network mode"},
 		"taken address": {connectTo(e, "net", "c", &network.EndpointSettings{IPAMConfig: &network.EndpointIPAMConfig{IPv4Address: netip.MustParseAddr("10.5.0.2")}}),
 			`Address already in use: 10.5.0.2 on network net is container "other"'s`},
 		"taken MAC": {connectTo(e, "net", "c", &network.EndpointSettings{MacAddress: network.HardwareAddr{2, 0x42, 10, 5, 0, 2}}),
@@ -183,7 +183,7 @@ func TestModesWithoutEndpoint(t *testing.T) {
 	}
 	e.testStop(t, "joined")
 	e.testStop(t, "base")
-	if err := e.ContainerStart(ctx, "joined"); !errdefs.IsConflict(err) || !strings.Contains(err.Error(), "cannot join network of a non running container: base") {
+	if err := e.ContainerStart(ctx, "joined"); !errdefs.IsConflict(err) || !strings.Contains(err.Error(), "cannot join network namespace of a non running container: container base is ") {
 		t.Errorf("join an ended one: %v", err)
 	}
 }

@@ -215,9 +215,13 @@ func (e *Engine) lock(c *ctr) (unlock func(), err error) {
 
 // containerEvent publishes an event of a container.
 func (e *Engine) containerEvent(action events.Action, def *ContainerDef, more ...string) {
-	attr := map[string]string{"name": def.Name, "image": def.Config.Image}
+	attr := map[string]string{}
 	for k, v := range def.Config.Labels {
 		attr[k] = v
+	}
+	attr["name"] = def.Name // whatever a label says
+	if image := def.Config.Image; image != "" {
+		attr["image"] = image
 	}
 	for i := 0; i+1 < len(more); i += 2 {
 		attr[more[i]] = more[i+1]

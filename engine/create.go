@@ -107,10 +107,16 @@ func (e *Engine) registerContainer(def *ContainerDef, mode netMode, endpoints ma
 	case modeContainer:
 		other, err := e.findContainer(mode.arg)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("joining network namespace of container: %w", err)
 		}
 		// The id, since the name may be another container's one day.
 		def.HostConfig.NetworkMode = container.NetworkMode("container:" + other.def.ID)
+	case modeHost, modeNone:
+		for name, s := range endpoints {
+			if s != nil && s.IPAMConfig != nil && (s.IPAMConfig.IPv4Address.IsValid() || s.IPAMConfig.IPv6Address.IsValid()) {
+				return nil, invalid("invalid config for network %s: invalid endpoint settings: user-specified IP address is supported on user-defined networks only", name)
+			}
+		}
 	case modeNetwork:
 		var err error
 		if def.Attachments, err = e.attachments(def, mode.arg, endpoints); err != nil {
@@ -201,7 +207,7 @@ func parseMode(m container.NetworkMode) (netMode, error) {
 		return netMode{modeNone, ""}, nil
 	case colon && kind == "container":
 		if arg == "" {
-			return netMode{}, invalid("invalid network mode: container:%s: name or id of a container is missing", arg)
+			return netMode{}, invalid("invalid network mode: invalid container format container:<name|id>")
 		}
 		return netMode{modeContainer, arg}, nil
 	case colon && kind == "ns":
@@ -236,6 +242,9 @@ func checkMode(def *ContainerDef, m netMode) ([]string, error) {
 			{"port exposing", len(cfg.ExposedPorts) > 0},
 		} {
 			if o.given {
+				if shared && strings.HasPrefix(o.what, "port ") {
+					return nil, invalid("conflicting options: %s and the container type network mode: the ports are those of %s, publish them there", o.what, m.arg)
+				}
 				return nil, invalid("conflicting options: %s and the network mode %s", o.what, host.NetworkMode)
 			}
 		}

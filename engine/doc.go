@@ -8,22 +8,28 @@
 //	| definition.go   what was asked for, what it came to      NetworkDef,      |
 //	|                                                          ContainerDef     |
 //	| network_*.go    subnets (ipam, routes.go), options, lists                 |
+//	| config.go, predefined.go   what the user has settled for all networks     |
 //	| create.go, check.go, text.go   what is refused, in Docker's words         |
 //	| limits.go       quotas of an endpoint, and what it may carry besides      |
 //	| start.go        reserve -> files -> processes -> endpoints -> ports -> go |
 //	| stop.go         the way back, whatever the way there had reached          |
 //	| endpoint.go     addresses, interface, names of one endpoint               |
 //	| connect.go      networks of a container that runs                         |
-//	| ports.go        published ports (publish)        policy.go  closed ranges |
-//	| files.go        /etc/resolv.conf, hosts, hostname                         |
+//	| foreign*.go     namespaces that others made, attached and detached        |
+//	| ports.go, publishing.go   published ports, and their changes (publish)    |
+//	| policy.go       closed ranges                                             |
+//	| files.go hosts.go   /etc/resolv.conf, hosts, hostname                     |
+//	| links.go        --link: names and environment                             |
+//	| link_policy.go  what links open where containers are kept apart           |
 //	| attach.go exec.go logs.go   streams              events.go  who did what  |
 //	| reconcile.go, takeover.go   what has survived the last daemon             |
 //	| late.go flaws.go   who has not answered yet, and what is lacking          |
 //	| adopt.go claim.go  records and folders that do not fit what lives         |
 //	+------+----------------------+-----------------------------------+---------+
-//	       | Runtime, Process     | Plane, Port, Listener             | dns
+//	       | Runtime, Process,    | Plane, Port, Listener             | dns
+//	       | Places               |                                   |
 //	       v                      v                                   v
-//	   engine/shim            engine/worker: a process with       dns.Upstream:
+//	   engine/shim, foreign   engine/worker: a process with       dns.Upstream:
 //	                          engine/plane; tap, portfwd          resolv.conf
 //
 // What is below is reached through the small interfaces of runtime.go, so that
@@ -37,6 +43,14 @@
 // fails, the same teardown undoes what there is, in the opposite order, and the
 // addresses go last: nobody gets an address that something still answers to. The
 // end of a container is the same teardown.
+//
+// # Namespaces that others made
+//
+// A container may be a network namespace of somebody else's processes: attached, not
+// started. It is a Process of another kind (foreignprocess.go), whose end is that of the
+// process or path it was named by; from then on it is removed, as if it had been run with
+// --rm. Its files and processes are never touched, and in the namespace nothing but
+// interfaces of ours, which its teardown removes one by one.
 //
 // # What is taken for dead
 //

@@ -65,7 +65,7 @@ func (e *Engine) reserveAll(c *ctr) ([]*link, error) {
 func (e *Engine) reserve(c *ctr, a Attachment, others []*link) (*link, error) {
 	n := e.networks[a.NetworkID]
 	if n == nil {
-		return nil, notFound("network %s not found: it was removed after container %s was created; connect the container to another one", short(a.NetworkID), c.def.Name)
+		return nil, notFound("network %s not found: it was removed after container %s was created; connect the container to another one", a.NetworkID, c.def.Name)
 	}
 	if _, ok := n.members[c.def.ID]; ok {
 		return nil, forbidden("container %s is already attached to network %s", c.def.Name, n.def.Name)
@@ -144,8 +144,12 @@ func (n *netw) takeAddr(p *ipam.Pool, want netip.Addr, e *Engine) (netip.Addr, e
 	case !want.IsValid():
 		a, err := p.NextOutside(n.moreAddresses())
 		if err != nil {
-			return a, forbidden("no available addresses on this network's address pools: %s (%s): all of %v are in use; remove containers or make a larger network",
-				n.def.Name, short(n.def.ID), p.Range())
+			family := "IPv4"
+			if p.Subnet().Addr().Is6() {
+				family = "IPv6"
+			}
+			return a, forbidden("no available %s addresses on this network's address pools: %s (%s): all of %s are in use; remove containers or make a larger network",
+				family, n.def.Name, n.def.ID, p.Range())
 		}
 		return a, nil
 	}
@@ -247,32 +251,6 @@ func freeInterface(n *NetworkDef, a Attachment, others []*link, all []Attachment
 	}
 }
 
-// endpointNames lists the names under which a container is known on a network,
-// the first one being what its address leads back to. A name that the user did not
-// give is none.
-func endpointNames(n *NetworkDef, c *ContainerDef, a Attachment) []string {
-	if !n.resolves() {
-		return nil
-	}
-	var names []string
-	add := func(name string) {
-		if name != "" && !slices.Contains(names, name) {
-			names = append(names, name)
-		}
-	}
-	if c.Named {
-		add(c.Name)
-	}
-	for _, alias := range a.Aliases {
-		add(alias)
-	}
-	if c.Named {
-		add(short(c.ID))
-	}
-	add(c.Config.Hostname)
-	return names
-}
-
 // attach makes the endpoint: data plane, interface, names. routes says which
 // default routes go over it.
 func (e *Engine) attach(ctx context.Context, c *ctr, r *run, l *link, routes gateways) error {
@@ -311,7 +289,7 @@ func (l *link) spec(def *ContainerDef, routes gateways) (worker.Link, error) {
 	spec := worker.Link{
 		Link: plane.Link{
 			Container: def.Name, Interface: l.ep.Interface, MAC: [6]byte(l.ep.MAC),
-			Hostname: def.Config.Hostname, Search: def.HostConfig.DNSSearch,
+			Hostname: hostname(def), Search: def.HostConfig.DNSSearch,
 		},
 		Endpoint: l.ep.ID, Default4: routes.v4 == l, Default6: routes.v6 == l,
 	}
@@ -346,34 +324,6 @@ func (e *Engine) rerouteLink(ctx context.Context, def *ContainerDef, r *run, l *
 	}
 	l.default4, l.default6 = spec.Default4, spec.Default6
 	return nil
-}
-
-// addNames makes the endpoint known by its names, and gives the container its
-// own view of names where it has one.
-func (e *Engine) addNames(def *ContainerDef, l *link, links []*link) error {
-	l.named = true
-	view := e.viewOf(def, l, links)
-	for _, a := range l.ep.addresses() {
-		if err := l.plane.SetView(a, view); err != nil {
-			return err
-		}
-	}
-	// The id, which is too long to be asked for, is for aliases.
-	return l.plane.SetNames(l.ep.ID, append(slices.Clip(l.ep.Names), def.ID), l.ep.addresses())
-}
-
-func (e *Engine) removeNames(l *link) {
-	if !l.named {
-		return
-	}
-	err := l.plane.RemoveNames(l.ep.ID)
-	for _, a := range l.ep.addresses() {
-		err = errors.Join(err, l.plane.SetView(a, worker.View{}))
-	}
-	if err != nil {
-		e.log.Warn("names not taken away", "network", l.n.def.Name, "error", err)
-	}
-	l.named = false
 }
 
 // detach undoes attach, as far as it came. The addresses stay reserved.

@@ -47,6 +47,8 @@ type world struct {
 	hangs      map[string]bool   // runtime directories whose processes do not answer
 	nextPort   uint16
 	quiet      bool // no log
+	places     *fakePlaces
+	unplugged  []string // interfaces, from namespaces of others
 	config     Config
 }
 
@@ -56,6 +58,7 @@ func newWorld(t *testing.T) *world {
 		t: t, dir: t.TempDir(), procs: map[string]*fakeProcess{}, planes: map[*fakePlane]bool{},
 		bound: map[string]string{}, fail: map[string]error{}, nextPort: 32768,
 	}
+	w.places = &fakePlaces{w: w}
 	w.resolv = filepath.Join(w.dir, "resolv.conf")
 	if err := os.WriteFile(w.resolv, []byte("nameserver 192.0.2.53\nsearch corp.example\noptions edns0\n"), 0o600); err != nil {
 		t.Fatal(err)
@@ -76,7 +79,7 @@ func (w *world) engine() *Engine {
 		Logger:     w.logger(),
 		HostRoutes: func() ([]HostRoute, error) { return w.routes, nil }, Config: w.config,
 		HostInterfaces: func() ([]HostInterface, error) { return w.interfaces, nil },
-		Runtime:        fakeRuntime{w}, DataPlane: fakeDataPlane{w},
+		Runtime:        fakeRuntime{w}, DataPlane: fakeDataPlane{w}, Places: w.places,
 	})
 	if err != nil {
 		w.t.Fatal(err)

@@ -33,6 +33,8 @@ type ForeignDef struct {
 	// Own4 and Own6: the namespace has default routes of its own, over these
 	// interfaces. They stay, and none of ours is made beside them.
 	Own4, Own6 []string `json:",omitempty"`
+	// NoLoopback: lo was down. Whoever detaches the namespace gets it back like that.
+	NoLoopback bool `json:",omitempty"`
 }
 
 // path leads to the network namespace as long as the attachment lasts.
@@ -82,12 +84,12 @@ func (e *Engine) NamespaceAttach(_ context.Context, req api.NamespaceRequest) (c
 	if err != nil {
 		return none, foreignError(err)
 	}
-	view, err := e.opts.Places.Look(ctx, ns)
+	view, err := e.look(ctx, ns)
 	if err = errors.Join(err, ns.Close()); err != nil {
 		return none, err
 	}
 	place.Cookie = view.Cookie
-	def.Foreign = &ForeignDef{Place: place}
+	def.Foreign = &ForeignDef{Place: place, NoLoopback: !view.Loopback}
 	def.Config.Cmd = def.Foreign.command()
 	if err := e.notOfOurs(place); err != nil {
 		return none, err
@@ -280,6 +282,10 @@ func (e *Engine) attachSteps(ctx context.Context, c *ctr, r *run) (err error) {
 	if err != nil {
 		return fmt.Errorf("failed to set up container networking: driver failed programming external connectivity on endpoint %s (%s): %w", def.Name, r.wayID(), err)
 	}
+	// Last: what is refused has changed nothing.
+	if err := e.opts.Places.Loopback(ctx, r.ns, true); err != nil {
+		return err
+	}
 	return e.change(c, func(d *ContainerDef) {
 		d.State = StateDef{Status: container.StateRunning, Pid: d.Foreign.Process.PID, Started: e.now()}
 		d.takeRun(r, bindings)
@@ -294,13 +300,22 @@ func interfaceError(err error) error {
 	return err
 }
 
+// look says what is in a namespace.
+func (e *Engine) look(ctx context.Context, ns tap.Namespaces) (tap.View, error) {
+	view, f, err := e.opts.Places.Look(ctx, ns)
+	if f != nil {
+		err = errors.Join(err, f.Close())
+	}
+	return view, err
+}
+
 // lookInto notes what the namespace has of its own, if others made it: interfaces, whose
 // names are not taken, and default routes, which stay; c.op is held.
 func (e *Engine) lookInto(ctx context.Context, c *ctr, r *run) error {
 	if c.def.Foreign == nil || !r.hasNS {
 		return nil
 	}
-	view, err := e.opts.Places.Look(ctx, r.ns)
+	view, err := e.look(ctx, r.ns)
 	if err != nil {
 		return fmt.Errorf("look into the network namespace %s: %w", c.def.Foreign.Place, err)
 	}
@@ -340,6 +355,21 @@ func (e *Engine) unplugForeign(c *ctr, r *run, l *link) {
 	defer cancel()
 	if err := e.opts.Places.Unplug(ctx, r.ns, l.ep.Interface); err != nil {
 		e.log.Warn("interface not removed", "container", c.def.Name, "interface", l.ep.Interface, "error", err)
+	}
+}
+
+// restoreForeign gives back a namespace that was detached as it was, after the last
+// interface has been unplugged. Where the attachment has ended otherwise, somebody in
+// there may go on, and use what there is; c.op is held.
+func (e *Engine) restoreForeign(c *ctr, r *run) {
+	p, ok := r.process.(*foreignProcess)
+	if !ok || !r.hasNS || !p.wasReleased() || !c.def.Foreign.NoLoopback {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), removeTimeout)
+	defer cancel()
+	if err := e.opts.Places.Loopback(ctx, r.ns, false); err != nil {
+		e.log.Warn("loopback interface not taken down again", "container", c.def.Name, "error", err)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"sync"
 	"syscall"
 	"time"
@@ -20,9 +21,12 @@ type Places interface {
 	// Check returns foreign.ErrGone when an attachment is over; Await waits for that.
 	Check(foreign.Place) error
 	Await(context.Context, foreign.Place) error
-	// Look says what is in a namespace; Unplug removes an interface of ours from it.
-	Look(context.Context, tap.Namespaces) (tap.View, error)
+	// Look says what is in a namespace, and gives a handle of it that keeps no mount.
+	// Unplug removes an interface of ours from it.
+	Look(context.Context, tap.Namespaces) (tap.View, *os.File, error)
 	Unplug(ctx context.Context, ns tap.Namespaces, name string) error
+	// Loopback brings the loopback interface up, or takes it down.
+	Loopback(ctx context.Context, ns tap.Namespaces, up bool) error
 }
 
 // realPlaces are the machine's.
@@ -34,11 +38,17 @@ func (realPlaces) Resolve(w foreign.Wish) (foreign.Place, tap.Namespaces, error)
 func (realPlaces) Open(p foreign.Place) (tap.Namespaces, error)     { return p.Open() }
 func (realPlaces) Check(p foreign.Place) error                      { return p.Check() }
 func (realPlaces) Await(ctx context.Context, p foreign.Place) error { return p.Await(ctx) }
-func (realPlaces) Look(ctx context.Context, ns tap.Namespaces) (tap.View, error) {
+func (realPlaces) Look(ctx context.Context, ns tap.Namespaces) (tap.View, *os.File, error) {
 	return tap.Look(ctx, ns)
 }
 func (realPlaces) Unplug(ctx context.Context, ns tap.Namespaces, name string) error {
 	return tap.Detach(ctx, ns, name)
+}
+func (realPlaces) Loopback(ctx context.Context, ns tap.Namespaces, up bool) error {
+	if up {
+		return tap.Loopback(ctx, ns)
+	}
+	return tap.LoopbackDown(ctx, ns)
 }
 
 // foreignProcess is the Process of a container whose namespaces others made. There are
@@ -70,7 +80,11 @@ func (p *foreignProcess) Namespaces(ctx context.Context) (tap.Namespaces, error)
 	if err != nil {
 		return ns, fmt.Errorf("the network namespace %s: %w", p.place, err)
 	}
-	view, err := p.places.Look(ctx, ns)
+	view, loose, err := p.places.Look(ctx, ns)
+	if loose != nil { // the mount by which it was opened is the user's to unmount
+		_ = ns.Net.Close()
+		ns.Net = loose
+	}
 	if err == nil && p.place.Cookie != 0 && view.Cookie != p.place.Cookie {
 		// It has the inode of the one that was attached, which is gone.
 		err = fmt.Errorf("the network namespace %s is another one: %w", p.place, foreign.ErrGone)
@@ -132,6 +146,16 @@ func (p *foreignProcess) refused(what string) error { return errNotOurs(p.name, 
 func (p *foreignProcess) Remove(context.Context) error {
 	p.release()
 	return nil
+}
+
+// wasReleased: somebody has detached it.
+func (p *foreignProcess) wasReleased() bool {
+	select {
+	case <-p.released:
+		return true
+	default:
+		return false
+	}
 }
 
 // Close leaves everything as it is.

@@ -109,7 +109,7 @@ func FuzzMergeHosts(f *testing.F) {
 	f.Add("127.0.0.1\tlocalhost\n172.17.0.2\tc\n", "172.17.0.2\tc\n", "172.18.0.2\tc\n")
 	f.Add("\n\r\x00 a", "\n", "x\n")
 	f.Fuzz(func(t *testing.T, text, was, lines string) {
-		old, now := slices.Collect(strings.Lines(was)), slices.Collect(strings.Lines(lines))
+		old, now := slices.Collect(strings.Lines(was+"\n")), slices.Collect(strings.Lines(lines+"\n"))
 		got := slices.Collect(strings.Lines(mergeHosts(text, old, now)))
 		i := 0
 		for line := range strings.Lines(text) {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/network"
+	"github.com/moby/moby/api/types/storage"
 
 	"github.com/footbridge-net/footbridge/api"
 )
@@ -30,7 +31,7 @@ func (e *Engine) ContainerInspect(_ context.Context, nameOrID string) (container
 	out := container.InspectResponse{
 		ID: d.ID, Created: dockerTime(d.Created), Path: cmd[0], Args: slices.Clone(cmd[1:]),
 		Name: "/" + d.Name, Driver: "host", Platform: "linux", Image: config.Image,
-		LogPath: e.logPath(d.ID),
+		GraphDriver: &storage.DriverData{Name: imageHost},
 		State: &container.State{
 			Status: d.State.Status, Running: d.running(), Pid: d.State.Pid,
 			ExitCode: d.State.ExitCode, Error: d.State.Error,
@@ -44,11 +45,16 @@ func (e *Engine) ContainerInspect(_ context.Context, nameOrID string) (container
 	if flaws := c.flawsOf(); flaws != "" {
 		out.State.Error = flaws
 	}
+	if !d.State.Started.IsZero() {
+		out.LogPath = e.logPath(d.ID)
+	}
 	if d.running() {
 		out.ResolvConfPath, out.HostsPath, out.HostnamePath =
 			filepath.Join(dir, fileResolv), filepath.Join(dir, fileHosts), filepath.Join(dir, fileHostname)
-		out.NetworkSettings.SandboxID = d.ID
-		out.NetworkSettings.SandboxKey = "/proc/" + itoa(d.State.Pid) + "/ns/net"
+		if !host.NetworkMode.IsContainer() { // whose network is another's
+			out.NetworkSettings.SandboxID = d.ID
+			out.NetworkSettings.SandboxKey = "/proc/" + itoa(d.State.Pid) + "/ns/net"
+		}
 	}
 	if d.Foreign != nil { // whose files and output are not ours
 		out.LogPath, out.ResolvConfPath, out.HostsPath, out.HostnamePath = "", "", "", ""
@@ -122,6 +128,9 @@ func (e *Engine) endpointSettings(d *ContainerDef) map[string]*network.EndpointS
 		s := &network.EndpointSettings{
 			Links: slices.Clone(a.Links), Aliases: slices.Clone(a.Aliases), DriverOpts: maps.Clone(a.DriverOpts), GwPriority: a.GwPriority,
 			NetworkID: a.NetworkID, MacAddress: slices.Clone(a.MAC),
+		}
+		if n != nil && !d.State.Started.IsZero() {
+			s.DNSNames = endpointNames(&n.def, d, a)
 		}
 		if a.IPv4.IsValid() || a.IPv6.IsValid() {
 			s.IPAMConfig = &network.EndpointIPAMConfig{IPv4Address: a.IPv4, IPv6Address: a.IPv6}

@@ -410,7 +410,7 @@ func TestCreateRefuses(t *testing.T) {
 		{"host and another", spec{mode: "auto", nets: map[string]*network.EndpointSettings{"host": nil}}, errdefs.IsInvalidArgument, "cannot be on network host and on others"},
 		{"SCTP", spec{ports: map[string]string{"80/sctp": "80"}}, errdefs.IsInvalidArgument, "SCTP cannot be published"},
 		{"port nonsense", spec{ports: map[string]string{"80/tcp": "http"}}, errdefs.IsInvalidArgument, "invalid port specification"},
-		{"ports of a shared network", spec{mode: "container:taken", ports: map[string]string{"80/tcp": "80"}}, errdefs.IsInvalidArgument, "conflicting options: port publishing and the network mode"},
+		{"ports of a shared network", spec{mode: "container:taken", ports: map[string]string{"80/tcp": "80"}}, errdefs.IsInvalidArgument, "conflicting options: port publishing and the container type network mode"},
 		{"no command", spec{cfg: func(c *container.Config) { c.Cmd = nil }}, errdefs.IsInvalidArgument, "no command specified"},
 		{"relative folder", spec{cfg: func(c *container.Config) { c.WorkingDir = "x" }}, errdefs.IsInvalidArgument, "needs to be an absolute path"},
 		{"stop signal", spec{cfg: func(c *container.Config) { c.StopSignal = "SIGFOO" }}, errdefs.IsInvalidArgument, "invalid stop signal"},

@@ -71,6 +71,21 @@ func (e *Engine) applyLinks(n *netw, gone string) error {
 	return nil
 }
 
+// relink applies links to a container whose exposed ports have changed; c.op is held.
+func (e *Engine) relink(c *ctr) {
+	e.mu.Lock()
+	r := c.run
+	e.mu.Unlock()
+	if r == nil {
+		return
+	}
+	for _, l := range r.links {
+		if err := e.applyLinks(l.n, ""); err != nil {
+			e.log.Warn("links not brought up to date", "container", c.def.Name, "error", err)
+		}
+	}
+}
+
 // linkExceptions lists the network's exceptions by the id of the endpoint that they let
 // out; e.mu is held.
 func (e *Engine) linkExceptions(n *netw, gone string) map[string][]plane.Exception {
@@ -121,17 +136,21 @@ func (e *Engine) linkTargets(def *ContainerDef, n *netw) []string {
 		if err != nil {
 			continue // was refused when it was made
 		}
-		if c, err := e.findContainer(name); err == nil {
-			add(c.def.ID)
-			continue
-		}
-		for _, id := range slices.Sorted(maps.Keys(n.members)) { // an alias
-			if ep := n.members[id]; ep != nil && slices.Contains(ep.Names, name) {
+		for _, id := range slices.Sorted(maps.Keys(n.members)) {
+			if e.isCalled(id, n.members[id], name) {
 				add(id)
 			}
 		}
 	}
 	return out
+}
+
+// isCalled reports whether a member of a network is who a link names: by its name, an alias
+// or its id, short or whole. A few digits of an id are not enough: "db" begins many. e.mu
+// is held.
+func (e *Engine) isCalled(id string, ep *Endpoint, name string) bool {
+	c := e.containers[id]
+	return c != nil && ep != nil && (c.def.Name == name || id == name || short(id) == name || slices.Contains(ep.Names, name))
 }
 
 // exposedRanges are the ports that a container exposes, published ones among them, as

@@ -122,7 +122,9 @@ func checkNetworkName(name string) error {
 	switch {
 	case strings.TrimSpace(name) == "":
 		return invalid("invalid network name: name is empty")
-	case name == "default" || name == "container" || strings.HasPrefix(name, "container:") || strings.HasPrefix(name, "ns:"):
+	case name == network.NetworkDefault: // it stands for the network bridge
+		return forbidden("operation is not permitted on predefined %s network", name)
+	case name == "container" || strings.HasPrefix(name, "container:") || strings.HasPrefix(name, "ns:"):
 		return forbidden("network name %q is reserved and cannot be created: it has a meaning of its own as --network %s", name, name)
 	case isPredefinedName(name):
 		return forbidden("operation is not permitted on predefined %s network", name)
@@ -168,8 +170,11 @@ func (n *NetworkDef) takeSubnets(wish []network.IPAMConfig, o *netOptions) error
 		}
 		for _, name := range slices.Sorted(maps.Keys(w.AuxAddress)) {
 			a := w.AuxAddress[name]
-			if !oneWord(name) {
+			switch {
+			case !oneWord(name):
 				return invalid("invalid name %q of an auxiliary address: it is one word", name)
+			case name == auxDefaultGateway4 || name == auxDefaultGateway6:
+				return invalid("the auxiliary address %s is not available: containers go out by the network's own gateway", name)
 			}
 			s, err := n.subnetFor(w, a, "aux-address", a)
 			if err != nil {
@@ -207,6 +212,13 @@ func (n *NetworkDef) takeSubnets(wish []network.IPAMConfig, o *netOptions) error
 	}
 	return nil
 }
+
+// By these names Docker takes another address than the gateway's for the containers'
+// default routes.
+const (
+	auxDefaultGateway4 = "DefaultGatewayIPv4"
+	auxDefaultGateway6 = "DefaultGatewayIPv6"
+)
 
 // checkSubnet refuses what containers cannot have. An unspecified address asks for any
 // subnet of that length.

@@ -26,13 +26,13 @@ func (e *Engine) NetworkList(_ context.Context, f api.Filters) ([]network.Summar
 	for _, v := range f.Values("dangling") {
 		b, err := strconv.ParseBool(v)
 		if err != nil || wantDangling && b != dangling {
-			return nil, invalid("invalid filter 'dangling=%s': it is true or false", v)
+			return nil, invalid("invalid filter 'dangling=%s': invalid value for filter 'dangling': must be \"true\" (or \"1\"), or \"false\" (or \"0\")", v)
 		}
 		dangling, wantDangling = b, true
 	}
 	for _, v := range f.Values("type") {
 		if v != "custom" && v != "builtin" {
-			return nil, invalid("invalid filter 'type=%s': it is custom or builtin", v)
+			return nil, invalid("invalid filter 'type=%s': invalid value for filter 'type': must be 'builtin' or 'custom'", v)
 		}
 	}
 	ids, err := patterns(f, "id")

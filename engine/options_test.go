@@ -4,6 +4,7 @@ import (
 	"context"
 	"maps"
 	"net/netip"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -94,6 +95,7 @@ func TestOptionsRefuse(t *testing.T) {
 		{wish{subnets: "10.1.0.0/24", aux: map[string]string{"a": "10.2.0.1"}}, "no matching subnet for aux-address 10.2.0.1"},
 		{wish{subnets: "10.1.0.0/24", gateways: "10.1.0.5", aux: map[string]string{"a": "10.1.0.5"}}, "invalid gateway address 10.1.0.5"},
 		{wish{subnets: "10.1.0.0/24", aux: map[string]string{"a": "10.1.0.255"}}, "invalid auxiliary address a=10.1.0.255"},
+		{wish{subnets: "10.1.0.0/24", aux: map[string]string{"DefaultGatewayIPv4": "10.1.0.5"}}, "by the network's own gateway"},
 		{wish{subnets: "fd00:1::/64", ipv6: ptr(false)}, "without IPv6"},
 		{wish{subnets: "fd00:1::/64 fd00:2::/64"}, "bridge driver doesn't support multiple subnets"},
 		{wish{subnets: "0.0.0.0/0"}, "invalid subnet"},
@@ -200,7 +202,7 @@ func TestRangesOfANetwork(t *testing.T) {
 		if err == nil {
 			err = e.ContainerStart(context.Background(), id)
 		}
-		if !errdefs.IsPermissionDenied(err) || !strings.Contains(err.Error(), "no available addresses") {
+		if !errdefs.IsPermissionDenied(err) || !strings.Contains(err.Error(), "no available IPv4 addresses on this network's address pools: "+mode) {
 			t.Errorf("one more on %s: %v", mode, err)
 		}
 	}
@@ -290,5 +292,20 @@ func TestNetworkOptionsSurvive(t *testing.T) {
 	e.testRun(t, spec{name: "d", mode: "n"})
 	if a := e.testInspect(t, "d").NetworkSettings.Networks["n"].IPAddress; a != netip.MustParseAddr("10.1.0.4") {
 		t.Errorf("the next address is %v", a)
+	}
+}
+
+// The documentation names every option, with an example.
+func TestOptionsAreDocumented(t *testing.T) {
+	text, err := os.ReadFile("../docs/networks.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	hidden := []string{optDefaultBridge, optBridgeName, optIPRange} // of our own networks, without effect, and a flag's
+	for key := range knownOptions {
+		short := key[strings.LastIndexByte(key, '_')+1:]
+		if !slices.Contains(hidden, key) && !strings.Contains(string(text), "`"+key+"`") && !strings.Contains(string(text), "`..._"+short+"`") {
+			t.Errorf("%s is not documented", key)
+		}
 	}
 }

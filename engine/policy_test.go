@@ -12,7 +12,7 @@ func TestPolicy(t *testing.T) {
 	e.testNetwork(t, network.CreateRequest{Name: "net", IPAM: subnet("10.7.0.0/16")})
 	e.testNetwork(t, network.CreateRequest{Name: "six", EnableIPv4: ptr(false), IPAM: subnet("fd00:7::/64")})
 	for a, want := range map[string]bool{
-		"1.1.1.1": true, "10.8.0.1": true, "192.168.1.1": true, "2001:db8::1": true, "fd00:8::1": true,
+		"1.1.1.1": true, "240.0.0.1": true, "255.255.255.254": true, "10.8.0.1": true, "192.168.1.1": true, "2001:db8::1": true, "fd00:8::1": true,
 		"127.0.0.1": false, "127.255.0.1": false, "0.0.0.0": false, "0.1.2.3": false, "169.254.169.254": false,
 		"224.0.0.1": false, "255.255.255.255": false, "::": false, "::1": false, "fe80::1": false, "ff02::1": false,
 		"::ffff:127.0.0.1": false, "::ffff:1.1.1.1": true, "fd00:ec2::254": false,

@@ -119,7 +119,9 @@ func (e *Engine) changePorts(nameOrID string, f func(*ctr) error) error {
 	case mode.kind != modeNetwork:
 		return invalid("conflicting options: port publishing and the network mode %s", c.def.HostConfig.NetworkMode)
 	}
-	return f(c)
+	err = f(c)
+	e.relink(c)
+	return err
 }
 
 // publishMore makes wish the container's, of which asked is what was asked for now.

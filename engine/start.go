@@ -167,7 +167,7 @@ func (e *Engine) startSteps(ctx context.Context, c *ctr, r *run) (err error) {
 	// On disk before the command runs: a daemon that dies from here on is
 	// followed by one that knows the addresses.
 	err = e.change(c, func(d *ContainerDef) {
-		d.State = StateDef{Status: container.StateRunning, Pid: state.PID, Started: e.now()}
+		d.State = StateDef{Status: container.StateRunning, Pid: state.PID, Started: e.now(), Finished: d.State.Finished}
 		d.takeRun(r, bindings)
 	})
 	if err != nil {
@@ -290,7 +290,7 @@ func (e *Engine) joined(id string, def *ContainerDef) (*ContainerDef, error) {
 	case other.def.ID == def.ID:
 		return nil, invalid("cannot join own network: container %s", def.Name)
 	case !other.def.running():
-		return nil, conflict("cannot join network of a non running container: %s; start it first", other.def.Name)
+		return nil, conflict("cannot join network namespace of a non running container: container %s is %s; start it first", other.def.Name, other.def.State.Status)
 	}
 	return other.def.clone(), nil
 }

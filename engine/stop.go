@@ -99,6 +99,7 @@ func (e *Engine) teardown(c *ctr, r *run) {
 			e.networkEvent(events.ActionDisconnect, &l.n.def, c.def)
 		}
 	}
+	e.restoreForeign(c, r)
 	if r.hasNS {
 		if err := r.ns.Close(); err != nil {
 			e.log.Warn("namespaces not closed", "container", c.def.Name, "error", err)
@@ -236,7 +237,7 @@ func (e *Engine) ContainerKill(ctx context.Context, nameOrID, name string) error
 	}
 	_, r, def, err := e.running(nameOrID)
 	if err != nil {
-		return err
+		return fmt.Errorf("cannot kill container: %s: %w", nameOrID, err)
 	}
 	if err := refuseForeign(def, "signalled"); err != nil {
 		return err

@@ -1,7 +1,7 @@
 package engine
 
 import (
-	"net/netip"
+	"os"
 
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/network"
@@ -10,6 +10,9 @@ import (
 // imageHost stands for the image of containers, which have none: they see the
 // host's files.
 const imageHost = "host"
+
+// wireRuntime is what runs the containers.
+const wireRuntime = "footbridge"
 
 // imageOf is what the client called the image, or imageHost.
 func imageOf(d *ContainerDef) string {
@@ -26,6 +29,12 @@ func wireConfig(d *ContainerDef) container.Config {
 	c.Image = imageOf(d)
 	if c.Hostname == "" {
 		c.Hostname = short(d.ID)
+		if d.HostConfig.NetworkMode.IsHost() {
+			c.Hostname, _ = os.Hostname() // none where the kernel says none
+		}
+	}
+	if len(c.Volumes) == 0 {
+		c.Volumes = nil
 	}
 	if c.Env == nil {
 		c.Env = []string{}
@@ -57,17 +66,38 @@ func wireHostConfig(d *ContainerDef) container.HostConfig {
 	if h.CgroupnsMode == "" { // a container is in the daemon's cgroup
 		h.CgroupnsMode = container.CgroupnsModeHost
 	}
+	if h.Runtime == "" {
+		h.Runtime = wireRuntime
+	}
+	// Docker's clients send numbers for what was not asked for; inspect says null.
+	if h.MemorySwappiness != nil && *h.MemorySwappiness == -1 {
+		h.MemorySwappiness = nil
+	}
+	if h.OomKillDisable != nil && !*h.OomKillDisable {
+		h.OomKillDisable = nil
+	}
+	if h.PidsLimit != nil && *h.PidsLimit <= 0 {
+		h.PidsLimit = nil
+	}
+	empty(&h.BlkioWeightDevice)
+	empty(&h.BlkioDeviceReadBps)
+	empty(&h.BlkioDeviceReadIOps)
+	empty(&h.BlkioDeviceWriteBps)
+	empty(&h.BlkioDeviceWriteIOps)
+	empty(&h.Devices)
+	empty(&h.Ulimits)
+	empty(&h.DNS)
+	empty(&h.DNSOptions)
+	empty(&h.DNSSearch)
 	if h.PortBindings == nil {
 		h.PortBindings = network.PortMap{}
 	}
-	if h.DNS == nil {
-		h.DNS = []netip.Addr{}
-	}
-	if h.DNSOptions == nil {
-		h.DNSOptions = []string{}
-	}
-	if h.DNSSearch == nil {
-		h.DNSSearch = []string{}
-	}
 	return h
+}
+
+// empty makes a list that is null to one that is empty.
+func empty[T any](list *[]T) {
+	if *list == nil {
+		*list = []T{}
+	}
 }

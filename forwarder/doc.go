@@ -8,8 +8,15 @@
 //	        --echo-----> Echo: one ping socket for each identifier
 //	        <-- replies, and ICMP errors from the sockets' error queues
 //
-// A container never meets more of the host than Options.Allow opens. What
-// comes back is let in only from addresses the container has sent to.
+// A container never meets more of the host than Options.Allow opens, and the ports
+// of its loopback that Options.HostPort names (hostport.go). What comes back is let
+// in only from addresses the container has sent to.
+//
+// # What a packet says of its way
+//
+// Hops, type of service and "don't fragment" go on (path.go), and what routers answer
+// comes back from the sockets' error queues with the routers' addresses: so
+// traceroute shows them, and path MTU discovery works as through a router.
 //
 // # Bounds
 //

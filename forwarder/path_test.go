@@ -193,3 +193,61 @@ func TestWhoSaysAnErrorIsARouter(t *testing.T) {
 		t.Error("nobody is somebody")
 	}
 }
+
+// What a send is told at once is in the error queue, too; whoever reads that does not tell
+// it again. IPv4's entry does not even have the port.
+func TestTheKernelsOwnTooBigIsToldOnce(t *testing.T) {
+	var sockets []int
+	for _, c := range families {
+		fd, err := udpSocket(c.ctr.Is4(), func(int) error { return nil })
+		if err != nil {
+			t.Fatal(err)
+		}
+		sockets = append(sockets, fd)
+		onward(64, 0, true).set(fd, c.ctr.Is4(), path{})
+		var to destination
+		to.set(netip.AddrPortFrom(c.narrow, 9))
+		if err := to.sendTo(fd, make([]byte, 2*narrowMTU)); err != unix.EMSGSIZE {
+			t.Fatalf("%s: %v, want EMSGSIZE", c.name, err)
+		}
+		var q errorQueue
+		e, ok := q.read(fd)
+		if !ok || e.dst.IsValid() {
+			t.Errorf("%s: %+v, %v, want an entry that stands for nothing", c.name, e, ok)
+		}
+	}
+	for _, fd := range sockets {
+		unix.Close(fd)
+	}
+}
+
+// On an attempt an ICMP error is wanted, and on the connection it is not: it would end it.
+func TestAConnectionIsNotEndedByICMPErrors(t *testing.T) {
+	f, _ := newWorld(t, Limits{})
+	for _, c := range families {
+		family, level, option := unix.AF_INET6, unix.IPPROTO_IPV6, unix.IPV6_RECVERR
+		syn := make([]byte, packet.IPv6Len)
+		syn[0], syn[7] = 0x60, 64
+		if c.ctr.Is4() {
+			family, level, option = unix.AF_INET, unix.IPPROTO_IP, unix.IP_RECVERR
+			syn[0], syn[8] = 0x45, 64
+		}
+		fd, err := unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, unix.IPPROTO_TCP)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer unix.Close(fd)
+		h := f.hooks(&pendingTCP{syn: syn, to: netip.AddrPortFrom(c.host, 80)})
+		if err := h.Prepare(fd); err != nil {
+			t.Fatal(err)
+		}
+		for i, want := range []int{1, 0} {
+			if got, err := unix.GetsockoptInt(fd, level, option); got != want || err != nil {
+				t.Errorf("%s: errors are wanted: %d, %v, want %d", c.name, got, err, want)
+			}
+			if i == 0 {
+				h.Ended(fd, nil)
+			}
+		}
+	}
+}

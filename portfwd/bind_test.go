@@ -135,23 +135,30 @@ func TestForeignProgramHasThePort(t *testing.T) {
 	}
 }
 
-func TestPrivilegedPort(t *testing.T) {
-	r := newRegistry(t)
-	// An ordinary user has no capabilities; in its own namespace the test has.
-	// This goroutine's thread ends with it.
+// withoutCapabilities calls f as an ordinary user: in its own namespace the test has
+// capabilities. The thread of it ends with it.
+func withoutCapabilities(t *testing.T, f func()) {
+	t.Helper()
 	done := make(chan error)
 	go func() {
 		runtime.LockOSThread()
 		var none [2]unix.CapUserData
 		head := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
-		if err := unix.Capset(&head, &none[0]); err != nil {
-			done <- err
-			return
+		err := unix.Capset(&head, &none[0])
+		if err == nil {
+			f()
 		}
-		_, err := r.Bind(mapping("tcp", "0.0.0.0:80"))
 		done <- err
 	}()
-	err := <-done
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestPrivilegedPort(t *testing.T) {
+	r := newRegistry(t)
+	var err error
+	withoutCapabilities(t, func() { _, err = r.Bind(mapping("tcp", "0.0.0.0:80")) })
 	b, _ := os.ReadFile("/proc/sys/net/ipv4/ip_unprivileged_port_start")
 	start := strings.TrimSpace(string(b))
 	want := fmt.Sprintf("Bind for 0.0.0.0:80 failed: permission denied: port 80 is below net.ipv4.ip_unprivileged_port_start, which is %s; "+
@@ -159,6 +166,35 @@ func TestPrivilegedPort(t *testing.T) {
 	if !errors.Is(err, ErrPrivileged) || !errors.Is(err, syscall.EACCES) || err.Error() != want {
 		t.Errorf("got  %v\nwant %s", err, want)
 	}
+}
+
+// A container that asks for one port twice is told so, not to unpublish it elsewhere.
+func TestAPortAskedForTwice(t *testing.T) {
+	r := newRegistry(t)
+	first, err := r.Bind(mapping("tcp", "127.0.0.1:0"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = r.Bind(mapping("tcp", first.Addr().String()))
+	want := fmt.Sprintf("Bind for %v failed: port is already allocated: container \"second\" publishes its port 80 there; choose another host port", first.Addr())
+	if !errors.Is(err, ErrInUse) || err.Error() != want {
+		t.Errorf("got  %v\nwant %s", err, want)
+	}
+}
+
+// Ports of a range that this user may not have are passed over.
+func TestARangeThatBeginsBelowTheUnprivileged(t *testing.T) {
+	r := newRegistry(t)
+	withoutCapabilities(t, func() {
+		all, err := r.BindRange([]Mapping{mapping("tcp", "127.0.0.1:0"), mapping("tcp", "[::1]:0")}, 1020, 1026)
+		if err != nil || all[0].Addr().Port() != 1024 || all[1].Addr().Port() != 1024 {
+			t.Errorf("got %v, %v, want port 1024", all, err)
+		}
+		if _, err := r.BindRange([]Mapping{mapping("tcp", "127.0.0.1:0")}, 1020, 1022); !errors.Is(err, ErrPrivileged) ||
+			!strings.Contains(err.Error(), "no port from 1020 to 1022 is free") || !strings.Contains(err.Error(), "sysctl net.ipv4.ip_unprivileged_port_start=1022") {
+			t.Errorf("got %v, want ErrPrivileged", err)
+		}
+	})
 }
 
 func TestAddressOfAnotherHost(t *testing.T) {

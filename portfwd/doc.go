@@ -22,7 +22,7 @@
 // to the network itself (the function choose has the rules).
 //
 // An answer must come back by the gateway: a container on several networks has
-// to be published on the one that holds its default route.
+// to be published on the one that holds its default route, for each family.
 //
 // # What listens
 //

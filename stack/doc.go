@@ -30,6 +30,9 @@
 // (icc.go), and without a gateway's address there are only containers, and services
 // for them (hidden.go).
 //
+// Stations that ask to be configured, by DHCP or a router solicitation, are heard by
+// the gateway alone, if a [Configurer] is there (configure.go).
+//
 // The package does not know who takes the flows to the outside, the names or
 // the published ports: it gives flows to functions set by SetHandlers and
 // ListenUDP, and takes frames by SendUDP, DialTCP and their kin.

@@ -69,9 +69,15 @@ func Routes(ctx context.Context, ns Namespaces, o LinkOptions) error {
 }
 
 // Loopback brings the namespace's loopback interface up: all that a container
-// without a network needs. Attach does it too.
+// without a network needs. Attach does it too, but for a guest.
 func Loopback(ctx context.Context, ns Namespaces) error {
 	_, _, _, err := ask(ctx, ns, request{Op: opLoopback}, nil)
+	return err
+}
+
+// LoopbackDown undoes Loopback.
+func LoopbackDown(ctx context.Context, ns Namespaces) error {
+	_, _, _, err := ask(ctx, ns, request{Op: opLoopbackDown}, nil)
 	return err
 }
 

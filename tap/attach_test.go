@@ -295,6 +295,30 @@ func TestRoutesChangesTheRoutesAlone(t *testing.T) {
 	}
 }
 
+// Several interfaces may lead to an address outside of their subnets; when one goes, another does.
+func TestAddressesOutsideOfTheSubnetsAreOnLink(t *testing.T) {
+	w, ns := newWorld(t, 0)
+	at := []netip.Addr{netip.MustParseAddr("169.254.53.53"), netip.MustParseAddr("fd6e::53")}
+	a, b := testLink(), LinkOptions{Name: "eth1", Addresses: prefixes("10.8.0.2/24", "fd00:8::2/64")}
+	a.OnLink, b.OnLink = at, at
+	a.Neighbors = nil
+	mustAttach(t, ns, a)
+	mustAttach(t, ns, b)
+	leads := func(device string) {
+		t.Helper()
+		for _, to := range at {
+			if got := w.Run("ip", "route", "get", to.String()); !strings.Contains(got, " dev "+device+" ") || strings.Contains(got, " via ") {
+				t.Errorf("to %v: %s", to, got)
+			}
+		}
+	}
+	leads("eth0")
+	if err := Detach(testContext(t), ns, "eth0"); err != nil {
+		t.Fatal(err)
+	}
+	leads("eth1")
+}
+
 func TestAGatewayOutsideTheSubnetIsOnLink(t *testing.T) {
 	w, ns := newWorld(t, 0)
 	o := testLink()

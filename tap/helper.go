@@ -86,9 +86,10 @@ func perform(req request) (reply, []int, error) {
 		return performReroute(h, req.Link)
 	case opLoopback:
 		return reply{}, nil, loopbackUp(h)
+	case opLoopbackDown:
+		return reply{}, nil, loopbackDown(h)
 	case opLook:
-		v, err := performLook(h)
-		return reply{View: v}, nil, err
+		return performLook(h)
 	}
 	return reply{}, nil, fmt.Errorf("the helper knows no operation %q", req.Op)
 }

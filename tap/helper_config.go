@@ -47,6 +47,9 @@ func (c *configurer) configure() error {
 		{"routes", c.onLinkRoutes},
 		{"loopback", func() error { return loopbackUp(c.h) }},
 	}
+	if c.o.Guest {
+		steps = steps[:len(steps)-1]
+	}
 	switch c.o.Existing {
 	case Keep:
 		steps = nil

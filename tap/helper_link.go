@@ -3,6 +3,7 @@ package tap
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 
 	"github.com/songgao/water"
 	"github.com/vishvananda/netlink"
@@ -81,6 +82,25 @@ func findOrCreate(h *netlink.Handle, name string) (link netlink.Link, created bo
 		return nil, false, err
 	}
 	return tun, true, nil
+}
+
+// loopbackDown takes lo down, and the address from it that the kernel gave it when it
+// came up, and does not take itself.
+func loopbackDown(h *netlink.Handle) error {
+	lo, err := h.LinkByName("lo")
+	if err == nil {
+		err = h.LinkSetDown(lo)
+	}
+	if err == nil {
+		own := netip.PrefixFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), 8)
+		if err = h.AddrDel(lo, &netlink.Addr{IPNet: ipNet(own)}); errors.Is(err, unix.EADDRNOTAVAIL) {
+			err = nil
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("take lo down: %w", err)
+	}
+	return nil
 }
 
 // loopbackUp brings lo up; the kernel gives it its addresses.

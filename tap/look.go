@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 
 	"github.com/vishvananda/netlink"
@@ -20,6 +21,7 @@ type View struct {
 	// 0 where the kernel has none (before 5.14).
 	Cookie     uint64   `json:",omitempty"`
 	Interfaces []string `json:",omitempty"` // names, lo among them
+	Loopback   bool     `json:",omitempty"` // lo is up
 	// Default4 and Default6 are the interfaces that default routes go over. One that
 	// goes over several, or none, has the name "".
 	Default4, Default6 []string `json:",omitempty"`
@@ -28,21 +30,42 @@ type View struct {
 // maxInterfaces bounds the names in a View, so that they fit into one message.
 const maxInterfaces = 2048
 
-// Look says what is in a namespace.
-func Look(ctx context.Context, ns Namespaces) (View, error) {
-	r, queues, _, err := ask(ctx, ns, request{Op: opLook}, nil)
-	fdpass.CloseAll(queues)
+// Look says what is in a namespace, and gives another handle of it, which keeps nothing
+// but the namespace: one that was opened by the path of a mount keeps the mount busy. The
+// caller closes it.
+func Look(ctx context.Context, ns Namespaces) (View, *os.File, error) {
+	r, fds, _, err := ask(ctx, ns, request{Op: opLook}, nil)
+	defer func() { fdpass.CloseAll(fds) }()
 	if err != nil {
-		return View{}, err
+		return View{}, nil, err
 	}
 	if r.View == nil {
-		return View{}, fmt.Errorf("tap: look: %w: nothing was seen", ErrReply)
+		return View{}, nil, fmt.Errorf("tap: look: %w: nothing was seen", ErrReply)
 	}
-	return *r.View, nil
+	var asked, given unix.Stat_t
+	if err := errors.Join(unix.Fstat(int(ns.Net.Fd()), &asked), unix.Fstat(fds[0].FD(), &given)); err != nil {
+		return View{}, nil, fmt.Errorf("tap: look: %w", err)
+	}
+	if asked.Dev != given.Dev || asked.Ino != given.Ino {
+		return View{}, nil, fmt.Errorf("tap: look: %w: another namespace", ErrReply)
+	}
+	return *r.View, os.NewFile(uintptr(fds[0].Take()), ns.Net.Name()), nil
 }
 
 // performLook is the helper's part.
-func performLook(h *netlink.Handle) (*View, error) {
+func performLook(h *netlink.Handle) (reply, []int, error) {
+	v, err := view(h)
+	if err != nil {
+		return reply{}, nil, err
+	}
+	fd, err := unix.Open("/proc/self/ns/net", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return reply{}, nil, fmt.Errorf("open /proc/self/ns/net: %w", err)
+	}
+	return reply{View: v, Queues: 1}, []int{fd}, nil
+}
+
+func view(h *netlink.Handle) (*View, error) {
 	v := &View{}
 	links, err := retryDump(h.LinkList)
 	if err != nil {
@@ -56,6 +79,9 @@ func performLook(h *netlink.Handle) (*View, error) {
 		a := l.Attrs()
 		names[a.Index] = a.Name
 		v.Interfaces = append(v.Interfaces, a.Name)
+		if a.RawFlags&unix.IFF_LOOPBACK != 0 {
+			v.Loopback = a.RawFlags&unix.IFF_UP != 0
+		}
 	}
 	for _, f := range []struct {
 		family int

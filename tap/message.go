@@ -18,6 +18,8 @@ const (
 	opReroute  = "reroute"
 	opLoopback = "loopback"
 	opLook     = "look"
+
+	opLoopbackDown = "loopback-down"
 )
 
 // messageLimit bounds requests and replies, in bytes. 256 of everything that
@@ -122,6 +124,9 @@ func decodeReply(b []byte, req request, descriptors int) (reply, error) {
 		if r.Index <= 0 {
 			return r, fmt.Errorf("%w: interface index %d", ErrReply, r.Index)
 		}
+	}
+	if req.Op == opLook {
+		wanted = 1
 	}
 	if r.Queues != wanted || descriptors != wanted {
 		return r, fmt.Errorf("%w: %d queues and %d descriptors, not %d", ErrReply, r.Queues, descriptors, wanted)

@@ -49,7 +49,7 @@ type LinkOptions struct {
 	Neighbors []Neighbor
 
 	// Guest says that the namespace is somebody else's: only settings of the interface
-	// itself are changed, and the loopback interface is brought up.
+	// itself are changed.
 	Guest bool
 
 	// Existing says what becomes of an interface that is there already.

@@ -3,6 +3,7 @@ package tap
 import (
 	"errors"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -46,6 +47,9 @@ func TestLinkOptionsThatCannotBe(t *testing.T) {
 		{"a gateway with a zone", func(o *LinkOptions) { o.Gateway6 = addr("fe80::1%eth0") }},
 		{"an IPv6 gateway where IPv6 is disabled", func(o *LinkOptions) { o.DisableIPv6, o.Gateway6 = true, addr("fd00::1") }},
 		{"the unspecified gateway", func(o *LinkOptions) { o.Gateway4 = addr("0.0.0.0") }},
+		{"a route to a group", func(o *LinkOptions) { o.OnLink = []netip.Addr{addr("224.0.0.1")} }},
+		{"an IPv6 route where IPv6 is disabled", func(o *LinkOptions) { o.DisableIPv6, o.OnLink = true, []netip.Addr{addr("fd00::53")} }},
+		{"many routes", func(o *LinkOptions) { o.OnLink = slices.Repeat([]netip.Addr{addr("10.0.0.1")}, maxOnLink+1) }},
 		{"a neighbour without MAC", func(o *LinkOptions) { o.Neighbors = []Neighbor{{Addr: addr("10.0.0.1")}} }},
 		{"a sysctl of the host", func(o *LinkOptions) { o.Sysctls = map[string]string{"kernel.hostname": "x"} }},
 		{"a sysctl with ..", func(o *LinkOptions) { o.Sysctls = map[string]string{"net/../kernel/hostname": "x"} }},

@@ -75,8 +75,14 @@ func TestScripts(t *testing.T) {
 // setUp gives a script its world and its environment.
 func setUp(env *testscript.Env) error {
 	// A script chooses another world by an empty file of that name.
-	_, err := os.Stat(filepath.Join(env.WorkDir, "world-without-ping"))
-	w, err := world.Start(world.Options{Footbridge: world.Binary(), Share: world.SharedFolders(), NoPing: err == nil})
+	chosen := func(name string) bool {
+		_, err := os.Stat(filepath.Join(env.WorkDir, name))
+		return err == nil
+	}
+	w, err := world.Start(world.Options{
+		Footbridge: world.Binary(), Share: world.SharedFolders(),
+		NoPing: chosen("world-without-ping"), Routers: chosen("world-with-routers"),
+	})
 	if err != nil {
 		return err
 	}

@@ -12,6 +12,7 @@ import (
 const (
 	exitFailure       = 1   // a command failed
 	exitNotRunning    = 3   // daemon status: there is none (as systemctl's)
+	exitTemplate      = 64  // inspect: a template that cannot be parsed
 	exitUsage         = 125 // flags that cannot be parsed, or run failed before the command
 	exitNotExecutable = 126 // the command was found and could not be executed
 	exitNotFound      = 127 // the command was not found

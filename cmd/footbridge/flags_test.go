@@ -292,13 +292,16 @@ func TestAddHostAndSearch(t *testing.T) {
 func TestIPAMFlags(t *testing.T) {
 	i := ipamFlags{
 		subnets:  []string{"10.5.0.0/16", "2001:db8:1::/64"},
-		ranges:   []string{"10.5.1.0/24"},
+		ranges:   []string{"10.5.1.0/24", "2001:db8:1::a-2001:db8:1::ff"},
 		gateways: []string{"2001:db8:1::1", "10.5.0.254"},
 		aux:      listFlag{values: []string{"printer=10.5.0.9"}},
 	}
-	list, err := i.config()
+	list, ranges, err := i.config()
 	if err != nil {
 		t.Fatal(err)
+	}
+	if !slices.Equal(ranges, []string{"2001:db8:1::a-2001:db8:1::ff"}) {
+		t.Errorf("ranges that are no prefixes: %v", ranges)
 	}
 	want := network.IPAMConfig{
 		Subnet: netip.MustParsePrefix("10.5.0.0/16"), IPRange: netip.MustParsePrefix("10.5.1.0/24"), Gateway: netip.MustParseAddr("10.5.0.254"),
@@ -309,5 +312,37 @@ func TestIPAMFlags(t *testing.T) {
 	}
 	if list[1].Gateway.String() != "2001:db8:1::1" {
 		t.Errorf("second subnet %+v", list[1])
+	}
+}
+
+func TestNetworkCreateRequest(t *testing.T) {
+	for args, want := range map[string]string{
+		"--disable-dns --dns 192.0.2.1,2001:db8::1": "map[com.footbridge.dns:false com.footbridge.dns.servers:192.0.2.1;2001:db8::1]",
+		"--subnet 10.5.0.0/24 --subnet fd00::/64 --ip-range 10.5.0.3-10.5.0.9 --ip-range fd00::1-fd00::f -o mtu=1400": "map[com.footbridge.ip-range:10.5.0.3-10.5.0.9;fd00::1-fd00::f mtu:1400]",
+		"--disable-dns -o com.footbridge.dns=true":                     "conflicting options",
+		"--subnet 10.5.0.0/24 --ip-range 10.5.0.3-10.6.0.9":            "no matching subnet for range 10.5.0.3-10.6.0.9",
+		"--subnet 10.5.0.0/24 --ip-range 10.5.0.3-":                    "invalid ip-range 10.5.0.3-",
+		"--ip-range 10.5.0.3-10.5.0.9":                                 "every ip-range or gateway must have a corresponding subnet",
+		"--subnet 10.5.0.0/24 --gateway 10.6.0.1":                      "no matching subnet for gateway 10.6.0.1",
+		"--subnet 10.5.0.0/24 --gateway 10.5.0.1 --gateway 10.5.0.2":   "every ip-range or gateway must have",
+		"--subnet 10.5.0.0/24 --subnet 10.5.0.0/25":                    "multiple overlapping subnet configuration is not supported",
+		"--subnet 10.5.0.0/24 --aux-address a=10.6.0.1":                "no matching subnet for aux-address 10.6.0.1",
+		"--subnet 10.5.0.0/24 --aux-address a=10.5.0.1 -o x":           "map[x:]",
+		"--subnet 10.5.0.0/24 --subnet fd00::/64 --ip-range fd00::/63": "no matching subnet for range fd00::/63",
+	} {
+		o := networkCreateOptions{options: listFlag{check: checkOption}, labels: listFlag{check: checkLabel}}
+		f := o.flags()
+		got := ""
+		err := f.Parse(strings.Fields(args))
+		if err == nil {
+			req, rerr := o.request("n", f)
+			got, err = fmt.Sprint(req.Options), rerr
+		}
+		if err != nil {
+			got = err.Error()
+		}
+		if !strings.Contains(got, want) {
+			t.Errorf("%s: %s, want %s", args, got, want)
+		}
 	}
 }

@@ -68,7 +68,7 @@ func getAny(ctx context.Context, client *api.Client, name string) (any, error) {
 	}
 	found, err = getNetwork(ctx, client, name)
 	if errdefs.IsNotFound(err) {
-		return nil, fmt.Errorf("no such object: %s", name)
+		return nil, fmt.Errorf("No such object: %s", name)
 	}
 	return found, err
 }
@@ -80,6 +80,9 @@ func inspectAll(ctx context.Context, c *cli, names []string, format string, get 
 	switch format {
 	case "", "json":
 		print = func(found []any) (string, error) {
+			for i, v := range found {
+				found[i] = withFlatSettings(v)
+			}
 			if format == "json" {
 				text, err := jsonText(found)
 				return text + "\n", err
@@ -90,7 +93,7 @@ func inspectAll(ctx context.Context, c *cli, names []string, format string, get 
 	default:
 		t, err := parseTemplate(format)
 		if err != nil {
-			return err
+			return &statusError{code: exitTemplate, err: err}
 		}
 		print = func(found []any) (string, error) {
 			var b strings.Builder

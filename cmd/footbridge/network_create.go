@@ -39,25 +39,7 @@ func networkCreateCommand(c *cli) *cobra.Command {
 		Args:  exactArgs(1),
 	}
 	f := cmd.Flags()
-	f.StringVarP(&o.driver, "driver", "d", "bridge", "Driver to manage the Network")
-	f.VarP(&o.options, "opt", "o", "Set driver specific options")
-	f.Var(&o.labels, "label", "Set metadata on a network")
-	f.BoolVar(&o.internal, "internal", false, "Restrict external access to the network")
-	f.BoolVar(&o.attachable, "attachable", false, "Enable manual container attachment")
-	f.BoolVar(&o.ipv4, "ipv4", true, "Enable or disable IPv4 address assignment")
-	f.BoolVar(&o.ipv6, "ipv6", false, "Enable or disable IPv6 address assignment (default: enabled if an IPv6 --subnet is given)")
-	f.BoolVar(&o.noDNS, "disable-dns", false, "Let containers not know each other by name")
-	f.StringSliceVar(&o.dns, "dns", nil, "DNS server to ask for other names, instead of the host's")
-	f.BoolVar(&o.ignore, "ignore", false, "Do not fail if a network of that name exists")
-	// What belongs to swarms is refused by the daemon, with its reason.
-	f.StringVar(&o.scope, "scope", "", "Control the network's scope")
-	f.BoolVar(&o.ingress, "ingress", false, "Create swarm routing-mesh network")
-	f.BoolVar(&o.configOnly, "config-only", false, "Create a configuration only network")
-	f.StringVar(&o.configFrom, "config-from", "", "The network from which to copy the configuration")
-	for _, name := range []string{"scope", "ingress", "config-only", "config-from"} {
-		_ = f.MarkHidden(name)
-	}
-	o.ipam.register(f)
+	f.AddFlagSet(o.flags())
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		req, err := o.request(args[0], f)
 		if err != nil {
@@ -86,6 +68,30 @@ func networkCreateCommand(c *cli) *cobra.Command {
 		return nil
 	}
 	return cmd
+}
+
+func (o *networkCreateOptions) flags() *pflag.FlagSet {
+	f := pflag.NewFlagSet("", pflag.ContinueOnError)
+	f.StringVarP(&o.driver, "driver", "d", "bridge", "Driver to manage the Network")
+	f.VarP(&o.options, "opt", "o", "Set driver specific options")
+	f.Var(&o.labels, "label", "Set metadata on a network")
+	f.BoolVar(&o.internal, "internal", false, "Restrict external access to the network")
+	f.BoolVar(&o.attachable, "attachable", false, "Enable manual container attachment")
+	f.BoolVar(&o.ipv4, "ipv4", true, "Enable or disable IPv4 address assignment")
+	f.BoolVar(&o.ipv6, "ipv6", false, "Enable or disable IPv6 address assignment (default: enabled if an IPv6 --subnet is given)")
+	f.BoolVar(&o.noDNS, "disable-dns", false, "Let containers not know each other by name")
+	f.StringSliceVar(&o.dns, "dns", nil, "DNS server to ask for other names, instead of the host's")
+	f.BoolVar(&o.ignore, "ignore", false, "Do not fail if a network of that name exists")
+	// What belongs to swarms is refused by the daemon, with its reason.
+	f.StringVar(&o.scope, "scope", "", "Control the network's scope")
+	f.BoolVar(&o.ingress, "ingress", false, "Create swarm routing-mesh network")
+	f.BoolVar(&o.configOnly, "config-only", false, "Create a configuration only network")
+	f.StringVar(&o.configFrom, "config-from", "", "The network from which to copy the configuration")
+	for _, name := range []string{"scope", "ingress", "config-only", "config-from"} {
+		_ = f.MarkHidden(name)
+	}
+	o.ipam.register(f)
+	return f
 }
 
 func (o *networkCreateOptions) request(name string, f *pflag.FlagSet) (network.CreateRequest, error) {

@@ -147,7 +147,7 @@ func TestDisplayPorts(t *testing.T) {
 		{nil, ""},
 		{[]container.PortSummary{p(none, 80, 0, "tcp")}, "80/tcp"},
 		{[]container.PortSummary{p(any4, 80, 8000, "tcp"), p(any6, 80, 8000, "tcp")}, "0.0.0.0:8000->80/tcp, [::]:8000->80/tcp"},
-		{[]container.PortSummary{p(any4, 81, 8001, "tcp"), p(any4, 80, 8000, "tcp"), p(any4, 82, 8002, "tcp")}, "0.0.0.0:8000-8002->80-82/tcp"},
+		{[]container.PortSummary{p(any4, 81, 8001, "tcp"), p(any4, 80, 8000, "tcp"), p(any4, 82, 8002, "tcp")}, "0.0.0.0:8000->80/tcp, 0.0.0.0:8001->81/tcp, 0.0.0.0:8002->82/tcp"},
 		{[]container.PortSummary{p(any4, 80, 8000, "tcp"), p(any4, 81, 9000, "tcp")}, "0.0.0.0:8000->80/tcp, 0.0.0.0:9000->81/tcp"},
 		{[]container.PortSummary{p(none, 80, 0, "tcp"), p(none, 81, 0, "tcp"), p(none, 81, 0, "udp")}, "80-81/tcp, 81/udp"},
 		{[]container.PortSummary{p(local, 80, 8000, "tcp"), p(any4, 81, 8001, "tcp")}, "127.0.0.1:8000->80/tcp, 0.0.0.0:8001->81/tcp"},
@@ -237,7 +237,7 @@ func TestInspectMissing(t *testing.T) {
 	if err := json.Unmarshal(w.out.Bytes(), &list); err != nil || len(list) != 1 || list[0].ID != fakeID {
 		t.Errorf("printed %s (%v)", w.out.String(), err)
 	}
-	if got := w.err.String(); got != "footbridge: no such object: nope\n" {
+	if got := w.err.String(); got != "footbridge: No such object: nope\n" {
 		t.Errorf("said %q", got)
 	}
 	w.expect(t, 1, "network", "inspect", "nope")

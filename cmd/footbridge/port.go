@@ -93,7 +93,8 @@ func portLines(ports network.PortMap) []string {
 	})
 	var lines []string
 	for _, port := range private {
-		for _, binding := range ports[port] {
+		bindings := slices.SortedStableFunc(slices.Values(ports[port]), func(a, b network.PortBinding) int { return a.HostIP.Compare(b.HostIP) })
+		for _, binding := range bindings {
 			lines = append(lines, fmt.Sprintf("%s -> %s", port, hostAddress(binding)))
 		}
 	}

@@ -14,7 +14,7 @@ import (
 
 // displayPorts returns the PORTS column of ps: published ports as
 // "ip:host->container/proto" and exposed ones as "container/proto", with
-// neighbours that go to neighbours joined to a range. The order is Docker's: by
+// neighbours under their own numbers joined to a range. The order is Docker's: by
 // the container's port, those under another number on the host last.
 func displayPorts(ports []container.PortSummary) string {
 	ports = slices.Clone(ports)
@@ -73,7 +73,7 @@ func follows(a, b container.PortSummary) bool {
 	if a.PublicPort == 0 || b.PublicPort == 0 {
 		return a.PublicPort == b.PublicPort
 	}
-	return uint32(a.PublicPort)+1 == uint32(b.PublicPort)
+	return moved(a) == 0 && moved(b) == 0
 }
 
 // compareHostIP puts ports that are only exposed first, then IPv4, then IPv6.

@@ -22,12 +22,13 @@ func parsePublish(publish, expose []string) (network.PortSet, network.PortMap, e
 		if err != nil {
 			return nil, nil, err
 		}
+		short, zone := takeZone(short)
 		mappings, err := nat.ParsePortSpec(short)
 		if err != nil {
 			return nil, nil, fmt.Errorf("%w: publish ports as [ip:][host-port:]container-port[/tcp|udp]", err)
 		}
 		for _, m := range mappings {
-			port, binding, err := fromNAT(m)
+			port, binding, err := fromNAT(m, zone)
 			if err != nil {
 				return nil, nil, err
 			}
@@ -50,9 +51,23 @@ func parsePublish(publish, expose []string) (network.PortSet, network.PortMap, e
 	return exposed, bindings, nil
 }
 
+// takeZone takes the interface out of a link-local address, as in
+// [fe80::1%eth0]:8000:80; Docker's parser knows none.
+func takeZone(spec string) (rest, zone string) {
+	address, after, found := strings.Cut(spec, "%")
+	if !found {
+		return spec, ""
+	}
+	end := strings.IndexAny(after, "]:")
+	if end <= 0 {
+		return spec, "" // for the parser to refuse
+	}
+	return address + after[end:], after[:end]
+}
+
 // fromNAT turns a mapping of the parser's, which is made of texts, into the
-// API's types.
-func fromNAT(m nat.PortMapping) (network.Port, network.PortBinding, error) {
+// API's types. The zone is the address's.
+func fromNAT(m nat.PortMapping, zone string) (network.Port, network.PortBinding, error) {
 	port, err := network.ParsePort(string(m.Port))
 	if err != nil {
 		return network.Port{}, network.PortBinding{}, err
@@ -61,9 +76,13 @@ func fromNAT(m nat.PortMapping) (network.Port, network.PortBinding, error) {
 		return network.Port{}, network.PortBinding{}, fmt.Errorf("invalid containerPort: 0: a container's ports are 1-65535")
 	}
 	binding := network.PortBinding{HostPort: m.Binding.HostPort}
-	if m.Binding.HostIP != "" {
-		if binding.HostIP, err = netip.ParseAddr(m.Binding.HostIP); err != nil {
-			return network.Port{}, network.PortBinding{}, fmt.Errorf("invalid IP address: %s", m.Binding.HostIP)
+	host := m.Binding.HostIP
+	if zone != "" {
+		host += "%" + zone
+	}
+	if host != "" {
+		if binding.HostIP, err = netip.ParseAddr(host); err != nil {
+			return network.Port{}, network.PortBinding{}, fmt.Errorf("invalid IP address: %s", host)
 		}
 	}
 	return port, binding, nil

@@ -170,7 +170,7 @@ func TestRunErrorsBeforeTheDaemon(t *testing.T) {
 		{[]string{"logs", "--since", "x", "c"}, 1, "invalid value for \"since\""},
 		{[]string{"port", "c", "80/sctpx"}, 1, "invalid proto"},
 		{[]string{"inspect", "--type", "image", "c"}, 1, "container or network"},
-		{[]string{"inspect", "-f", "{{.x", "c"}, 1, "template parsing error"},
+		{[]string{"inspect", "-f", "{{.x", "c"}, 64, "template parsing error"},
 	} {
 		t.Run(strings.Join(test.args, " "), func(t *testing.T) {
 			w := newWorld(t)

@@ -136,8 +136,8 @@ func parseSettings(text []byte) (*daemonSettings, error) {
 			at += ", " + key
 		}
 		return nil, fmt.Errorf("%s: %s", at, strings.TrimPrefix(wrong.Error(), "toml: "))
-	case err != nil:
-		return nil, err
+	case err != nil: // a number where a text belongs
+		return nil, fmt.Errorf("%w: write it in quotation marks", err)
 	}
 	return &s, nil
 }

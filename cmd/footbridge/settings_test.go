@@ -106,7 +106,7 @@ func TestSettingsRefuse(t *testing.T) {
 		"[[default-address-pools]]\nbase='10.0.0.0/8'\nlength=8": "unknown key default-address-pools.length (line 3)",
 		`mtu = "big"`:          "line 1",
 		`bip = "10.0.0.1"`:     "line 1",
-		`bip = 5`:              "line 1",
+		`bip = 5`:              "write it in quotation marks",
 		`icc = "no"`:           "line 1",
 		"bip = 'a'\nbip = 'b'": "line",
 		"dns = '192.0.2.1'":    "line 1",
@@ -200,4 +200,26 @@ func TestDaemonReadsItsConfiguration(t *testing.T) {
 		t.Errorf("upgrade: %s", w.err.String())
 	}
 	w.expect(t, 0, "network", "inspect", "n")
+}
+
+// The documentation names every key, and its example can be used.
+func TestSettingsAreDocumented(t *testing.T) {
+	text, err := os.ReadFile("../../docs/networks.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, key := range settingsKeys() {
+		if !strings.Contains(string(text), "`"+key+"`") {
+			t.Errorf("%s is not documented", key)
+		}
+	}
+	_, example, _ := strings.Cut(string(text), "```toml\n")
+	example, _, ok := strings.Cut(example, "```")
+	s, err := parseSettings([]byte(example))
+	if err != nil || !ok {
+		t.Fatalf("the example: %v", err)
+	}
+	if c := s.config(); c.Check() != nil || len(c.Pools) != 2 || len(c.NetworkOptions["bridge"]) != 2 {
+		t.Errorf("the example is %+v", c)
+	}
 }

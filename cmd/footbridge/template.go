@@ -5,9 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"strings"
 	"text/template"
+
+	"github.com/moby/moby/api/types/container"
 
 	"github.com/footbridge-net/footbridge/api"
 )
@@ -78,22 +79,34 @@ func parseTemplate(text string) (*template.Template, error) {
 	return t, nil
 }
 
-// addFlatSettings puts the settings of the default network where Docker had
-// them once and scripts still look for them: .NetworkSettings.IPAddress.
-func addFlatSettings(v, raw any) {
+// flatInspect is a container as inspect shows it: with the settings of its
+// default network also where Docker had them once and scripts still look for
+// them, .NetworkSettings.IPAddress.
+type flatInspect struct {
+	api.ContainerInspect
+	NetworkSettings flatSettings
+}
+
+type flatSettings struct {
+	container.NetworkSettings
+	api.FlatNetworkSettings
+}
+
+// withFlatSettings makes a container to what inspect shows, and leaves alone
+// everything else.
+func withFlatSettings(v any) any {
 	found, ok := v.(api.ContainerInspect)
 	if !ok || found.NetworkSettings == nil {
-		return
+		return v
 	}
-	if settings, ok := raw.(map[string]any)["NetworkSettings"].(map[string]any); ok {
-		maps.Copy(settings, api.FlatSettings(found.NetworkSettings))
-	}
+	return flatInspect{found, flatSettings{*found.NetworkSettings, api.FlatSettings(found.NetworkSettings)}}
 }
 
 // executeInspect fills a template of inspect with v, an object of the API. A
 // field that the type does not have is looked for in the object's JSON, where
 // names differ here and there (Id, ID); one that is not there either is an error.
 func executeInspect(t *template.Template, v any) (string, error) {
+	v = withFlatSettings(v)
 	var b bytes.Buffer
 	typed := t.Execute(&b, plain(v))
 	if typed == nil {
@@ -109,7 +122,6 @@ func executeInspect(t *template.Template, v any) (string, error) {
 	if err := dec.Decode(&raw); err != nil {
 		return "", err
 	}
-	addFlatSettings(v, raw)
 	strict, err := t.Clone()
 	if err != nil {
 		return "", err

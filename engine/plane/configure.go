@@ -2,7 +2,7 @@ package plane
 
 import (
 	"net/netip"
-	"sync/atomic"
+	"sync"
 	"time"
 
 	"github.com/footbridge-net/footbridge/engine/plane/dhcp"
@@ -16,8 +16,37 @@ import (
 type configuration struct {
 	net    *stack.Network
 	server *dhcp.Server
-	beacon *time.Timer // nil without advertisements
-	closed atomic.Bool
+	beacon *beacon // nil without advertisements
+}
+
+// beacon does something again and again, until it is stopped.
+type beacon struct {
+	mu    sync.Mutex
+	timer *time.Timer // nil when stopped
+}
+
+func newBeacon(every time.Duration, do func()) *beacon {
+	b := &beacon{}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.timer = time.AfterFunc(every, func() {
+		do()
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		if b.timer != nil {
+			b.timer.Reset(every)
+		}
+	})
+	return b
+}
+
+func (b *beacon) stop() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.timer != nil {
+		b.timer.Stop()
+		b.timer = nil
+	}
 }
 
 // configure serves DHCP and advertises the gateway, as the network's rules say.
@@ -50,7 +79,7 @@ func (p *Plane) configure() {
 				c.advertise(q.Port, q.MAC, to)
 			}
 		}
-		c.beacon = time.AfterFunc(dhcp.Interval, c.advertiseAll)
+		c.beacon = newBeacon(dhcp.Interval, c.advertiseAll)
 	}
 	p.config = c
 	g.SetConfigurer(ask)
@@ -75,13 +104,9 @@ func (c *configuration) advertise(to *stack.Port, mac packet.MAC, dst netip.Addr
 }
 
 func (c *configuration) advertiseAll() {
-	if c.closed.Load() {
-		return
-	}
 	for _, port := range c.net.Ports() {
 		c.advertise(port, packet.MAC{}, packet.AllNodes)
 	}
-	c.beacon.Reset(dhcp.Interval)
 }
 
 // add makes an endpoint known, before its port carries frames. It reports whether it is
@@ -118,7 +143,6 @@ func (c *configuration) remove(mac packet.MAC) {
 
 func (c *configuration) close() {
 	if c != nil && c.beacon != nil {
-		c.closed.Store(true)
-		c.beacon.Stop()
+		c.beacon.stop()
 	}
 }

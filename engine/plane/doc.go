@@ -6,11 +6,16 @@
 //	  TAP <----|-> stack.Network --TCP SYN, UDP, ping--> forwarder --> outside |
 //	  Attach   |     gateway <------DialTCP, SendUDP---- portfwd  <-- Publish  |
 //	           |     :53 UDP, TCP ---------------------> dns.Server --> host's |
+//	           |     DHCP, router solicitations --------> dhcp.Server           |
 //	           +--------------------------------------------------------------+
 //
 // A datagram that leaves is first offered to portfwd (it may answer a published
-// flow), then to the forwarder. An internal network has neither of the two and
-// its DNS server has nobody to ask: what it cannot reach it does not have.
+// flow), then to the forwarder. An internal network has neither of the two, unless
+// ports of the host were opened on it, which is all that its forwarder leads to then
+// (hostports.go); and its DNS server has nobody to ask. What it cannot reach it does
+// not have.
+// Packets for networks that are open to others do not come that far: the switch
+// passes them on (stack.Crossing).
 //
 // # Lifetime
 //
@@ -22,5 +27,6 @@
 // # Concurrency
 //
 // Every method may be called from any goroutine. The package has no goroutines
-// of its own but those that serve DNS over TCP.
+// of its own but those that serve DNS over TCP, and a timer's where the gateway is
+// advertised.
 package plane

@@ -7,6 +7,11 @@ import (
 
 // closed are the ranges of addresses that no container reaches through its
 // gateway, whatever the network.
+//
+// 240.0.0.0/4, which is reserved, is not among them: Linux routes it like any other
+// since 2.6.25, as the kernel of Docker's host does, and there are clouds and carriers
+// that use it inside. Nothing of the host has such an address unless it was given one,
+// and then it is no more private than 10.0.0.0/8.
 var closed = func() []netip.Prefix {
 	var out []netip.Prefix
 	for _, s := range []string{

@@ -1,6 +1,7 @@
 package publish
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -169,4 +170,52 @@ func TestWithout(t *testing.T) {
 	if s := text(t, o); s != strings.Join(want, " ") {
 		t.Errorf("what there was became %q", s)
 	}
+}
+
+// Whatever a client asks for: what is added is there, and can be taken away again, and
+// what there was is not changed.
+func FuzzChange(f *testing.F) {
+	for _, seed := range [][2]string{
+		{`{"80/tcp":[{"HostPort":"8000"}]}`, `{"80/tcp":null,"53/udp":[{"HostIp":"::1","HostPort":"53-55"}]}`},
+		{`{"80/tcp":[{"HostPort":"x"}]}`, `{"80/tcp":[{"HostIp":"::ffff:127.0.0.1","HostPort":"0"}]}`},
+		{`{}`, `{"80/sctp":[]}`}, {`{"90/tcp":[]}`, `{"90/tcp":[{"HostIp":"fe80::1%eth0"}]}`},
+	} {
+		f.Add(seed[0], seed[1], true)
+	}
+	f.Fuzz(func(t *testing.T, haveJSON, moreJSON string, all bool) {
+		var have, more network.PortMap
+		if json.Unmarshal([]byte(haveJSON), &have) != nil || json.Unmarshal([]byte(moreJSON), &more) != nil || len(more) == 0 {
+			return
+		}
+		o := Options{Bindings: have, Exposed: exposed("90/tcp", "91/udp"), All: all}
+		before := fmt.Sprint(o)
+		with, err := o.With(more)
+		if err != nil {
+			if !errors.Is(err, ErrSpec) {
+				t.Errorf("%v with %v: %v", have, more, err)
+			}
+			return
+		}
+		asked, err := Requests(Options{Bindings: more})
+		if err != nil {
+			t.Fatalf("%v was taken and is %v", more, err)
+		}
+		for _, r := range asked {
+			if !with.Has(r.ID) {
+				t.Errorf("%v with %v lacks %v", have, more, r.ID)
+			}
+		}
+		without, err := with.Without(more, func(ID) []netip.AddrPort { return nil })
+		if err != nil {
+			t.Fatalf("%v with %v, and without it: %v", have, more, err)
+		}
+		for _, r := range asked {
+			if without.Has(r.ID) {
+				t.Errorf("%v is left of %v", r.ID, more)
+			}
+		}
+		if now := fmt.Sprint(o); now != before {
+			t.Errorf("%s became %s", before, now)
+		}
+	})
 }

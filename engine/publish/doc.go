@@ -4,7 +4,11 @@
 //	PortBindings {"80/tcp": [{"", "8000-8010"}]}     Request{tcp, 80, [0.0.0.0 ::], 8000, 8010}
 //	ExposedPorts {"53/udp"}, PublishAllPorts   -->   Request{udp, 53, [0.0.0.0 ::], 0, 0}
 //	                                                        |
-//	                                 the engine: portfwd.PublishAll, PublishRange
+//	                                 the engine: DataPlane.Publish
+//
+// What a container publishes can be had with more and without some of it
+// ([Options.With], [Options.Without]): that is what the commands publish and
+// unpublish do.
 //
 // # Lifetime and Concurrency
 //

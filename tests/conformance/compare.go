@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -18,16 +19,19 @@ func (d difference) String() string {
 	return fmt.Sprintf("%s | %s | %s | %s", d.scenario, d.speaker, d.step, d.what)
 }
 
+// everybody is the speaker of what all of them say otherwise than Docker.
+const everybody = "all"
+
 // merge puts the same difference of several speakers into one, whose speaker is all.
 func merge(lists [][]difference) []difference {
 	var out []difference
 	for i, list := range lists {
 		for _, d := range list {
 			same := func(o difference) bool {
-				return o.step == d.step && o.what == d.what
+				return o.speaker != d.speaker && o.speaker != everybody && o.step == d.step && o.what == d.what
 			}
 			if at := slices.IndexFunc(out, same); i > 0 && at >= 0 {
-				out[at].speaker = "all"
+				out[at].speaker = everybody
 			} else {
 				out = append(out, d)
 			}
@@ -65,7 +69,11 @@ func compareStep(st step, docker, ours Answer, text string) []string {
 	} else if st.mark != markWords {
 		list = append(list, compareLines("output", st.mark, normalise(docker.Stdout, text), normalise(ours.Stdout, text))...)
 	}
-	return append(list, compareLines("errors", st.mark, normaliseErrors(docker.Stderr, text), normaliseErrors(ours.Stderr, text))...)
+	// Docker's words must be among ours, which say more: what to do.
+	if d, o := normaliseErrors(docker.Stderr, text), normaliseErrors(ours.Stderr, text); (d == "") != (o == "") || !strings.Contains(o, d) {
+		list = append(list, fmt.Sprintf("errors %q, docker %q", o, d))
+	}
+	return list
 }
 
 func firstLine(s string) string {
@@ -157,10 +165,18 @@ func walk(path string, d, o any, text string, differ func(path, what string)) {
 	}
 }
 
-// normalKeys normalises the keys of an object: some are ids.
+// normalKeys normalises the keys of an object: some are ids, which are numbered in the order of their values' names.
 func normalKeys(m map[string]any, text string) map[string]any {
+	nameOf := func(k string) string {
+		value, _ := m[k].(map[string]any)
+		name, _ := value["Name"].(string)
+		return name
+	}
+	keys := slices.SortedFunc(maps.Keys(m), func(a, b string) int {
+		return cmp.Or(strings.Compare(nameOf(a), nameOf(b)), strings.Compare(a, b))
+	})
 	out := make(map[string]any, len(m))
-	for _, k := range slices.Sorted(maps.Keys(m)) {
+	for _, k := range keys {
 		n := normalise(k, text)
 		for i := 2; out[n] != nil; i++ {
 			n = fmt.Sprintf("%s %d", normalise(k, text), i)

@@ -70,11 +70,12 @@ func play() int {
 	begin := time.Now()
 	fmt.Printf("Docker %s\n\n", docker.Version)
 	for _, sc := range scenarios {
+		start := time.Now()
 		differences, err := both(sc, docker, footbridge)
 		if err != nil {
 			return complain(fmt.Errorf("%s: %w", sc.name, err))
 		}
-		r.row(sc, differences)
+		r.row(sc, differences, time.Since(start))
 	}
 	return r.end(time.Since(begin))
 }

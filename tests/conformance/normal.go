@@ -15,25 +15,29 @@ var rules = []rule{
 	{regexp.MustCompile(`sha256:[0-9a-f]{64}`), "<image>"},
 	{regexp.MustCompile(`\b[0-9a-f]{64}\b`), "<id>"},
 	{regexp.MustCompile(`\b[0-9a-f]{12}\b`), "<short id>"},
-	{regexp.MustCompile(`\b02:42:[0-9a-f:]{11}\b`), "<mac of the address>"},
 	{regexp.MustCompile(`\b20\d\d-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?( ?Z| ?[+-]\d\d:?\d\d)?( [A-Z]{3})?`), "<time>"},
 	{regexp.MustCompile(`(?i)(about |less than )?(a|an|\d+) (second|minute)s?( ago)?`), "<a while>"},
 	{regexp.MustCompile(`\bfd[0-9a-f]{2}:[0-9a-f]{1,4}:[0-9a-f]{1,4}:[0-9a-f]{0,4}:`), "<ula>:"},
 	{regexp.MustCompile(`time[=<][0-9.]+ ms`), "time=<time>"},
 	{regexp.MustCompile(`= [0-9.]+/[0-9.]+/[0-9.]+ ms`), "= <times>"},
-	{regexp.MustCompile(`/proc/\d+/ns/net`), "<namespace>"},
+	{regexp.MustCompile(`/proc/\d+/ns/net|/tmp/docker/exec/netns/<short id>`), "<namespace>"},
+	{regexp.MustCompile(`/tmp/docker/data/containers/<id>|/run/user/1000/footbridge/c/<short id>|/tmp/home/\.local/state/footbridge/containers/<id>`), "<folder>"},
+	// What "ip address" says of an interface beside its name and MTU depends on its kind.
+	{regexp.MustCompile(`(?m)^(\d+: )?(\w+)(@\w+)?: <[A-Z0-9_,-]+> mtu (\d+).*$`), "$2: mtu $4"},
+	{regexp.MustCompile(`(?m)(^ *valid_lft.*\n| nodad\b| flags 02\b)`), ""},
 }
 
 var (
 	anyMAC      = regexp.MustCompile(`\b[0-9a-f]{2}(:[0-9a-f]{2}){5}\b`)
 	anyPort     = regexp.MustCompile(`([^"]:|"|port )(3[2-9]\d{3}|[45]\d{4}|6[0-5]\d{3})\b`)
-	prefix      = regexp.MustCompile(`(?m)^(<program>: )?(Error response from daemon: )?`)
+	prefix      = regexp.MustCompile(`(?m)^(<program>: |Error: )?(Error response from daemon: )?`)
 	epilogue    = regexp.MustCompile(`(?m)^(exit status 1|Run '<program>.*--help' for more information|See '<program>.*--help'\.)$\n?`)
+	bullet      = regexp.MustCompile(`\s*\n(\* )?\s*`)
 	padding     = regexp.MustCompile(`  +`)
 	ownName     = regexp.MustCompile(`(?m)(^|['"` + "`" + `] *|Usage: +)(docker|footbridge)\b`)
 	nullMAC     = "00:00:00:00:00:00"
 	broadcast   = "ff:ff:ff:ff:ff:ff"
-	someMAC     = "<some mac>"
+	someMAC     = "<mac>"
 	somePort    = "<port>"
 	programName = "<program>"
 )
@@ -41,7 +45,8 @@ var (
 // normaliseErrors is normalise for what a command says on its standard error: who says it is left out.
 func normaliseErrors(s, text string) string {
 	s = prefix.ReplaceAllString(normalise(s, text), "")
-	return strings.Trim(epilogue.ReplaceAllString(s, ""), "\n")
+	s = bullet.ReplaceAllString(epilogue.ReplaceAllString(s, ""), " ")
+	return strings.TrimSpace(s)
 }
 
 // normalise replaces what no two runs have in common. text is all that the scenario itself says: addresses and ports in

@@ -16,7 +16,7 @@ type report struct {
 }
 
 // row prints one scenario.
-func (r *report) row(sc scenario, differences []difference) {
+func (r *report) row(sc scenario, differences []difference, took time.Duration) {
 	var reasons []string
 	var bad []difference
 	for _, d := range differences {
@@ -30,18 +30,18 @@ func (r *report) row(sc scenario, differences []difference) {
 	switch {
 	case len(bad) > 0:
 		r.failed++
-		fmt.Printf("%-80s DIFFERENT\n", sc.name)
+		fmt.Printf("%-64s %5.1fs DIFFERENT\n", sc.name, took.Seconds())
 	case len(reasons) > 0:
 		r.known++
-		fmt.Printf("%-80s different: %s\n", sc.name, reasons[0])
+		fmt.Printf("%-64s %5.1fs different: %s\n", sc.name, took.Seconds(), reasons[0])
 	default:
 		r.same++
-		fmt.Printf("%-80s same\n", sc.name)
+		fmt.Printf("%-64s %5.1fs same\n", sc.name, took.Seconds())
 		return
 	}
 	for i, reason := range reasons {
 		if len(bad) > 0 || i > 0 {
-			fmt.Printf("%-80s different: %s\n", "", reason)
+			fmt.Printf("%-64s %6s different: %s\n", "", "", reason)
 		}
 	}
 	if *verbose {

@@ -79,7 +79,7 @@ func (p *memPlane) check(m *Model, n *Net, members []*Ctr) (bad []string) {
 			if a.Alias != "" {
 				want = append(want, a.Alias)
 			}
-			want = append(want, c.ID[:12])
+			want = append(want, c.ID[:12], c.ID) // the latter cannot be asked for, and is for links
 		}
 		have := names[a.Endpoint]
 		delete(names, a.Endpoint)

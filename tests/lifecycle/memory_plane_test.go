@@ -103,6 +103,23 @@ type closer func()
 
 func (c closer) Close() error { c(); return nil }
 
+func (p *memPlane) Reroute(_ context.Context, _ tap.Namespaces, l worker.Link) error {
+	if err := p.step("reroute"); err != nil {
+		return err
+	}
+	var err error
+	p.change(func() {
+		if _, ok := p.ports[l.Endpoint]; !ok {
+			err = fmt.Errorf("no endpoint %s is there to have another route", l.Endpoint)
+			return
+		}
+		p.ports[l.Endpoint] = l
+	})
+	return err
+}
+
+func (p *memPlane) SetExceptions(string, []plane.Exception) error { return p.step("exceptions") }
+
 func (p *memPlane) Unplug(context.Context, tap.Namespaces, string) error { return p.step("unplug") }
 
 func (p *memPlane) SetNames(endpoint string, names []string, addrs []netip.Addr) error {

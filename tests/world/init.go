@@ -15,8 +15,9 @@ import (
 
 // setup is what pid 1 is told by its parent, in the environment variable setupVariable.
 type setup struct {
-	Share  []string // folders that keep their path inside although /tmp and /run are private
-	NoPing bool     // ping_group_range stays closed on the host
+	Share   []string // folders that keep their path inside although /tmp and /run are private
+	NoPing  bool     // ping_group_range stays closed on the host
+	Routers bool     // there is a longer way, to a far machine
 }
 
 const setupVariable = "FOOTBRIDGE_WORLD_SETUP"
@@ -75,7 +76,11 @@ func makeWorld() (map[int]bool, error) {
 	if err := makeNetworks(s); err != nil {
 		return nil, err
 	}
-	for _, place := range []Place{Internet, Host} {
+	places := []Place{Internet, Host}
+	if s.Routers {
+		places = append(places, Far)
+	}
+	for _, place := range places {
 		if err := startServices(place); err != nil {
 			return nil, err
 		}

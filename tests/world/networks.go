@@ -25,6 +25,18 @@ var sysctls = [][2]string{
 	{pingGroups, "1000 1000"},
 }
 
+// forwarding is what makes a machine a router: that is who sends "host unreachable".
+var forwarding = [][2]string{{"net.ipv4.ip_forward", "1"}, {"net.ipv6.conf.all.forwarding", "1"}}
+
+func writeSysctls(list [][2]string) error {
+	for _, s := range list {
+		if err := writeSysctl(s[0], s[1]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // pingGroups is the sysctl that says whose ping sockets are allowed. What the kernel gives a new namespace, nobody,
 // cannot be written back where only one group exists.
 const pingGroups = "net.ipv4.ping_group_range"
@@ -53,17 +65,19 @@ func makeNetworks(options setup) error {
 				}
 			}
 			if step.place == Internet {
-				// A router: that is who sends "host unreachable".
-				for _, s := range []string{"net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding"} {
-					if err := writeSysctl(s, "1"); err != nil {
-						return err
-					}
+				if err := writeSysctls(forwarding); err != nil {
+					return err
 				}
 			}
 			return ipBatch(step.links)
 		})
 		if err != nil {
 			return fmt.Errorf("setting up the network of %s: %w", step.place, err)
+		}
+	}
+	if options.Routers {
+		if err := makeRouters(); err != nil {
+			return err
 		}
 	}
 	// Refused where the machine's administrator has not allowed cubic to all; CongestionControl then says what runs.

@@ -15,6 +15,10 @@ const (
 	Client   Place = "client"   // a remote machine on the host's other network
 	Internet Place = "internet" // everything behind the default route
 	Admin    Place = "admin"    // the host again, for its administrator: with the world's capabilities
+
+	// Only with Options.Routers.
+	Hop Place = "hop" // the second router
+	Far Place = "far" // a machine behind it
 )
 
 // UID is the only user (and group) id that exists in a world.
@@ -32,6 +36,8 @@ var addresses = map[string]string{
 	"HOLE4": "198.51.100.66", "HOLE6": "2001:db8:100::66", // drops whatever it is sent
 	"UNREACHABLE4": "198.51.100.77", "UNREACHABLE6": "2001:db8:100::77", // answered with ICMP host unreachable
 	"PROHIBITED4": "198.51.100.88", "PROHIBITED6": "2001:db8:100::88", // answered with ICMP prohibited
+	"HOP4": "198.51.100.130", "HOP6": "2001:db8:101::2", // with Options.Routers: the second router
+	"FAR4": "198.51.100.200", "FAR6": "2001:db8:200::10", // the machine behind it
 	"METADATA4": "169.254.169.254", // a cloud's metadata service, as the host reaches it
 }
 

@@ -35,6 +35,8 @@ func runServices(place Place) error {
 		err = internetServices()
 	case Host:
 		err = hostServices()
+	case Far:
+		err = farServices()
 	default:
 		err = fmt.Errorf("there are no servers for %s", place)
 	}
@@ -60,7 +62,7 @@ func internetServices() error {
 				return err
 			}
 		}
-		if err := serveUDP(ip, PortEcho, func(_ net.Addr, b []byte) []byte { return b }); err != nil {
+		if err := serveUDP(ip, PortEcho, echoDatagram); err != nil {
 			return err
 		}
 	}
@@ -160,6 +162,8 @@ func serveTCP(ip string, port int, handle func(*net.TCPConn)) error {
 }
 
 func echo(c *net.TCPConn) { io.Copy(c, c) }
+
+func echoDatagram(_ net.Addr, b []byte) []byte { return b }
 
 func halfClose(c *net.TCPConn) {
 	sum := sha256.New()

@@ -23,6 +23,7 @@ type Options struct {
 	Share      []string // folders that keep their path inside although /tmp, /run and /etc are private
 	Footbridge string   // binary under test; its folder is shared and stands first in PATH
 	NoPing     bool     // leave ping_group_range as the kernel makes it: nobody may use ping sockets
+	Routers    bool     // a longer way behind the internet, by a second router and small links, to a far machine
 	Root       bool     // no user namespace: Admin is the machine's root. For what needs that, such as Docker's daemon
 	Stderr     *os.File // where the world's own helpers complain; default os.Stderr
 }
@@ -78,7 +79,7 @@ func Start(o Options) (*World, error) {
 		"PATH=" + path, "HOME=" + Home, "USER=user", "LOGNAME=user", "SHELL=/bin/bash", "TERM=xterm", "LC_ALL=C.UTF-8",
 		"XDG_RUNTIME_DIR=" + RuntimeDir, "XDG_STATE_HOME=" + StateHome, "PYTHONUNBUFFERED=1",
 	}, AddressVariables()...)
-	told, err := json.Marshal(setup{Share: o.Share, NoPing: o.NoPing})
+	told, err := json.Marshal(setup{Share: o.Share, NoPing: o.NoPing, Routers: o.Routers})
 	if err != nil {
 		return nil, fmt.Errorf("describing the world: %w", err)
 	}

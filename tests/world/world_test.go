@@ -2,6 +2,7 @@ package world
 
 import (
 	"os"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -166,4 +167,30 @@ func TestASnapshotShowsProcessesAndListeners(t *testing.T) {
 	c.Kill()
 	c.Wait()
 	w.Await("nothing to be left", func() bool { return len(w.Snapshot().Since(before)) == 0 })
+}
+
+func TestTheLongerWayHasTwoRoutersAndSmallLinks(t *testing.T) {
+	w, err := Start(Options{Routers: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	for _, c := range []struct{ far, hop, router string }{{"FAR4", "HOP4", "ROUTER4"}, {"FAR6", "HOP6", "ROUTER6"}} {
+		far := Addr(c.far).String()
+		if r := w.Run(Host, "ping", "-c1", "-W2", far); r.Code != 0 {
+			t.Errorf("the host cannot ping %s: %s%s", far, r.Stdout, r.Stderr)
+		}
+		for ttl, want := range map[string]string{"1": c.router, "2": c.hop} {
+			r := w.Run(Host, "ping", "-c1", "-W2", "-t", ttl, far)
+			if !strings.Contains(r.Stdout, "From "+Addr(want).String()+" ") {
+				t.Errorf("with TTL %s nobody of address %s complains: %s%s", ttl, Addr(want), r.Stdout, r.Stderr)
+			}
+		}
+		for _, step := range []struct{ size, mtu string }{{"1452", "1400"}, {"1352", "1280"}} {
+			r := w.Run(Host, "ping", "-c1", "-W2", "-M", "do", "-s", step.size, far)
+			if !regexp.MustCompile(`(?i)mtu ?[=:] ?` + step.mtu + `\b`).MatchString(r.Stdout) {
+				t.Errorf("ping %s of %s bytes is not told of MTU %s: %s%s", far, step.size, step.mtu, r.Stdout, r.Stderr)
+			}
+		}
+	}
 }

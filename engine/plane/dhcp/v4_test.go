@@ -238,6 +238,9 @@ func TestAnAddressThatIsFoundInUseIsNotGiven(t *testing.T) {
 	if len(w.lent) != 0 {
 		t.Errorf("lent: %v", w.lent)
 	}
+	if m, _ := w.ask4(bMAC, machine(1), nobody, request, wanting(a)); kind(m) != dhcpv4.MessageTypeNak {
+		t.Errorf("it declined %s and asks for it: %v", a, m)
+	}
 	if b := w.lease(bMAC, machine(1)); b == a || !b.IsValid() {
 		t.Errorf("it declined %s and gets %s", a, b)
 	}
@@ -304,9 +307,14 @@ func TestAMachineKeepsItsAddressOverAServersEnd(t *testing.T) {
 			}
 		}
 	}
-	fresh := newWorld(t, options())
-	if a := fresh.lease(bMAC, machine(0)); a != had[0] {
-		t.Errorf("it asks for none and gets %s, it had %s", a, had[0])
+	same := 0
+	for n, a := range had {
+		if newWorld(t, options()).lease(bMAC, machine(n)) == a {
+			same++
+		}
+	}
+	if same < len(had)/2 { // others had to make way for one that came before
+		t.Errorf("%d of %d get theirs without asking for it", same, len(had))
 	}
 }
 
@@ -336,7 +344,7 @@ func TestOneEndpointDoesNotGetAllAddresses(t *testing.T) {
 	}
 	// Offers count as well.
 	o := options()
-	o.Pool4 = netip.MustParsePrefix("172.18.0.128/25")
+	o.Pool4 = netip.MustParsePrefix("10.0.0.0/16")
 	w = newWorld(t, o)
 	for i := range 500 {
 		w.ask4(bMAC, machine(i), nobody, discover)

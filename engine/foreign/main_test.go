@@ -1,0 +1,10 @@
+package foreign
+
+import (
+	"testing"
+
+	"github.com/footbridge-net/footbridge/internal/nstest"
+	"github.com/footbridge-net/footbridge/tap"
+)
+
+func TestMain(m *testing.M) { nstest.Main(m, tap.Dispatch) }
