@@ -145,6 +145,9 @@ func (e *Engine) connect(ctx context.Context, c *ctr, n *netw, a Attachment) err
 		e.settleFor(c, r, bindings)
 		return err
 	}
+	if n.def.Predefined {
+		e.linksChangedLater(c.def.ID, false)
+	}
 	e.networkEvent(events.ActionConnect, &n.def, c.def)
 	return nil
 }
@@ -200,6 +203,9 @@ func (e *Engine) disconnect(ctx context.Context, c *ctr, n *netw) error {
 	wanted := slices.Clone(c.def.Bindings)
 	e.mu.Unlock()
 	e.settleFor(c, r, wanted)
+	if n.def.Predefined {
+		e.linksChangedLater(c.def.ID, false)
+	}
 	e.networkEvent(events.ActionDisconnect, &n.def, c.def)
 	return nil
 }

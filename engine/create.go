@@ -312,6 +312,9 @@ func newAttachment(n *NetworkDef, s *network.EndpointSettings) (Attachment, erro
 	fail := func(format string, args ...any) (Attachment, error) {
 		return Attachment{}, invalid("invalid config for network %s: invalid endpoint settings: %w", n.Name, fmt.Errorf(format, args...))
 	}
+	if len(s.Links) > maxLinks {
+		return fail("an endpoint has at most %d links, not %d", maxLinks, len(s.Links))
+	}
 	for _, l := range s.Links {
 		if _, _, err := parseLink(l); err != nil {
 			return fail("%w", err)

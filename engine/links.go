@@ -25,6 +25,10 @@ type Link struct {
 	Alias  string
 }
 
+// maxLinks bounds the links of a container, and of one of its endpoints: each is a line,
+// a name and a rule.
+const maxLinks = 256
+
 // parseLink splits "name:alias"; the alias is the name unless it is given. What
 // inspect shows of a link ("/name:/linking/alias") is taken too.
 func parseLink(s string) (name, alias string, err error) {
@@ -46,6 +50,9 @@ func parseLink(s string) (name, alias string, err error) {
 func checkLinks(m netMode, links []string) error {
 	if len(links) == 0 {
 		return nil
+	}
+	if len(links) > maxLinks {
+		return invalid("a container has at most %d links, not %d", maxLinks, len(links))
 	}
 	for _, l := range links {
 		if _, _, err := parseLink(l); err != nil {

@@ -196,3 +196,34 @@ func TestLinkVariables(t *testing.T) {
 		t.Errorf("IPv6: %s", six[0])
 	}
 }
+
+// A link follows its target off the default network and back, and so it does when the container itself is connected again.
+func TestALinkFollowsItsTargetsNetworks(t *testing.T) {
+	w := newWorld(t)
+	e := w.engine()
+	ctx := context.Background()
+	e.testNetwork(t, network.CreateRequest{Name: "net"})
+	e.testRun(t, spec{name: "web"})
+	e.testRun(t, spec{name: "me", host: linksOf("web:db")})
+	has := func() bool { return strings.Contains(w.file(e, "me", "hosts"), "\tdb ") }
+	off := func(name string) {
+		t.Helper()
+		if err := e.NetworkDisconnect(ctx, "bridge", network.DisconnectRequest{Container: name}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, name := range []string{"web", "me"} {
+		if !has() {
+			t.Fatalf("hosts lacks the link:\n%s", w.file(e, "me", "hosts"))
+		}
+		off(name)
+		eventually(t, "the line to go with "+name+"'s network", func() bool { return !has() })
+		if err := connectTo(e, "bridge", name, nil); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "the line to come with "+name+"'s network", has)
+	}
+	if _, err := e.testCreate(spec{name: "many", host: linksOf(slices.Repeat([]string{"web:x"}, maxLinks+1)...)}); !errdefs.IsInvalidArgument(err) {
+		t.Errorf("more links than allowed: %v", err)
+	}
+}

@@ -46,6 +46,9 @@ func start(m *testing.M) int {
 		if err := checkThreatModel(root); err != nil {
 			os.Setenv(modelVariable, err.Error())
 		}
+		if err := checkCompatibility(root); err != nil {
+			os.Setenv(compatibilityVariable, err.Error())
+		}
 		temporary, err := os.MkdirTemp("", "footbridge-other")
 		if err != nil {
 			fmt.Fprintln(os.Stderr, err)

@@ -226,9 +226,6 @@ func networking(list []attachment, simple simpleAttachment) (container.NetworkMo
 			}
 			return container.NetworkMode(a.name), nil, nil
 		}
-		if len(a.aliases) > 0 && isPredefined(a.name) {
-			return "", nil, errors.New("network-scoped aliases are only supported for user-defined networks")
-		}
 		endpoints[a.name] = a.settings()
 	}
 	return container.NetworkMode(first.name), &network.NetworkingConfig{EndpointsConfig: endpoints}, nil

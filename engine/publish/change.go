@@ -19,13 +19,12 @@ var ErrNone = errors.New("no public port")
 // changed. Errors wrap ErrSpec.
 func (o Options) With(more network.PortMap) (Options, error) {
 	out := o.clone()
-	published := o.published()
 	for _, p := range sortedPorts(more) {
 		add := more[p]
 		if len(add) == 0 {
 			add = []network.PortBinding{{}}
 		}
-		if _, ok := published[p]; ok {
+		if o.publishes(p) {
 			out.Bindings[p] = o.bindings(p) // also what -P has published goes on
 		}
 		for _, b := range add {
@@ -44,8 +43,7 @@ func (o Options) With(more network.PortMap) (Options, error) {
 
 // Has reports whether o asks for that.
 func (o Options) Has(id ID) bool {
-	_, ok := o.published()[id.Port]
-	return ok && slices.ContainsFunc(o.bindings(id.Port), func(b network.PortBinding) bool { return same(b, id.Asked) })
+	return o.publishes(id.Port) && slices.ContainsFunc(o.bindings(id.Port), func(b network.PortBinding) bool { return same(b, id.Asked) })
 }
 
 // same: the bindings mean the same.
@@ -69,7 +67,7 @@ func (o Options) Without(less network.PortMap, bound func(ID) []netip.AddrPort) 
 		if len(selected) == 0 {
 			selected = []network.PortBinding{{}}
 		}
-		if _, ok := o.published()[p]; !ok {
+		if !o.publishes(p) {
 			return o, fmt.Errorf("%w '%v' published", ErrNone, p)
 		}
 		left := slices.Clone(o.bindings(p))

@@ -83,6 +83,13 @@ func (o Options) published() network.PortSet {
 	return out
 }
 
+// publishes: the port is one of them.
+func (o Options) publishes(p network.Port) bool {
+	_, bound := o.Bindings[p]
+	_, exposed := o.Exposed[p]
+	return bound || o.All && exposed
+}
+
 // bindings are those of a port that is published.
 func (o Options) bindings(p network.Port) []network.PortBinding {
 	if bs := o.Bindings[p]; len(bs) > 0 {

@@ -24,6 +24,8 @@ var rules = []rule{
 	{regexp.MustCompile(`/tmp/docker/data/containers/<id>|/run/user/1000/footbridge/c/<short id>|/tmp/home/\.local/state/footbridge/containers/<id>`), "<folder>"},
 	// What "ip address" says of an interface beside its name and MTU depends on its kind.
 	{regexp.MustCompile(`(?m)^(\d+: )?(\w+)(@\w+)?: <[A-Z0-9_,-]+> mtu (\d+).*$`), "$2: mtu $4"},
+	// Which resolver nslookup asked is not what it found.
+	{regexp.MustCompile(`(?m)^(Server:.*|Address:\s.*:53|Non-authoritative answer:)\n\n?`), ""},
 	{regexp.MustCompile(`(?m)(^ *valid_lft.*\n| nodad\b| flags 02\b)`), ""},
 }
 
@@ -31,7 +33,7 @@ var (
 	anyMAC      = regexp.MustCompile(`\b[0-9a-f]{2}(:[0-9a-f]{2}){5}\b`)
 	anyPort     = regexp.MustCompile(`([^"]:|"|port )(3[2-9]\d{3}|[45]\d{4}|6[0-5]\d{3})\b`)
 	prefix      = regexp.MustCompile(`(?m)^(<program>: |Error: )?(Error response from daemon: )?`)
-	epilogue    = regexp.MustCompile(`(?m)^(exit status 1|Run '<program>.*--help' for more information|See '<program>.*--help'\.)$\n?`)
+	epilogue    = regexp.MustCompile(`(?ms)^(exit status 1|failed to start containers: \S+|failed to rename container named \S+)$|^Usage:.*|^Run '<program>.*|^See '<program>.*`)
 	bullet      = regexp.MustCompile(`\s*\n(\* )?\s*`)
 	padding     = regexp.MustCompile(`  +`)
 	ownName     = regexp.MustCompile(`(?m)(^|['"` + "`" + `] *|Usage: +)(docker|footbridge)\b`)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -12,12 +13,17 @@ const image = "IMAGE"
 // imageName is what the image is called where there are images.
 const imageName = "bb"
 
+// since is the word in scenarios that stands for the time at which the scenario began.
+const since = "BEGIN"
+
 // speaker is a way of asking a daemon.
 type speaker struct {
 	name  string
 	place string // where its user is
 	words []string
 	plain bool // its command line has no images
+
+	begun string // when its scenario did, in seconds since 1970
 }
 
 // Answer is what came of a step. It is exported for net/rpc only, as Command is.
@@ -41,9 +47,12 @@ const (
 
 // ask puts one step to a daemon.
 func (s speaker) ask(at side, st step) (Answer, error) {
-	place, args := st.verb, st.args
+	place, args := st.verb, slices.Clone(st.args)
+	for i, arg := range args {
+		args[i] = strings.ReplaceAll(arg, since, s.begun)
+	}
 	if st.verb == "docker" {
-		place, args = s.place, slices.Concat(s.words, s.translate(st.args))
+		place, args = s.place, slices.Concat(s.words, s.translate(args))
 	} else if st.verb == "host" {
 		place = s.place
 	}
@@ -81,6 +90,7 @@ func (s speaker) clean(at side) error {
 
 // perform puts a scenario to a daemon, which is clean afterwards.
 func (s speaker) perform(at side, sc scenario) ([]Answer, error) {
+	s.begun = fmt.Sprintf("%.6f", float64(time.Now().UnixMicro())/1e6)
 	var answers []Answer
 	for _, st := range sc.steps {
 		a, err := s.ask(at, st)
