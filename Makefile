@@ -8,6 +8,7 @@
 #   make bench   iperf3 beside the kernel's bridge and slirp4netns
 #   make chaos    faults under load: what was lost, how long until all worked again. ROUNDS=n; SHORT=1: a minute
 #   make hostile  attacks from inside: what was let in, what neighbours felt. SEED=n; RUN=regexp; SHORT=1: a minute or two
+#   make conformance  the same commands to Docker and to footbridge. Root, for Docker; DOCKERD=path of another; RUN=regexp
 #   make soak     traffic and churn for DURATION, memory and descriptors watched. SHORT=1: half a minute
 #   make lint    gofmt, go vet and, where it is there, golangci-lint
 #   make fuzz    every fuzz target for FUZZTIME
@@ -31,7 +32,7 @@ SOAKCSV ?= bin/soak.csv
 # go test looks for the go command when it builds the program under test.
 export PATH := $(dir $(GO)):$(PATH)
 
-.PHONY: all deps tun build demo test lifecycle bench chaos hostile soak lint fuzz clean
+.PHONY: all deps tun build demo test lifecycle bench chaos hostile conformance soak lint fuzz clean
 all: build
 
 # A command and the Debian package that it comes from.
@@ -79,6 +80,10 @@ chaos: tun build
 hostile: tun build
 	@CGO_ENABLED=0 $(GO) build -trimpath -o bin/hostile ./tests/hostile
 	@FOOTBRIDGE_TEST_BINARY=$(CURDIR)/bin/footbridge bin/hostile $(if $(SHORT),-short) $(if $(SEED),-seed $(SEED)) $(if $(RUN),-run '$(RUN)')
+
+conformance: tun build
+	@CGO_ENABLED=0 $(GO) build -trimpath -o bin/conformance ./tests/conformance
+	@FOOTBRIDGE_TEST_BINARY=$(CURDIR)/bin/footbridge bin/conformance $(if $(RUN),-run '$(RUN)')
 
 soak: tun build
 	@CGO_ENABLED=0 $(GO) build -trimpath -o bin/soak ./tests/soak

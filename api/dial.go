@@ -56,20 +56,12 @@ func (s *Server) dial(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	netConn, buffered, err := http.NewResponseController(w).Hijack()
+	conn, behind, done, err := s.takeOver(w)
 	if err != nil {
-		return Errorf(errdefs.ErrInternal, "take over the connection: %w", err)
+		return err
 	}
-	defer s.leave(netConn)
-	defer netConn.Close()
-	if sw, ok := w.(*startedWriter); ok {
-		sw.started = true
-	}
-	conn, ok := netConn.(*net.UnixConn)
-	if !ok {
-		return Errorf(errdefs.ErrInternal, "connections are given away on unix sockets only, this is a %T", netConn)
-	}
-	if buffered.Reader.Buffered() > 0 {
+	defer done()
+	if behind.Buffered() > 0 {
 		return nil // a client that does not wait for the answer would lose what it said
 	}
 	if _, err := io.WriteString(conn, "HTTP/1.1 101 UPGRADED\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n"); err != nil {

@@ -2,7 +2,6 @@ package api
 
 import (
 	"context"
-	"encoding/json"
 	"net/http"
 	"net/netip"
 	"strings"
@@ -94,14 +93,10 @@ func (s *Server) namespaceDetach(w http.ResponseWriter, r *http.Request) error {
 // NamespaceAttach attaches a network namespace to networks as a container.
 func (c *Client) NamespaceAttach(ctx context.Context, req NamespaceRequest) (container.CreateResponse, error) {
 	var out container.CreateResponse
-	b, err := json.Marshal(req)
-	if err != nil {
-		return out, err
-	}
-	return out, c.call(ctx, request{method: http.MethodPost, path: ownPrefix + "/attach", body: b, unversioned: true}, &out)
+	return out, c.postOwn(ctx, "/attach", req, &out)
 }
 
 // NamespaceDetach ends the attachment of a namespace.
 func (c *Client) NamespaceDetach(ctx context.Context, nameOrID string) error {
-	return c.call(ctx, request{method: http.MethodPost, path: ownPrefix + pathOf("containers", nameOrID, "detach"), unversioned: true}, nil)
+	return c.postOwn(ctx, pathOf("containers", nameOrID, "detach"), nil, nil)
 }

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/binary"
@@ -62,23 +63,15 @@ func (s *Server) hijack(w http.ResponseWriter, r *http.Request, keys []byte, ope
 	// Counted before net/http stops counting it: Shutdown waits for both.
 	s.hijacked.Add(1)
 	defer s.hijacked.Done()
-	netConn, buffered, err := http.NewResponseController(w).Hijack()
+	conn, buffered, done, err := s.takeOver(w)
 	if err != nil {
-		return Errorf(errdefs.ErrInternal, "take over the connection: %w", err)
+		return err
 	}
-	defer s.leave(netConn)
-	defer netConn.Close()
-	if sw, ok := w.(*startedWriter); ok {
-		sw.started = true
-	}
-	conn, ok := netConn.(*net.UnixConn)
-	if !ok {
-		return Errorf(errdefs.ErrInternal, "streams are served on unix sockets only, this is a %T", netConn)
-	}
+	defer done()
 	if err := writeUpgrade(conn, r, stream.TTY); err != nil {
 		return nil // the client is gone
 	}
-	early, err := buffered.Reader.Peek(buffered.Reader.Buffered())
+	early, err := buffered.Peek(buffered.Buffered())
 	if err != nil {
 		return Errorf(errdefs.ErrInternal, "take over the connection: %w", err)
 	}
@@ -86,6 +79,28 @@ func (s *Server) hijack(w http.ResponseWriter, r *http.Request, keys []byte, ope
 	a := &attachment{server: s, conn: conn, input: input, stream: stream, keys: keys}
 	a.run(ctx)
 	return nil
+}
+
+// takeOver makes the connection of a request the caller's, with what the client has sent
+// behind the request. done closes it, and lets another one in.
+func (s *Server) takeOver(w http.ResponseWriter) (conn *net.UnixConn, behind *bufio.Reader, done func(), err error) {
+	c, buffered, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		return nil, nil, nil, Errorf(errdefs.ErrInternal, "take over the connection: %w", err)
+	}
+	done = func() {
+		c.Close()
+		s.leave(c)
+	}
+	if sw, ok := w.(*startedWriter); ok {
+		sw.started = true
+	}
+	conn, ok := c.(*net.UnixConn)
+	if !ok {
+		done()
+		return nil, nil, nil, Errorf(errdefs.ErrInternal, "connections are taken over on unix sockets only, this is a %T", c)
+	}
+	return conn, buffered.Reader, done, nil
 }
 
 // writeUpgrade answers in the form the client asked for: it switches protocols,

@@ -154,7 +154,7 @@ func (c *Config) withDefaults(req network.CreateRequest) network.CreateRequest {
 		options = map[string]string{}
 	}
 	for k, v := range c.NetworkOptions[driver] {
-		if _, ok := options[k]; !ok {
+		if !givesOption(req.Options, k) {
 			options[k] = v
 		}
 	}
@@ -167,6 +167,20 @@ func (c *Config) withDefaults(req network.CreateRequest) network.CreateRequest {
 	}
 	req.Options = options
 	return req
+}
+
+// givesOption reports whether options have one, in any spelling.
+func givesOption(options map[string]string, key string) bool {
+	_, ok := options[key]
+	switch key {
+	case optMTU:
+		_, short := options[optMTUShort]
+		return ok || short
+	case optMTUShort:
+		_, long := options[optMTU]
+		return ok || long
+	}
+	return ok
 }
 
 // nextSubnet chooses a free subnet of a family out of the pools; of that length, unless

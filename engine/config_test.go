@@ -168,8 +168,17 @@ func TestDefaultNetworkStays(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.config.Pools = []ipam.Base{pool("10.3.0.0/16", 20)}
-	if got := w.engine().testSubnets(t, "bridge"); got != "10.3.0.0/20" {
+	e = w.engine()
+	if got := e.testSubnets(t, "bridge"); got != "10.3.0.0/20" {
 		t.Errorf("with other pools: %s", got)
+	}
+	if err := e.Close(); err != nil {
+		t.Fatal(err)
+	}
+	// What it has itself is not in its way.
+	w.config.Default.Subnet4 = pfx("10.3.0.1/16")
+	if got := w.engine().testSubnets(t, "bridge"); got != "10.3.0.0/16" {
+		t.Errorf("with a subnet around the one before: %s", got)
 	}
 }
 
@@ -188,6 +197,14 @@ func TestOptionsOfTheConfiguration(t *testing.T) {
 	}
 	if d := e.networkByName("bridge").def; d.MTU != 1500 || d.EnableIPv6 {
 		t.Errorf("the default network: %+v", d)
+	}
+	// What the user says counts in each spelling.
+	for was, given := range map[string]string{optMTU: optMTUShort, optMTUShort: optMTU} {
+		e.opts.Config.NetworkOptions = map[string]map[string]string{"bridge": {was: "1300"}}
+		e.testNetwork(t, network.CreateRequest{Name: "by-" + given, Options: map[string]string{given: "1400"}})
+		if d := e.networkByName("by-" + given).def; d.MTU != 1400 {
+			t.Errorf("%s=1400 beside the configuration's %s=1300: %d", given, was, d.MTU)
+		}
 	}
 }
 

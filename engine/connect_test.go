@@ -164,7 +164,7 @@ func TestModesWithoutEndpoint(t *testing.T) {
 	e.testRun(t, spec{name: "none", mode: "none"})
 	e.testRun(t, spec{name: "base", cfg: func(c *container.Config) { c.Hostname = "basehost" }})
 	e.testRun(t, spec{name: "joined", mode: "container:base"})
-	e.testRun(t, spec{name: "path", mode: "ns:/run/netns/x"})
+	e.testRun(t, spec{name: "path", mode: "ns:/proc/self/ns/net"})
 	base := w.process(e, "base").spec
 	if s := w.process(e, "host").spec; !s.HostNetwork {
 		t.Errorf("host: %+v", s)
@@ -172,7 +172,7 @@ func TestModesWithoutEndpoint(t *testing.T) {
 	if s := w.process(e, "joined").spec; s.JoinNetOf != base.Dir || s.Hosts != base.Hosts || s.ResolvConf != base.ResolvConf || s.Hostname != "basehost" {
 		t.Errorf("joined: %+v", s)
 	}
-	if s := w.process(e, "path").spec; s.NetNSPath != "/run/netns/x" {
+	if s := w.process(e, "path").spec; s.NetNSPath != "/proc/self/ns/net" {
 		t.Errorf("path: %+v", s)
 	}
 	if links := w.links(); len(links) != 1 {

@@ -213,6 +213,15 @@ func (e *Engine) lock(c *ctr) (unlock func(), err error) {
 	return c.op.Unlock, nil
 }
 
+// lockContainer is container and lock.
+func (e *Engine) lockContainer(nameOrID string) (c *ctr, unlock func(), err error) {
+	if c, err = e.container(nameOrID); err != nil {
+		return nil, nil, err
+	}
+	unlock, err = e.lock(c)
+	return c, unlock, err
+}
+
 // containerEvent publishes an event of a container.
 func (e *Engine) containerEvent(action events.Action, def *ContainerDef, more ...string) {
 	attr := map[string]string{}

@@ -240,15 +240,25 @@ func (e *Engine) viewLinks(links []*link) []worker.Alias {
 }
 
 // knownAs is what a container given by name or id is found by on its networks, see
-// addNames. Nobody needs to have it yet.
+// addNames. Nobody needs to have it yet. A few digits of an id are not enough, as in
+// isCalled.
 func (e *Engine) knownAs(term string) string {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	c, err := e.findContainer(term)
-	if err != nil || c.def.Named && c.def.Name == term {
-		return term
+	for _, c := range e.containers {
+		if c.def.Name == term {
+			if c.def.Named {
+				return term
+			}
+			return c.def.ID // nobody gave it this name
+		}
 	}
-	return c.def.ID // it was given by its id, or has a name that nobody gave
+	for id := range e.containers {
+		if id == term || short(id) == term {
+			return id
+		}
+	}
+	return term
 }
 
 // linksChanged brings the containers up to date that are linked to one that has

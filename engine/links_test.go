@@ -135,6 +135,26 @@ func TestLinksOnAUserDefinedNetwork(t *testing.T) {
 	}
 }
 
+// Who has an id that begins like a name is not who a link names.
+func TestALinkLeadsToNobodyByAFewDigits(t *testing.T) {
+	w := newWorld(t)
+	e := w.engine()
+	e.testNetwork(t, network.CreateRequest{Name: "net"})
+	squatter := e.testRun(t, spec{mode: "net"})
+	generated := e.testInspect(t, squatter).Name[1:]
+	digits := squatter[:3]
+	e.testRun(t, spec{name: "me", mode: "net", host: linksOf(digits+":db", short(squatter)+":s", squatter+":w", generated+":g")})
+	n := w.plane("net")
+	addr := e.testInspect(t, "me").NetworkSettings.Networks["net"].IPAddress
+	var got []string
+	for _, a := range n.views[addr].Aliases {
+		got = append(got, a.Target)
+	}
+	if want := []string{digits, squatter, squatter, squatter}; !slices.Equal(got, want) {
+		t.Errorf("links lead to %q, want %q", got, want)
+	}
+}
+
 func TestLinksThatMakeNoSense(t *testing.T) {
 	w := newWorld(t)
 	e := w.engine()

@@ -9,7 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/footbridge-net/footbridge/engine/ipam"
 	"github.com/footbridge-net/footbridge/engine/plane"
 )
 
@@ -207,6 +206,9 @@ var knownOptions = map[string]netOption{
 			}
 			*r = p
 		}
+		if o.rules.DHCP.Range4 == o.rules.DHCP.Range6 { // both are none
+			return fmt.Errorf("it is a part of the subnet, as in 10.0.0.128/25")
+		}
 		return nil
 	},
 }
@@ -230,6 +232,9 @@ func parseOptions(options map[string]string) (netOptions, error) {
 		if err := read(&o, options[k]); err != nil {
 			return o, invalid("invalid network option %s=%s: %w", k, shown(options[k]), err)
 		}
+	}
+	if long, short := options[optMTU], options[optMTUShort]; long != "" && short != "" && long != short {
+		return o, invalid("conflicting options: %s=%s and %s=%s mean the same: give one of them", optMTU, shown(long), optMTUShort, shown(short))
 	}
 	if _, err := parseLimits(options); err != nil {
 		return o, invalid("invalid network option: %w", err)
@@ -278,11 +283,14 @@ func onlyBool(want bool, why string) netOption {
 	}
 }
 
+// broadcast is nobody's address (RFC 919, section 7).
+var broadcast = netip.AddrFrom4([4]byte{255, 255, 255, 255})
+
 func readAddr(field func(*netOptions) *netip.Addr, is4 bool) netOption {
 	return func(o *netOptions, v string) error {
 		a, err := netip.ParseAddr(v)
 		switch {
-		case err != nil || a.Zone() != "" || a.Is4() != is4 || a.Is4In6():
+		case err != nil || a.Zone() != "" || a.Is4() != is4 || a.Is4In6() || a.IsMulticast() || a == broadcast:
 			if is4 {
 				return fmt.Errorf("it is an IPv4 address of this host")
 			}
@@ -357,7 +365,7 @@ func readMTU(o *netOptions, text string) error {
 	mtu, err := strconv.Atoi(text)
 	switch {
 	case err != nil:
-		return fmt.Errorf("invalid MTU: it is a number of bytes, %d to %d", minMTU4, maxMTU)
+		return fmt.Errorf("invalid MTU %q: it is a number of bytes, %d to %d", shown(text), minMTU4, maxMTU)
 	case mtu == 0:
 	case mtu < minMTU4:
 		return fmt.Errorf("invalid MTU %d: an IPv4 link carries at least %d bytes (RFC 791)", mtu, minMTU4)
@@ -366,87 +374,4 @@ func readMTU(o *netOptions, text string) error {
 	}
 	o.mtu = mtu
 	return nil
-}
-
-// settle checks options against the rest of the network, and takes over what is the
-// network's own.
-func (o *netOptions) settle(n *NetworkDef) error {
-	n.MTU = defaultMTU
-	if o.mtu != 0 {
-		n.MTU = o.mtu
-	}
-	switch {
-	case n.EnableIPv6 && n.MTU < minMTU6:
-		return invalid("invalid MTU %d: an IPv6 link carries at least %d bytes (RFC 8200); choose more, or a network without IPv6", n.MTU, minMTU6)
-	case !n.Internal && (o.isolated(true) || o.isolated(false)):
-		return invalid("gateway mode 'isolated' can only be used for an internal network: add --internal")
-	case n.Internal && (len(o.servers) > 0 || o.rules.Outbound != (plane.Outbound{})):
-		return invalid("an internal network asks nobody outside: leave out --internal, or the options %s, %s, %s and %s",
-			optDNSServers, optOutbound4, optOutbound6, optOutboundDevice)
-	}
-	return o.settleGateway(n)
-}
-
-// checkKept checks what is kept for DHCP against the subnets that were asked for.
-func (o *netOptions) checkKept(n *NetworkDef) error {
-	for _, is4 := range []bool{true, false} {
-		kept := o.kept(is4)
-		s, ok := n.subnet(is4)
-		switch {
-		case !kept.IsValid():
-		case !o.rules.DHCP.On:
-			return invalid("%s=%v has no effect without %s=true", optDHCPRange, kept, optDHCP)
-		case !ok || !ipam.Contains(s.Prefix, kept):
-			return invalid("no matching subnet for %s=%v: give the subnet that it is a part of (--subnet)", optDHCPRange, kept)
-		case s.Gateway.IsValid() && kept.Contains(s.Gateway):
-			return invalid("%s=%v holds the gateway %v: choose another part of the subnet, or another --gateway", optDHCPRange, kept, s.Gateway)
-		}
-	}
-	return nil
-}
-
-// settleGateway refuses options that need a gateway where there is none.
-func (o *netOptions) settleGateway(n *NetworkDef) error {
-	gateway := n.EnableIPv4 && !o.isolated(true) || n.EnableIPv6 && !o.isolated(false)
-	s6, _ := n.subnet(false)
-	switch {
-	case o.rules.DHCP.On && !gateway:
-		return invalid("%s=true needs a gateway to ask: gateway mode 'isolated' has none", optDHCP)
-	case len(o.rules.HostPorts) > 0 && !gateway:
-		return invalid("%s needs a gateway to reach them at: gateway mode 'isolated' has none", optHostPorts)
-	case o.rules.DHCP.On && (opens(o.rules.HostPorts, "udp", dhcpPort) || opens(o.rules.HostPorts, "udp", dhcpv6Port)):
-		return invalid("ports 67 and 547 of the gateway are its DHCP servers': leave them out of %s, or leave out %s=true", optHostPorts, optDHCP)
-	case o.rules.RA && (!n.EnableIPv6 || o.isolated(false)):
-		return invalid("%s=true needs a network with IPv6 and a gateway: give --ipv6", optRA)
-	case o.rules.RA && !o.rules.DHCP.On && s6.Prefix.IsValid() && s6.Prefix.Bits() != 64:
-		return invalid("%s=true gives no address in %v: stateless configuration needs a subnet of 64 bits; choose one, or add %s=true",
-			optRA, s6.Prefix, optDHCP)
-	}
-	return nil
-}
-
-// pools makes the address pools of a network, by family.
-func pools(n *NetworkDef) (v4, v6 *ipam.Pool, err error) {
-	o := n.options()
-	for i := range n.Subnets {
-		s := &n.Subnets[i]
-		is4 := s.Prefix.Addr().Is4()
-		c := ipam.Config{Subnet: s.Prefix, Range: s.Range, First: s.First, Last: s.Last, Gateway: s.Gateway, Aux: s.Aux}
-		// One that was asked for is some container's: nobody else is to get it.
-		c.NoGateway = o.isolated(is4) && !s.Gateway.IsValid()
-		if kept := o.kept(is4); kept.IsValid() {
-			c.Kept = []netip.Prefix{kept}
-		}
-		p, err := ipam.NewPool(c)
-		if err != nil {
-			return nil, nil, fmt.Errorf("network %s: %w", n.Name, err)
-		}
-		s.Gateway = p.Gateway()
-		if is4 {
-			v4 = p
-		} else {
-			v6 = p
-		}
-	}
-	return v4, v6, nil
 }

@@ -101,11 +101,7 @@ func (e *Engine) changePorts(nameOrID string, f func(*ctr) error) error {
 		return err
 	}
 	defer leave()
-	c, err := e.container(nameOrID)
-	if err != nil {
-		return err
-	}
-	unlock, err := e.lock(c)
+	c, unlock, err := e.lockContainer(nameOrID)
 	if err != nil {
 		return err
 	}

@@ -39,11 +39,7 @@ func (e *Engine) ContainerRestart(ctx context.Context, nameOrID string, o api.St
 // ContainerRename implements api.ContainerBackend. A container that runs keeps
 // its name: others resolve it.
 func (e *Engine) ContainerRename(_ context.Context, nameOrID, name string) error {
-	c, err := e.container(nameOrID)
-	if err != nil {
-		return err
-	}
-	unlock, err := e.lock(c)
+	c, unlock, err := e.lockContainer(nameOrID)
 	if err != nil {
 		return err
 	}

@@ -36,11 +36,7 @@ func (e *Engine) ContainerStart(_ context.Context, nameOrID string) error {
 		return err
 	}
 	defer leave()
-	c, err := e.container(nameOrID)
-	if err != nil {
-		return err
-	}
-	unlock, err := e.lock(c)
+	c, unlock, err := e.lockContainer(nameOrID)
 	if err != nil {
 		return err
 	}

@@ -167,7 +167,10 @@ func (e *Engine) ContainerStop(ctx context.Context, nameOrID string, o api.StopO
 	var retry <-chan time.Time
 	deliver := func() {
 		retry = nil
-		if err := r.process.Signal(ctx, sig); err != nil && !isGone(err) {
+		switch err := r.process.Signal(ctx, sig); {
+		case err == nil:
+			e.containerEvent(events.ActionKill, def, "signal", itoa(int(sig)))
+		case !isGone(err):
 			e.log.Warn("stop signal not delivered", "container", def.Name, "error", err)
 			retry = again.after()
 		}
@@ -194,7 +197,10 @@ func (e *Engine) ContainerStop(ctx context.Context, nameOrID string, o api.StopO
 
 // killAndWait ends a run by force and waits until it is cleaned up after.
 func (e *Engine) killAndWait(ctx context.Context, def *ContainerDef, r *run) error {
-	if err := r.process.Signal(ctx, syscall.SIGKILL); err != nil && !isGone(err) {
+	switch err := r.process.Signal(ctx, syscall.SIGKILL); {
+	case err == nil:
+		e.containerEvent(events.ActionKill, def, "signal", itoa(int(syscall.SIGKILL)))
+	case !isGone(err):
 		return err
 	}
 	timer := time.NewTimer(removeTimeout)
@@ -212,11 +218,7 @@ func (e *Engine) killAndWait(ctx context.Context, def *ContainerDef, r *run) err
 // running returns a container and, if it runs, its run, waiting for a start
 // under way.
 func (e *Engine) running(nameOrID string) (*ctr, *run, *ContainerDef, error) {
-	c, err := e.container(nameOrID)
-	if err != nil {
-		return nil, nil, nil, err
-	}
-	unlock, err := e.lock(c)
+	c, unlock, err := e.lockContainer(nameOrID)
 	if err != nil {
 		return nil, nil, nil, err
 	}

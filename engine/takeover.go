@@ -54,7 +54,10 @@ func (e *Engine) noteTakeOver(c *ctr, r *run, bound, wanted []Binding, lacks map
 		}
 		d.State.Status = container.StateRunning
 		d.takeRun(r, bound)
-		d.Rebind = d.unbound(wanted, bound)
+		d.Rebind = nil
+		if len(lacks) > 0 { // else what is not bound has no way in, and no claim to its port
+			d.Rebind = d.unbound(wanted, bound)
+		}
 	})
 	if err != nil {
 		e.log.Error("state not written", "container", c.def.Name, "error", err)

@@ -110,15 +110,17 @@ func TestHostileTextsAreRefused(t *testing.T) {
 		"limit": func(x string) error {
 			return endpoint(&network.EndpointSettings{DriverOpts: map[string]string{limitPrefix + "tcp": x}})
 		},
-		"other network":             func(x string) error { return make(spec{nets: map[string]*network.EndpointSettings{x: nil}}) },
-		"network":                   func(x string) error { return netw(network.CreateRequest{Name: x}) },
-		"network label":             func(x string) error { return netw(network.CreateRequest{Labels: map[string]string{x: "v"}}) },
-		"network driver":            func(x string) error { return netw(network.CreateRequest{Driver: x}) },
-		"network scope":             func(x string) error { return netw(network.CreateRequest{Scope: x}) },
-		"option":                    func(x string) error { return netw(network.CreateRequest{Options: map[string]string{x: "v"}}) },
-		"option's value":            func(x string) error { return netw(network.CreateRequest{Options: map[string]string{optBridgeName: x}}) },
-		"MTU":                       func(x string) error { return netw(network.CreateRequest{Options: map[string]string{optMTU: x}}) },
-		"host address of a network": func(x string) error { return netw(network.CreateRequest{Options: map[string]string{optHostBinding4: x}}) },
+		"other network":  func(x string) error { return make(spec{nets: map[string]*network.EndpointSettings{x: nil}}) },
+		"network":        func(x string) error { return netw(network.CreateRequest{Name: x}) },
+		"network label":  func(x string) error { return netw(network.CreateRequest{Labels: map[string]string{x: "v"}}) },
+		"network driver": func(x string) error { return netw(network.CreateRequest{Driver: x}) },
+		"network scope":  func(x string) error { return netw(network.CreateRequest{Scope: x}) },
+		"option":         func(x string) error { return netw(network.CreateRequest{Options: map[string]string{x: "v"}}) },
+		"option's value": func(x string) error { return netw(network.CreateRequest{Options: map[string]string{optBridgeName: x}}) },
+		"MTU":            func(x string) error { return netw(network.CreateRequest{Options: map[string]string{optMTU: x}}) },
+		"host address of a network": func(x string) error {
+			return netw(network.CreateRequest{Options: map[string]string{optHostBinding4: x}})
+		},
 		"network limit": func(x string) error {
 			return netw(network.CreateRequest{Options: map[string]string{limitPrefix + x: "5"}})
 		},

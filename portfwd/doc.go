@@ -10,6 +10,7 @@
 //	client ---UDP---> Listener (UDP) -> flow ---:--> Gateway.SendUDP(shown, container) ---> container
 //	       <----------   sendmsg   <---- reply  :<-- Forwarder.HandleDatagram <------------
 //	                                  table
+//	program on the host ==socket==> Join -------:--> Gateway.DialTCP(gateway, container) -> container
 //
 // # Who the container sees
 //
@@ -59,14 +60,15 @@
 // The keeper makes one [Registry], the worker one [Budget], and one Forwarder for
 // each network. Serve makes a [Listener]; closing it ends its connections and
 // flows, waits for them and closes its socket. The host's port is free when the
-// [Bound] is closed as well. Closing the Forwarder closes all of its Listeners. The
-// Gateway must outlive the Forwarder.
+// [Bound] is closed as well. Closing the Forwarder closes all of its Listeners and what
+// was joined; what was joined to a container ends with its Release. The Gateway must
+// outlive the Forwarder.
 //
 // # Concurrency
 //
 // Everything exported may be called from any goroutine. A TCP Listener has one
 // goroutine that accepts and one for each connection (and those that
-// splice.Relay makes); a UDP Listener has one that reads. All of them wait on
+// splice.Relay makes), as Join has; a UDP Listener has one that reads. All of them wait on
 // the Go runtime's poller, none blocks a thread, and all of one container work one
 // after the other (package turn), before they take a lock. HandleDatagram runs on the
 // goroutine that reads the container's frames: it takes a read lock and makes
@@ -74,7 +76,7 @@
 // is set only while there are flows.
 //
 // Locks, in the order in which they are taken: Registry.mu by itself;
-// Forwarder.mu (listeners and both flow tables), then containers.mu; tcpServer.mu
+// Forwarder.mu (listeners, both flow tables, what is joined), then containers.mu; tcpServer.mu
 // and Budget.mu are leaves. None is held during a dial or Gateway.SendUDP.
 // Forwarder.mu is held for reading while an answer is written to a host socket,
 // which is what keeps that socket open.

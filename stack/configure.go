@@ -42,7 +42,7 @@ var questionRate = rate{perSecond: 50, burst: 100}
 func (g *Gateway) SetConfigurer(c Configurer) { g.configurer.Store(&c) }
 
 // LinkLocal gives the gateway's own link-local address, by which routers are known
-// (RFC 4861 6.1.2); invalid on a network without IPv6.
+// (RFC 4861 6.1.2); invalid where there is no gateway for IPv6.
 func (g *Gateway) LinkLocal() netip.Addr { return g.linkLocal }
 
 // asksDHCP reports whether the frame of a station without an address is a message to a
@@ -151,15 +151,34 @@ func (p *Port) Free(mac packet.MAC, a netip.Addr) bool {
 }
 
 // Lend lets the station of that MAC behind the port have the address until then, however
-// silent it is: nobody else may take it. The address must be Free.
+// silent it is: nobody else may take it, nor the MAC, by which its neighbours know it. The
+// address must be Free.
 func (p *Port) Lend(mac packet.MAC, a netip.Addr, until time.Time) {
-	p.net.touch(p, mac, a, time.Now())
+	now := time.Now()
+	p.net.touch(p, mac, a, now)
+	p.net.touch(p, mac, netip.Addr{}, now)
 	t := &p.net.stations
-	t.mu.RLock()
-	defer t.mu.RUnlock()
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	if s := t.addrs[a]; s != nil && s.port == p && s.mac == mac {
 		s.lent.Store(until.UnixNano())
+		t.lendMAC(p, mac)
 	}
+}
+
+// lendMAC lets the station have its MAC as long as any of its addresses; t.mu is held.
+func (t *stations) lendMAC(p *Port, mac packet.MAC) {
+	own := t.macs[mac]
+	if own == nil || own.port != p {
+		return
+	}
+	var until int64
+	for _, s := range t.addrs {
+		if s.port == p && s.mac == mac {
+			until = max(until, s.lent.Load())
+		}
+	}
+	own.lent.Store(until)
 }
 
 // TakeBack ends what Lend did, and forgets who had the address.
@@ -169,6 +188,7 @@ func (p *Port) TakeBack(mac packet.MAC, a netip.Addr) {
 	defer t.mu.Unlock()
 	if s := t.addrs[a]; s != nil && s.port == p && s.mac == mac {
 		t.delete(s)
+		t.lendMAC(p, mac)
 	}
 }
 

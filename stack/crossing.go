@@ -127,7 +127,7 @@ func (g *Gateway) cross(in *incoming, h vnet.Header, body []byte, w way) (reason
 	}
 	if !here {
 		if !w.to.gateway.owns(ip.Dst) && !w.to.gateway.isBroadcast(ip.Dst) {
-			w.to.seek(ip.Dst)
+			w.to.seekFor(in.port, ip.Dst)
 			g.SendICMPError(netip.Addr{}, packet.HostUnreachable(ip.Src.Is4()), body)
 		}
 		return DropUnknown, true

@@ -85,8 +85,8 @@
 // Each queue of a device has one goroutine that reads a frame and carries it to its
 // end (another device's write, a handler, netstack) before it reads the next. One
 // goroutine a network ends turns. The tables that frames are looked up in are
-// replaced, never changed, so that it takes no lock; Network.mu is held only to
-// replace them, and never while waiting. Only ports with a Guard take
+// replaced, never changed, so that it takes no lock; Network.mu, exceptions.mu and
+// Crossing.mu are held only to replace them, and never while waiting. Only ports with a Guard take
 // stations.mu, only fragments their port's fragments.mu, and only packets that cross
 // to or from an open network its crossed.mu; none is held while another is taken,
 // nor during a write.

@@ -95,7 +95,7 @@ type Gateway struct {
 	link     *link
 	// broadcast is the subnet's address for all; invalid without IPv4.
 	broadcast netip.Addr
-	// linkLocal is what routers are known by; invalid without IPv6.
+	// linkLocal is what routers are known by; invalid without a gateway for IPv6.
 	linkLocal netip.Addr
 
 	handlers   atomic.Pointer[Handlers]

@@ -210,3 +210,23 @@ func (in *incoming) segmentable(h vnet.Header) bool {
 	}
 	return in.ip.Proto == want && !in.ip.Fragment && int(h.CsumStart) == packet.EthernetLen+in.ip.HeaderLen
 }
+
+// summable reports whether the checksum that the virtio header leaves to the receiver is
+// one behind the IP header, and in TCP and UDP theirs: else whoever passes the packet
+// on later would write over what was judged here, an address or a port.
+func (in *incoming) summable(h vnet.Header) bool {
+	if h.Flags&vnet.NeedsCsum == 0 {
+		return true
+	}
+	const tcpSum, udpSum = 16, 6
+	at, ip := int(h.CsumStart)-packet.EthernetLen-in.ip.HeaderLen, &in.ip
+	switch {
+	case at < 0 || ip.Fragment:
+		return false
+	case ip.Proto == packet.ProtoTCP:
+		return at == 0 && h.CsumOffset == tcpSum
+	case ip.Proto == packet.ProtoUDP:
+		return at == 0 && h.CsumOffset == udpSum || at >= packet.UDPLen // in what it carries
+	}
+	return true
+}

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/footbridge-net/footbridge/internal/packet"
 )
@@ -20,8 +21,8 @@ import (
 //	From <--from these ports; no new connection---- To
 //	From <--ICMP errors about either--------------> To
 //
-// They are judged packet by packet, by addresses, protocol and port alone; nothing is
-// remembered of a flow. A packet in fragments is put together first, in the
+// They are judged packet by packet, by addresses, protocol and port alone. Of flows only
+// those of UDP are remembered (spoken), which does not say by itself what is an answer. A packet in fragments is put together first, in the
 // sender's own store, and judged and passed on as a whole: there is no other way
 // to know the port of a fragment.
 //
@@ -142,20 +143,28 @@ func (n *Network) apart(in *incoming, to *Port) DropReason {
 		}
 		return n.reassemble(in, body, func(whole *incoming) DropReason { return n.apart(whole, to) })
 	}
-	if !n.exceptions.allow(in) {
+	if !n.exceptions.allow(in, to) {
 		return DropICC
 	}
 	in.parts = [2][]byte{in.hdr[:], in.frame}
 	return to.write(in.queue, in.parts[:])
 }
 
-// allow reports whether exceptions let a whole packet through.
-func (e *exceptions) allow(in *incoming) bool {
+// allow reports whether exceptions let a whole packet through to a port.
+func (e *exceptions) allow(in *incoming, to *Port) bool {
 	ip := &in.ip
 	t := in.frame[packet.EthernetLen:][ip.HeaderLen:ip.Len]
 	src, dst, isError := packet.QuotedBy(t, ip)
 	if !isError {
-		return e.allowTransport(ip.Src, ip.Dst, ip.Proto, t)
+		allowed, back := e.allowTransport(ip.Src, ip.Dst, ip.Proto, t)
+		switch {
+		case !allowed || ip.Proto != packet.ProtoUDP:
+			return allowed
+		case back:
+			return to.spoken.knows(portsOf(ip.Src, ip.Dst, ip.Proto, t).reversed(), time.Now())
+		}
+		in.port.spoken.remember(portsOf(ip.Src, ip.Dst, ip.Proto, t), time.Now())
+		return true
 	}
 	// An error goes to who has sent the packet, and comes from whom it was for: no
 	// router is in between.
@@ -163,31 +172,35 @@ func (e *exceptions) allow(in *incoming) bool {
 		return false // both invalid where it quotes nothing
 	}
 	proto, quoted, ok := quotedTransport(t[packet.ICMPLen:], ip.Src.Is4())
-	return ok && e.allowTransport(src, dst, proto, quoted)
+	if !ok {
+		return false
+	}
+	allowed, _ := e.allowTransport(src, dst, proto, quoted)
+	return allowed
 }
 
 // allowTransport reports whether a packet from src to dst may pass whose transport header
-// begins t.
-func (e *exceptions) allowTransport(src, dst netip.Addr, proto uint8, t []byte) bool {
+// begins t, and whether only as an answer, from who is reached to who reaches.
+func (e *exceptions) allowTransport(src, dst netip.Addr, proto uint8, t []byte) (allowed, back bool) {
 	table := e.table.Load()
 	if table == nil || len(t) < 4 {
-		return false
+		return false, false
 	}
 	from, to := binary.BigEndian.Uint16(t), binary.BigEndian.Uint16(t[2:])
 	for _, x := range (*table)[pair{src, dst}] {
 		if x.Proto == proto && x.First <= to && to <= x.Last {
-			return true
+			return true, false
 		}
 	}
 	if begins(proto, t) {
-		return false // an answer begins no connection
+		return false, false // an answer begins no connection
 	}
 	for _, x := range (*table)[pair{dst, src}] {
 		if x.Proto == proto && x.First <= from && from <= x.Last {
-			return true
+			return true, true
 		}
 	}
-	return false
+	return false, false
 }
 
 // begins reports whether t, a transport header, asks for a connection.

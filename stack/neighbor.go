@@ -137,7 +137,7 @@ func (n *Network) ask(in *incoming, a netip.Addr) DropReason {
 		return DropUnknown
 	}
 	if n.opts.NoICC {
-		n.seek(a) // who asks again is answered from the table
+		n.seekFor(in.port, a) // who asks again is answered from the table
 		return DropUnknown
 	}
 	if !in.port.floods.takeMany(time.Now(), floodRate, len(ports)) {
@@ -151,6 +151,13 @@ func (n *Network) ask(in *incoming, a netip.Addr) DropReason {
 		}
 	}
 	return reason
+}
+
+// seekFor is seek for a port that has something for the station.
+func (n *Network) seekFor(from *Port, a netip.Addr) {
+	if n.possible(a) && from.asks.take(time.Now(), askRate) {
+		n.seek(a)
+	}
 }
 
 // seek lets the gateway ask for a station that it, or somebody, has something for.

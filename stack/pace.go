@@ -49,6 +49,10 @@ var claimRate = rate{perSecond: 10, burst: 20}
 // seekRate is how often the gateway asks a port for a station that it has forgotten.
 var seekRate = rate{perSecond: 100, burst: 20}
 
+// askRate is how often one port makes the gateway ask others for stations: seekRate is what
+// all have together, and who asks for nobody must not use it up.
+var askRate = rate{perSecond: 10, burst: 10}
+
 // pace keeps something to a rate. The zero value is ready.
 type pace struct {
 	// next is when the events so far are paid for, one each second/perSecond;

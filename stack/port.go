@@ -84,7 +84,10 @@ type Port struct {
 
 	questions pace // its own, to be configured
 
+	asks pace // questions of the gateway on its behalf, for who is behind others
+
 	crossing crossings // its flows to other networks
+	spoken   spoken    // its datagrams to exposed ports of others
 	closed   atomic.Bool
 
 	gone bool // net.stations.mu: nothing is learned of it any more

@@ -32,7 +32,7 @@ type station struct {
 	mac  packet.MAC
 	addr netip.Addr   // invalid for the station that is a MAC
 	seen atomic.Int64 // Unix nanoseconds
-	lent atomic.Int64 // until when it has its address, however silent; the same
+	lent atomic.Int64 // until when it has its address or MAC, however silent; the same
 }
 
 func (s *station) fresh(now time.Time) bool {

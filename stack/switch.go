@@ -29,7 +29,7 @@ func (n *Network) forward(in *incoming) DropReason {
 	if etherType == packet.TypeARP {
 		return n.answerARP(in)
 	}
-	if !in.segmentable(h) {
+	if !in.segmentable(h) || !in.summable(h) {
 		return DropHeader
 	}
 	const protoIGMP = 2

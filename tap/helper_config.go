@@ -45,10 +45,9 @@ func (c *configurer) configure() error {
 		{"neighbours", c.neighbors},
 		{"routes", c.routes},
 		{"routes", c.onLinkRoutes},
-		{"loopback", func() error { return loopbackUp(c.h) }},
 	}
-	if c.o.Guest {
-		steps = steps[:len(steps)-1]
+	if !c.o.Guest {
+		steps = append(steps, step{"loopback", func() error { return loopbackUp(c.h) }})
 	}
 	switch c.o.Existing {
 	case Keep:

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 
 	"golang.org/x/sys/unix"
 )
@@ -39,7 +40,8 @@ func hangup(f *os.File) <-chan struct{} {
 	closed := make(chan struct{})
 	go func() {
 		defer close(closed)
-		fd := int(f.Fd()) // blocking from here on
+		defer runtime.KeepAlive(f) // or the collector closes it meanwhile
+		fd := int(f.Fd())          // blocking from here on
 		b := make([]byte, 512)
 		for {
 			p := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN | unix.POLLRDHUP}}

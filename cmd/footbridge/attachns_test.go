@@ -88,8 +88,7 @@ func TestGivenDescriptorsAreLookedAt(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		t.Cleanup(func() { unix.Close(fd) })
-		return fd
+		return fd // whoever it is given to closes it
 	}
 	r, w, err := os.Pipe()
 	if err != nil {
@@ -115,7 +114,10 @@ func TestGivenDescriptorsAreLookedAt(t *testing.T) {
 		{plain, false, ""},
 		{pipe, true, ""},
 	} {
-		_, err := givenFD("--x-fd", c.fd, c.otherEnd)
+		f, err := givenFD("--x-fd", c.fd, c.otherEnd)
+		if err == nil {
+			defer f.Close()
+		}
 		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%+v: %v", c, err)
 		}

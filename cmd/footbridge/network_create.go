@@ -100,9 +100,13 @@ func (o *networkCreateOptions) request(name string, f *pflag.FlagSet) (network.C
 		return network.CreateRequest{}, err
 	}
 	options := keyValues(o.options.values)
+	names := ""
+	if o.noDNS {
+		names = "false"
+	}
 	for key, value := range map[string]string{
 		"com.footbridge.ip-range":    strings.Join(ranges, ";"),
-		"com.footbridge.dns":         map[bool]string{true: "false"}[o.noDNS],
+		"com.footbridge.dns":         names,
 		"com.footbridge.dns.servers": strings.Join(o.dns, ";"),
 	} {
 		if _, ok := options[key]; ok && value != "" {

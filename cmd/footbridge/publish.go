@@ -23,15 +23,11 @@ them are published or none. What is published already stays as it is.`,
   footbridge publish web 127.0.0.1:8443:443 53:53/udp`,
 		Args: minArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			_, bindings, err := parsePublish(args[1:], nil)
+			client, req, err := publishRequest(cmd, c, args[1:])
 			if err != nil {
 				return err
 			}
-			client, err := c.daemon(cmd.Context())
-			if err != nil {
-				return err
-			}
-			res, err := client.ContainerPublish(cmd.Context(), args[0], api.PublishRequest{PortBindings: bindings})
+			res, err := client.ContainerPublish(cmd.Context(), args[0], req)
 			if err != nil {
 				return err
 			}
@@ -60,16 +56,22 @@ A container port alone means all that leads to it. Either all are taken back or 
   footbridge unpublish web 53/udp`,
 		Args: minArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			_, bindings, err := parsePublish(args[1:], nil)
+			client, req, err := publishRequest(cmd, c, args[1:])
 			if err != nil {
 				return err
 			}
-			client, err := c.daemon(cmd.Context())
-			if err != nil {
-				return err
-			}
-			return client.ContainerUnpublish(cmd.Context(), args[0], api.PublishRequest{PortBindings: bindings})
+			return client.ContainerUnpublish(cmd.Context(), args[0], req)
 		},
 		ValidArgsFunction: completeContainers(c, 1, true),
 	}
+}
+
+// publishRequest reads ports, and finds the daemon that is to be asked about them.
+func publishRequest(cmd *cobra.Command, c *cli, ports []string) (*api.Client, api.PublishRequest, error) {
+	_, bindings, err := parsePublish(ports, nil)
+	if err != nil {
+		return nil, api.PublishRequest{}, err
+	}
+	client, err := c.daemon(cmd.Context())
+	return client, api.PublishRequest{PortBindings: bindings}, err
 }

@@ -142,7 +142,6 @@ func TestRunErrorsBeforeTheDaemon(t *testing.T) {
 		{[]string{"run", "--network", "a,foo=b", "x"}, 125, `invalid argument "a,foo=b" for "--network" flag: invalid field foo`},
 		{[]string{"run", "--network", "a", "--network", "a", "x"}, 125, `network "a" is specified multiple times`},
 		{[]string{"run", "--network", "host", "--network", "a", "x"}, 125, "cannot attach both user-defined and non-user-defined"},
-		{[]string{"run", "--network-alias", "b", "x"}, 125, "only supported for user-defined networks"},
 		{[]string{"run", "--network", "none", "--ip", "10.0.0.1", "x"}, 125, "has no endpoint of its own"},
 		{[]string{"run", "--ip", "::1", "x"}, 125, "invalid IPv4 address: ::1"},
 		{[]string{"run", "--mac-address", "x", "x"}, 125, "x is not a valid mac address"},

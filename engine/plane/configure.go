@@ -56,14 +56,9 @@ func (p *Plane) configure() {
 		return
 	}
 	d := dhcp.Options{
+		Gateway4: o.gateway(true), Gateway6: o.gateway(false),
 		GatewayMAC: g.MAC(), LinkLocal: g.LinkLocal(), MTU: o.MTU, Internal: o.Internal,
 		DHCP: o.Rules.DHCP.On, Pool4: o.Rules.DHCP.Range4, Pool6: o.Rules.DHCP.Range6,
-	}
-	if o.Rules.Mode4 != ModeIsolated { // else there is no gateway to speak for
-		d.Gateway4 = o.Gateway4
-	}
-	if o.Rules.Mode6 != ModeIsolated {
-		d.Gateway6 = o.Gateway6
 	}
 	c := &configuration{net: p.net, server: dhcp.New(d)}
 	var ask stack.Configurer

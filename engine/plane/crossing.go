@@ -45,9 +45,9 @@ func (p *Plane) SetExceptions(owner string, list []Exception) error {
 // stackOptions are what o says of the network's switch and gateway.
 func (o *Options) stackOptions() stack.Options {
 	s := stack.Options{
-		Name: o.Name, MTU: o.MTU, Gateway4: o.Gateway4, Gateway6: o.Gateway6, Logger: o.Logger,
-		Announce: o.Rules.Announce,
-		Subnet4:  o.Subnet4, Subnet6: o.Subnet6, NoICC: o.Rules.NoICC,
+		Name: o.Name, MTU: o.MTU, Logger: o.Logger,
+		Gateway4: o.gateway(true), Gateway6: o.gateway(false), Subnet4: o.subnet(true), Subnet6: o.subnet(false),
+		Announce: o.Rules.Announce, NoICC: o.Rules.NoICC,
 	}
 	if o.Zone != nil { // there are names to ask for
 		if o.Rules.Mode4 == ModeIsolated {

@@ -2,6 +2,7 @@ package plane
 
 import (
 	"net/netip"
+	"slices"
 
 	"github.com/footbridge-net/footbridge/forwarder"
 	"github.com/footbridge-net/footbridge/internal/packet"
@@ -27,13 +28,7 @@ func (o *Options) hostPort() func(proto uint8, at netip.AddrPort) bool {
 			}
 		}
 	}
-	var addrs []netip.Addr
-	if o.Gateway4.IsValid() && o.Rules.Mode4 != ModeIsolated {
-		addrs = append(addrs, o.Gateway4.Addr())
-	}
-	if o.Gateway6.IsValid() && o.Rules.Mode6 != ModeIsolated {
-		addrs = append(addrs, o.Gateway6.Addr())
-	}
+	addrs := o.gateways()
 	return func(proto uint8, at netip.AddrPort) bool {
 		open := &tcp
 		if proto == packet.ProtoUDP {
@@ -42,12 +37,7 @@ func (o *Options) hostPort() func(proto uint8, at netip.AddrPort) bool {
 		if open[at.Port()/64]&(1<<(at.Port()%64)) == 0 {
 			return false
 		}
-		for _, a := range addrs {
-			if a == at.Addr() {
-				return true
-			}
-		}
-		return false
+		return slices.Contains(addrs, at.Addr())
 	}
 }
 

@@ -110,12 +110,9 @@ func (p *Plane) connectOutside() {
 
 func (p *Plane) subnets() []netip.Prefix {
 	var out []netip.Prefix
-	for _, f := range [][2]netip.Prefix{{p.opts.Gateway4, p.opts.Subnet4}, {p.opts.Gateway6, p.opts.Subnet6}} {
-		switch {
-		case f[0].IsValid():
-			out = append(out, f[0].Masked())
-		case f[1].IsValid():
-			out = append(out, f[1])
+	for _, is4 := range []bool{true, false} {
+		if s := p.opts.subnet(is4); s.IsValid() {
+			out = append(out, s)
 		}
 	}
 	return out
@@ -127,20 +124,13 @@ var HostNames = []string{"host.docker.internal", "host.containers.internal", "ga
 
 // hosts are the addresses of HostNames.
 func (p *Plane) hosts() map[string][]netip.Addr {
-	var addrs []netip.Addr
-	for _, g := range []struct {
-		prefix netip.Prefix
-		mode   Mode
-	}{{p.opts.Gateway4, p.opts.Rules.Mode4}, {p.opts.Gateway6, p.opts.Rules.Mode6}} {
-		if g.prefix.IsValid() && g.mode != ModeIsolated {
-			addrs = append(addrs, g.prefix.Addr())
-		}
+	addrs := p.opts.gateways()
+	if len(addrs) == 0 {
+		return nil
 	}
 	all := map[string][]netip.Addr{}
 	for _, name := range HostNames {
-		if len(addrs) > 0 {
-			all[name] = addrs
-		}
+		all[name] = addrs
 	}
 	return all
 }

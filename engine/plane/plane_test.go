@@ -1,17 +1,11 @@
 package plane
 
 import (
-	"bufio"
-	"context"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"net/netip"
-	"os"
-	"os/exec"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -19,137 +13,29 @@ import (
 
 	"github.com/footbridge-net/footbridge/dns"
 	"github.com/footbridge-net/footbridge/internal/fdpass"
+	"github.com/footbridge-net/footbridge/internal/nstest"
 	"github.com/footbridge-net/footbridge/portfwd"
 	"github.com/footbridge-net/footbridge/tap"
 )
 
-const guestVariable = "FOOTBRIDGE_TEST_GUEST"
-
-func TestMain(m *testing.M) {
-	tap.Dispatch()
-	if os.Getenv(guestVariable) != "" {
-		guestMain()
-		return
-	}
-	os.Exit(m.Run())
-}
-
-// guestMain is what runs in the container's namespaces: it does what the lines
-// of its input say and answers with one line each.
-func guestMain() {
-	in := bufio.NewScanner(os.Stdin)
-	for in.Scan() {
-		answer, err := guestDo(strings.Fields(in.Text()))
-		if err != nil {
-			answer = "error: " + err.Error()
-		}
-		fmt.Println(answer)
-	}
-}
-
-func guestDo(args []string) (string, error) {
-	switch args[0] {
-	case "lookup": // transport, server, name
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-		defer cancel()
-		r := net.Resolver{PreferGo: true, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			var d net.Dialer
-			return d.DialContext(ctx, args[1], args[2])
-		}}
-		addrs, err := r.LookupNetIP(ctx, "ip4", args[3])
-		return fmt.Sprint(addrs), err
-	case "echo": // listen and echo, TCP and UDP
-		l, err := net.Listen("tcp", args[1])
-		if err != nil {
-			return "", err
-		}
-		go func() {
-			for {
-				c, err := l.Accept()
-				if err != nil {
-					return
-				}
-				go func() { _, _ = io.Copy(c, c); c.Close() }()
-			}
-		}()
-		u, err := net.ListenPacket("udp", args[1])
-		if err != nil {
-			return "", err
-		}
-		go func() {
-			b := make([]byte, 2048)
-			for {
-				n, from, err := u.ReadFrom(b)
-				if err != nil {
-					return
-				}
-				_, _ = u.WriteTo(b[:n], from)
-			}
-		}()
-		return "ready", nil
-	case "dial": // address, patience
-		patience, err := time.ParseDuration(args[2])
-		if err != nil {
-			return "", err
-		}
-		c, err := net.DialTimeout("tcp", args[1], patience)
-		if err != nil {
-			return "", err
-		}
-		c.Close()
-		return "connected", nil
-	}
-	return "", errors.New("what?")
-}
+func TestMain(m *testing.M) { nstest.Main(m, tap.Dispatch) }
 
 // guest is a process in a user and a network namespace of its own.
 type guest struct {
-	t   *testing.T
-	ns  tap.Namespaces
-	in  io.WriteCloser
-	out *bufio.Reader
+	*nstest.World
+	t  *testing.T
+	ns tap.Namespaces
 }
 
 func newGuest(t *testing.T) *guest {
 	t.Helper()
-	cmd := exec.Command("/proc/self/exe")
-	cmd.Env = append(os.Environ(), guestVariable+"=1")
-	cmd.Stderr = os.Stderr
-	cmd.SysProcAttr = &syscall.SysProcAttr{
-		Cloneflags:  syscall.CLONE_NEWUSER | syscall.CLONE_NEWNET,
-		UidMappings: []syscall.SysProcIDMap{{HostID: os.Getuid(), Size: 1}},
-		GidMappings: []syscall.SysProcIDMap{{HostID: os.Getgid(), Size: 1}},
-	}
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatalf("make a user namespace: %v", err)
-	}
-	t.Cleanup(func() { in.Close(); _ = cmd.Wait() })
-	g := &guest{t: t, in: in, out: bufio.NewReader(out)}
-	if g.ns, err = tap.OpenNamespaces(cmd.Process.Pid); err != nil {
+	g := &guest{World: nstest.New(t, 0), t: t}
+	var err error
+	if g.ns, err = tap.OpenNamespaces(g.Pid); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { g.ns.Close() })
 	return g
-}
-
-func (g *guest) ask(format string, args ...any) string {
-	g.t.Helper()
-	if _, err := fmt.Fprintf(g.in, format+"\n", args...); err != nil {
-		g.t.Fatal(err)
-	}
-	line, err := g.out.ReadString('\n')
-	if err != nil {
-		g.t.Fatal(err)
-	}
-	return strings.TrimSpace(line)
 }
 
 // attach makes link in the guest and puts it on p.
@@ -206,16 +92,14 @@ func TestPlaneCarriesAContainer(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, transport := range []string{"udp", "tcp"} {
-		if got := g.ask("lookup %s 10.99.0.1:53 db", transport); got != "[10.99.0.9]" {
+		if got := g.MustCall("lookup", transport, "10.99.0.1:53", "db"); got != "[10.99.0.9]" {
 			t.Errorf("db over %s: %s", transport, got)
 		}
 	}
-	if got := g.ask("dial 169.254.169.254:80 200ms"); !strings.Contains(got, "error: ") || p.Stats().Network["refused_policy"] == 0 {
-		t.Errorf("closed by policy: %s, counters %v", got, p.Stats().Network)
+	if _, err := g.Call("dial", "169.254.169.254:80", "200ms"); err == nil || p.Stats().Network["refused_policy"] == 0 {
+		t.Errorf("closed by policy: %v, counters %v", err, p.Stats().Network)
 	}
-	if got := g.ask("echo 10.99.0.2:7000"); got != "ready" {
-		t.Fatal(got)
-	}
+	g.MustCall("echo", "10.99.0.2:7000")
 	for _, proto := range []string{"tcp", "udp"} {
 		bound, err := portfwd.NewRegistry().Bind(portfwd.Mapping{
 			Proto: proto, Owner: "c", Host: netip.MustParseAddrPort("127.0.0.1:0"), Container: netip.MustParseAddrPort("10.99.0.2:7000"),
@@ -258,7 +142,7 @@ func TestPlaneCarriesAContainer(t *testing.T) {
 	if port, err = g.attach(p); err != nil {
 		t.Fatal(err)
 	}
-	if got := g.ask("lookup udp 10.99.0.1:53 db"); got != "[10.99.0.9]" {
+	if got := g.MustCall("lookup", "udp", "10.99.0.1:53", "db"); got != "[10.99.0.9]" {
 		t.Errorf("db after taking over: %s", got)
 	}
 	if err := port.Close(); err != nil {
@@ -272,11 +156,11 @@ func TestInternalPlane(t *testing.T) {
 	if _, err := g.attach(p); err != nil {
 		t.Fatal(err)
 	}
-	if got := g.ask("dial 192.0.2.1:80 5s"); !strings.Contains(got, "network is unreachable") {
-		t.Errorf("the outside: %s", got)
+	if _, err := g.Call("dial", "192.0.2.1:80"); err == nil || !strings.Contains(err.Error(), "network is unreachable") {
+		t.Errorf("the outside: %v", err)
 	}
-	if got := g.ask("lookup udp 10.99.0.1:53 example.com"); !strings.Contains(got, "no such host") {
-		t.Errorf("a name of the outside: %s", got)
+	if _, err := g.Call("lookup", "udp", "10.99.0.1:53", "example.com"); err == nil || !strings.Contains(err.Error(), "no such host") {
+		t.Errorf("a name of the outside: %v", err)
 	}
 	var pipe [2]int
 	if err := unix.Pipe2(pipe[:], unix.O_CLOEXEC); err != nil {

@@ -1,6 +1,7 @@
 package plane
 
 import (
+	"cmp"
 	"net/netip"
 
 	"github.com/footbridge-net/footbridge/stack"
@@ -41,6 +42,38 @@ type Rules struct {
 	RA   bool `json:",omitzero"`
 }
 
+// gateway gives the gateway's address of a family with its subnet's length; zero where
+// there is none.
+func (o *Options) gateway(is4 bool) netip.Prefix {
+	mode, gateway := o.Rules.Mode6, o.Gateway6
+	if is4 {
+		mode, gateway = o.Rules.Mode4, o.Gateway4
+	}
+	if mode == ModeIsolated {
+		return netip.Prefix{}
+	}
+	return gateway
+}
+
+// subnet gives the subnet of a family; zero where the network does not have it.
+func (o *Options) subnet(is4 bool) netip.Prefix {
+	if is4 {
+		return cmp.Or(o.Gateway4, o.Subnet4).Masked()
+	}
+	return cmp.Or(o.Gateway6, o.Subnet6).Masked()
+}
+
+// gateways are the gateway's own addresses.
+func (o *Options) gateways() []netip.Addr {
+	var out []netip.Addr
+	for _, is4 := range []bool{true, false} {
+		if g := o.gateway(is4); g.IsValid() {
+			out = append(out, g.Addr())
+		}
+	}
+	return out
+}
+
 // Outbound is where flows of a network leave the host. Zero fields leave it to the
 // host's routes.
 type Outbound struct {
@@ -50,7 +83,7 @@ type Outbound struct {
 
 // PortRange is ports of one transport, First to Last.
 type PortRange struct {
-	Proto       string // "tcp" or "udp"
+	Proto       string // "tcp" or "udp"; of an Exception "sctp" too
 	First, Last uint16
 }
 

@@ -21,7 +21,8 @@
 // switch has this TAP", "this listener leads there". A fact is put or dropped, and a
 // new worker gets all of them in an order in which each finds what it needs
 // (wire.go). So there is one way to bring a worker up, whether the daemon starts, the
-// worker was killed or the program was exchanged.
+// worker was killed or the program was exchanged. Only a connection that somebody on the
+// host has asked for (Plane.Join) is no fact: it is handed over once.
 //
 // # What a death costs
 //

@@ -2,11 +2,8 @@ package worker
 
 import (
 	"bytes"
-	"context"
 	"fmt"
-	"io"
 	"log/slog"
-	"net"
 	"net/netip"
 	"os"
 	"strings"
@@ -19,75 +16,6 @@ import (
 )
 
 func TestMain(m *testing.M) { nstest.Main(m, tap.Dispatch, dispatchFake, Dispatch) }
-
-func init() {
-	nstest.Register("echo", echo)
-	nstest.Register("dial", dial)
-	nstest.Register("lookup", lookup)
-	nstest.Register("ask", ask)
-}
-
-// echo serves an address over TCP and UDP until the container ends.
-func echo(args []string) (string, error) {
-	l, err := net.Listen("tcp", args[0])
-	if err != nil {
-		return "", err
-	}
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go func() { _, _ = io.Copy(c, c); c.Close() }()
-		}
-	}()
-	u, err := net.ListenPacket("udp", args[0])
-	if err != nil {
-		return "", err
-	}
-	go func() {
-		b := make([]byte, 2048)
-		for {
-			n, from, err := u.ReadFrom(b)
-			if err != nil {
-				return
-			}
-			_, _ = u.WriteTo(b[:n], from)
-		}
-	}()
-	return "", nil
-}
-
-var held net.Conn
-
-// dial opens a connection and keeps it.
-func dial(args []string) (_ string, err error) {
-	held, err = net.DialTimeout("tcp", args[0], 5*time.Second)
-	return "", err
-}
-
-// ask sends a word on the connection and reads it back.
-func ask(args []string) (string, error) {
-	_ = held.SetDeadline(time.Now().Add(10 * time.Second))
-	if _, err := held.Write([]byte(args[0])); err != nil {
-		return "", err
-	}
-	b := make([]byte, len(args[0]))
-	_, err := io.ReadFull(held, b)
-	return string(b), err
-}
-
-func lookup(args []string) (string, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-	defer cancel()
-	r := net.Resolver{PreferGo: true, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		var d net.Dialer
-		return d.DialContext(ctx, "udp", args[0])
-	}}
-	addrs, err := r.LookupNetIP(ctx, "ip4", args[1])
-	return fmt.Sprint(addrs), err
-}
 
 // logBuffer is a log that tests may look into.
 type logBuffer struct {

@@ -84,8 +84,10 @@ func (s *Supervisor) adopt(ms []portfwd.Mapping) (bound []*portfwd.Bound, ok boo
 				bound = append(bound, b)
 				continue
 			}
-			s.log.Warn("stored listener not used", "listener", socketName(m), "error", err)
-			s.logged(s.opts.Store.Remove(socketName(m)))
+			if !errors.Is(err, portfwd.ErrInUse) { // else it is one that is served, and no leftover
+				s.log.Warn("stored listener not used", "listener", socketName(m), "error", err)
+				s.logged(s.opts.Store.Remove(socketName(m)))
+			}
 		}
 		for _, b := range bound {
 			s.logged(b.Close())

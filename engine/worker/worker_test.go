@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -74,7 +75,7 @@ func (sc *scene) check(when string) {
 	if got, err := sc.b.Call("ask", "hello"); got != "hello" || err != nil {
 		t.Errorf("%s: the connection between containers: %q, %v", when, got, err)
 	}
-	if got, err := sc.b.Call("lookup", "10.99.0.1:53", "web"); got != "[10.99.0.2]" || err != nil {
+	if got, err := sc.b.Call("lookup", "udp", "10.99.0.1:53", "web"); got != "[10.99.0.2]" || err != nil {
 		t.Errorf("%s: a name: %q, %v", when, got, err)
 	}
 	if err := sc.published(); err != nil {
@@ -168,7 +169,7 @@ func TestWhatIsDroppedStaysDropped(t *testing.T) {
 		c.Close()
 		t.Error("the published port is still there")
 	}
-	if got, err := sc.b.Call("lookup", "10.99.0.1:53", "web"); got != "[10.99.0.2]" || err != nil {
+	if got, err := sc.b.Call("lookup", "udp", "10.99.0.1:53", "web"); got != "[10.99.0.2]" || err != nil {
 		t.Errorf("what was not dropped: %q, %v", got, err)
 	}
 	// One socket held twice, and one TAP's queue.
@@ -246,6 +247,23 @@ func TestHandOver(t *testing.T) {
 			t.Errorf("%s is left in the store", name)
 		}
 	}
+}
+
+// A port that is refused because it is another's leaves that one's listener in the store.
+func TestARefusedPortStaysItsOwnersInTheStore(t *testing.T) {
+	store := openStore(t)
+	sc := newScene(t, Options{Store: store})
+	before := store.Names()
+	_, err := sc.s.Publish([]Published{{sc.plane, portfwd.Mapping{
+		Proto: "tcp", Owner: "c3", Host: sc.listener.Addr(), Container: netip.MustParseAddrPort("10.99.0.3:7000"),
+	}}}, 0, 0)
+	if !errors.Is(err, portfwd.ErrInUse) {
+		t.Errorf("the port of another: %v", err)
+	}
+	if after := store.Names(); !slices.Equal(after, before) {
+		t.Errorf("the store has %q, had %q", after, before)
+	}
+	sc.check("afterwards")
 }
 
 func TestTakeBack(t *testing.T) {

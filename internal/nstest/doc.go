@@ -5,7 +5,7 @@
 //	   +-- Main: root? run a copy of the test binary as an ordinary uid
 //	         +-- the tests
 //	               +-- World: this binary as "nstest-agent", in new
-//	                   namespaces; answers Run and Call over a pipe
+//	                   namespaces; answers Run and Call over a pipe (guest.go)
 //
 // **Lifetime**: a World ends with its test, or by End.
 //

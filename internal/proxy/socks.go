@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
+	"slices"
 	"syscall"
 )
 
@@ -54,14 +55,7 @@ func greet(c io.ReadWriter, token string) error {
 	if err != nil {
 		return err
 	}
-	offers := func(m byte) bool {
-		for _, x := range methods {
-			if x == m {
-				return true
-			}
-		}
-		return false
-	}
+	offers := func(m byte) bool { return slices.Contains(methods, m) }
 	switch {
 	case token == "" && offers(methodNone):
 		_, err = c.Write([]byte{socksVersion, methodNone})

@@ -65,8 +65,8 @@ func lacking(abi int) []string {
 const anyPort = 0
 
 // landlockAll forbids all threads everything that the kernel's Landlock knows but
-// connecting by TCP, from an address and a port of the kernel's choice, and says which
-// version is in force and what is missing.
+// connecting by TCP, from whichever address, by a port of the kernel's choice. It says
+// which version is in force and what is missing.
 func landlockAll() (abi int, notes []string) {
 	abi, err := landlockABI()
 	if err != nil {

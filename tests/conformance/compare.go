@@ -61,6 +61,10 @@ func compareStep(st step, docker, ours Answer, text string) []string {
 		list = append(list, fmt.Sprintf("exit status %d, docker %d (%s)", ours.Code, docker.Code,
 			firstLine(normaliseErrors(ours.Stderr+docker.Stderr, text))))
 	}
+	if st.mark == markUntil && docker.Code != 0 {
+		// Else all that follows could be the same because nothing works.
+		list = append(list, fmt.Sprintf("never succeeded with docker (%s)", firstLine(docker.Stderr+docker.Stdout)))
+	}
 	if st.mark == markQuiet || st.mark == markUntil {
 		return list
 	}

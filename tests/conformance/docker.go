@@ -31,6 +31,7 @@ func missing(dockerd string) []string {
 		{"iptables", "Debian's package iptables"},
 		{"docker", "Debian's package docker.io (docker-cli from Debian 13 on)"},
 		{"busybox", "Debian's package busybox-static"},
+		{"curl", "Debian's package curl"},
 	} {
 		if _, err := exec.LookPath(n.program); err != nil {
 			list = append(list, n.program+": "+n.from)

@@ -19,6 +19,7 @@ var rules = []rule{
 	{regexp.MustCompile(`(?i)(about |less than )?(a|an|\d+) (second|minute)s?( ago)?`), "<a while>"},
 	{regexp.MustCompile(`\bfd[0-9a-f]{2}:[0-9a-f]{1,4}:[0-9a-f]{1,4}:[0-9a-f]{0,4}:`), "<ula>:"},
 	{regexp.MustCompile(`time[=<][0-9.]+ ms`), "time=<time>"},
+	{regexp.MustCompile(`after \d+ ms:`), "after <time>:"},
 	{regexp.MustCompile(`= [0-9.]+/[0-9.]+/[0-9.]+ ms`), "= <times>"},
 	{regexp.MustCompile(`/proc/\d+/ns/net|/tmp/docker/exec/netns/<short id>`), "<namespace>"},
 	{regexp.MustCompile(`/tmp/docker/data/containers/<id>|/run/user/1000/footbridge/c/<short id>|/tmp/home/\.local/state/footbridge/containers/<id>`), "<folder>"},

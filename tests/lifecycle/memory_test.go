@@ -201,7 +201,7 @@ func (s *memory) act(ctx context.Context, op Op, before *Model) error {
 	case NSMake, NSDrop:
 		path := s.namespace(max(before.Holder, 0))
 		if op.Kind == NSMake && before.Holder == 0 {
-			return os.WriteFile(s.namespace(before.Made+1), nil, 0o600)
+			return os.Symlink("/proc/self/ns/net", s.namespace(before.Made+1))
 		}
 		if op.Kind == NSDrop && before.Holder > 0 {
 			return os.Remove(path)

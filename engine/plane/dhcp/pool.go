@@ -68,7 +68,13 @@ func (p *pool) offer(h holder, want netip.Addr, free func(netip.Addr) bool) neti
 	return a
 }
 
-// commit lends h the address a, offered or not.
+// of gives the address that h has, or is offered.
+func (p *pool) of(h holder) (netip.Addr, bool) {
+	a, ok := p.holders[h]
+	return a, ok
+}
+
+// commit lends h the address a, offered or not; it has no other one then.
 func (p *pool) commit(h holder, a netip.Addr, free func(netip.Addr) bool) bool {
 	now := time.Now()
 	p.expire(now)
@@ -82,10 +88,11 @@ func (p *pool) commit(h holder, a netip.Addr, free func(netip.Addr) bool) bool {
 	if !p.has(a) || !free(a) {
 		return false
 	}
-	if old, ok := p.holders[h]; ok {
+	old, had := p.holders[h]
+	switch {
+	case had: // one for the other
 		p.remove(old)
-	}
-	if !p.room(h) {
+	case !p.room(h):
 		return false
 	}
 	p.put(h, a, now.Add(poolLease))

@@ -157,8 +157,12 @@ func (c *client) commit(a netip.Addr) (left time.Duration, ok bool) {
 	if c.own {
 		return ownLease, a == c.addr
 	}
+	old, had := c.pool.of(c.holder())
 	if !c.pool.commit(c.holder(), a, c.free) {
 		return 0, false
+	}
+	if had && old != a { // who goes from address to address has one
+		c.Stations.TakeBack(c.Station, old)
 	}
 	c.Stations.Lend(c.Station, a, time.Now().Add(poolLease))
 	return poolLease, true

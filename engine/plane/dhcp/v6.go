@@ -108,12 +108,12 @@ func (r *reply6) assign(commit bool) {
 	}
 	for _, ia := range r.m.Options.IATA() {
 		t := &dhcpv6.OptIATA{IaId: ia.IaId}
-		t.Options.Add(none("there are no temporary addresses", iana.StatusNoAddrsAvail))
+		t.Options.Add(statusOf("there are no temporary addresses", iana.StatusNoAddrsAvail))
 		r.out.AddOption(t)
 	}
 	for _, ia := range r.m.Options.IAPD() {
 		p := &dhcpv6.OptIAPD{IaId: ia.IaId}
-		p.Options.Add(none("there are no prefixes", iana.StatusNoPrefixAvail))
+		p.Options.Add(statusOf("there are no prefixes", iana.StatusNoPrefixAvail))
 		r.out.AddOption(p)
 	}
 }
@@ -154,7 +154,7 @@ func (r *reply6) identity(ia *dhcpv6.OptIANA, a netip.Addr, left time.Duration) 
 		out.T1, out.T2 = left/2, left/8*7
 		out.Options.Add(&dhcpv6.OptIAAddress{IPv6Addr: a.AsSlice(), PreferredLifetime: left, ValidLifetime: left})
 	} else {
-		out.Options.Add(none("no address is free for this station", iana.StatusNoAddrsAvail))
+		out.Options.Add(statusOf("no address is free for this station", iana.StatusNoAddrsAvail))
 	}
 	renews := r.m.MessageType == dhcpv6.MessageTypeRenew || r.m.MessageType == dhcpv6.MessageTypeRebind
 	for _, named := range ia.Options.Addresses() {
@@ -167,12 +167,12 @@ func (r *reply6) identity(ia *dhcpv6.OptIANA, a netip.Addr, left time.Duration) 
 
 // confirm says whether the client's addresses are right here; nothing is said about none.
 func (r *reply6) confirm() bool {
-	status, some := none("the addresses are this station's", iana.StatusSuccess), false
+	status, some := statusOf("the addresses are this station's", iana.StatusSuccess), false
 	for _, ia := range r.m.Options.IANA() {
 		for _, named := range ia.Options.Addresses() {
 			some = true
 			if _, ok := r.client.commit(addr6(named.IPv6Addr)); !ok {
-				status = none("an address is not this station's", iana.StatusNotOnLink)
+				status = statusOf("an address is not this station's", iana.StatusNotOnLink)
 			}
 		}
 	}
@@ -191,7 +191,7 @@ func (r *reply6) giveUp() {
 			}
 		}
 	}
-	r.out.AddOption(none("done", iana.StatusSuccess))
+	r.out.AddOption(statusOf("done", iana.StatusSuccess))
 }
 
 // addFacts adds what the network can tell besides addresses, if the client wants to know.
@@ -206,7 +206,8 @@ func (r *reply6) addFacts() {
 	}
 }
 
-func none(why string, status iana.StatusCode) *dhcpv6.OptStatusCode {
+// statusOf says how it went, with a text for people.
+func statusOf(why string, status iana.StatusCode) *dhcpv6.OptStatusCode {
 	return &dhcpv6.OptStatusCode{StatusCode: status, StatusMessage: why}
 }
 
