@@ -6,10 +6,11 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
-	"unicode"
 
 	"github.com/containerd/errdefs"
 	"github.com/moby/moby/api/types/common"
+
+	"github.com/footbridge-net/footbridge/internal/visible"
 )
 
 // Errors of finding and being the daemon.
@@ -126,8 +127,6 @@ func classOf(status int) error {
 
 // encodeError returns the body for an error.
 func encodeError(err error) []byte {
-	// Invalid UTF-8 becomes the replacement character here, as in every text
-	// that json writes.
 	body := errorBody{ErrorResponse: common.ErrorResponse{Message: sentence(err.Error())}}
 	for code, sentinel := range codes {
 		if errors.Is(err, sentinel) {
@@ -141,15 +140,10 @@ func encodeError(err error) []byte {
 	return append(b, '\n')
 }
 
-// sentence replaces what is not to be printed, since errors end on terminals and
-// may quote what somebody else has chosen.
+// sentence is a text as it is shown: errors end on terminals and may quote what
+// somebody else has chosen.
 func sentence(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r != '\n' && r != '\t' && !unicode.IsPrint(r) {
-			return unicode.ReplacementChar
-		}
-		return r
-	}, s)
+	return visible.Prose(s)
 }
 
 // decodeError makes an error of a status and a body again.

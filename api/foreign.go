@@ -43,8 +43,8 @@ type NamespaceDetail struct {
 	PID       int    `json:",omitempty"`
 	Inode     uint64
 	HolderPID int `json:",omitempty"` // whose end ends the attachment
-	// NameServers answer for the names of the networks: the gateways. Nobody has
-	// written them to a resolv.conf.
+	// NameServers answer for the names of the networks: the gateways, or an address for
+	// that alone where a network has none. Nobody has written them to a resolv.conf.
 	NameServers []netip.Addr `json:",omitempty"`
 }
 

@@ -6,6 +6,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/containerd/errdefs"
+
+	"github.com/footbridge-net/footbridge/internal/visible"
 )
 
 // maxName bounds names in bytes. Docker has no bound; names become parts of
@@ -49,12 +51,7 @@ func lookupName(noun, name string) (string, error) {
 	return name, nil
 }
 
-// printable shortens a hostile string and replaces what is not to be printed.
+// printable shortens a hostile string and makes it one line that shows.
 func printable(s string) string {
-	return strings.Map(func(r rune) rune {
-		if !unicode.IsPrint(r) {
-			return unicode.ReplacementChar
-		}
-		return r
-	}, shorten(s))
+	return visible.Text(shorten(s))
 }

@@ -30,7 +30,7 @@ func (s *Server) forward(sc *scratch, up *Upstream, src netip.Addr, tcp bool, re
 		if over != nil {
 			defer over()
 		}
-		out := s.exchange(up, msg, tcp, c.turn)
+		out := s.exchange(up, msg, tcp, c.Turn)
 		// Before the answer: whoever has it may ask the next question at once.
 		s.clients.giveForward(c, up.inFlight)
 		if s.ctx.Err() != nil {
@@ -40,8 +40,8 @@ func (s *Server) forward(sc *scratch, up *Upstream, src netip.Addr, tcp bool, re
 			reply(out)
 			return
 		}
-		start := c.turn.Begin()
-		defer c.turn.End(start)
+		start := c.Turn.Begin()
+		defer c.Turn.End(start)
 		reply(out)
 	}()
 	return true

@@ -5,8 +5,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/footbridge-net/footbridge/internal/quota"
 	"github.com/footbridge-net/footbridge/internal/share"
-	"github.com/footbridge-net/footbridge/internal/turn"
 )
 
 // Limits bound what containers may use up. A zero field has the default.
@@ -73,44 +73,22 @@ func def[T int | time.Duration](p *T, v T) {
 
 // client is what one container uses. clients.mu guards it.
 type client struct {
-	addr   netip.Addr // by which it is known
-	limits ClientLimits
-	known  bool // SetLimits was called: it stays when nothing is used
+	quota.Account[ClientLimits]
 
 	forwards, connections int
 	refused               uint64
-
-	turn *turn.Turn // for all that works for it
 }
+
+// Idle reports whether it uses nothing.
+func (c *client) Idle() bool { return c.forwards+c.connections == 0 }
 
 // clients are those of one network.
 type clients struct {
-	owner       func(netip.Addr) netip.Addr
-	yield       func()
-	limits      ClientLimits
 	forwards    *share.Pool
 	connections *share.Pool
 
 	mu  sync.Mutex
-	all map[netip.Addr]*client
-}
-
-// of gives the client that has address a. The caller holds mu.
-func (cs *clients) of(a netip.Addr) *client {
-	a = cs.owner(a)
-	c := cs.all[a]
-	if c == nil {
-		c = &client{addr: a, limits: cs.limits, turn: turn.New(cs.yield)}
-		cs.all[a] = c
-	}
-	return c
-}
-
-// forget drops c if nothing is known of it. The caller holds mu.
-func (cs *clients) forget(c *client) {
-	if !c.known && c.forwards+c.connections == 0 && cs.all[c.addr] == c {
-		delete(cs.all, c.addr)
-	}
+	all *quota.Table[*client, ClientLimits]
 }
 
 // takeForward counts a question in that is to be forwarded for a, with a socket of
@@ -118,15 +96,15 @@ func (cs *clients) forget(c *client) {
 func (cs *clients) takeForward(a netip.Addr, sockets *share.Pool) *client {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
-	c := cs.of(a)
-	ok := c.forwards < c.limits.Forwards && cs.forwards.Take(c.forwards)
+	c := cs.all.Of(a)
+	ok := c.forwards < c.Limits.Forwards && cs.forwards.Take(c.forwards)
 	if ok && !sockets.Take(c.forwards) {
 		cs.forwards.Give()
 		ok = false
 	}
 	if !ok {
 		c.refused++
-		cs.forget(c)
+		cs.all.Forget(c)
 		return nil
 	}
 	c.forwards++
@@ -139,17 +117,17 @@ func (cs *clients) giveForward(c *client, sockets *share.Pool) {
 	defer cs.mu.Unlock()
 	c.forwards--
 	cs.forwards.Give()
-	cs.forget(c)
+	cs.all.Forget(c)
 }
 
 // takeConnection counts a connection of a in; nil is over a limit.
 func (cs *clients) takeConnection(a netip.Addr) *client {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
-	c := cs.of(a)
-	if c.connections >= c.limits.Connections || !cs.connections.Take(c.connections) {
+	c := cs.all.Of(a)
+	if c.connections >= c.Limits.Connections || !cs.connections.Take(c.connections) {
 		c.refused++
-		cs.forget(c)
+		cs.all.Forget(c)
 		return nil
 	}
 	c.connections++
@@ -161,7 +139,7 @@ func (cs *clients) giveConnection(c *client) {
 	defer cs.mu.Unlock()
 	c.connections--
 	cs.connections.Give()
-	cs.forget(c)
+	cs.all.Forget(c)
 }
 
 // SetLimits bounds what the container known by address a may use up, until
@@ -171,8 +149,7 @@ func (s *Server) SetLimits(a netip.Addr, l ClientLimits) {
 	cs := &s.clients
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
-	c := cs.of(a)
-	c.limits, c.known = l.or(cs.limits), true
+	cs.all.SetLimits(a, l.or(s.limits.Client))
 }
 
 // Release forgets the limits of the container known by address a.
@@ -180,10 +157,7 @@ func (s *Server) Release(a netip.Addr) {
 	cs := &s.clients
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
-	if c := cs.all[a]; c != nil {
-		c.known, c.limits = false, cs.limits
-		cs.forget(c)
-	}
+	cs.all.Release(a)
 }
 
 // ClientStats are what one container uses now, and how often it was refused
@@ -198,7 +172,7 @@ func (s *Server) StatsOf(a netip.Addr) ClientStats {
 	cs := &s.clients
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
-	c := cs.all[a]
+	c := cs.all.Find(a)
 	if c == nil {
 		return ClientStats{}
 	}

@@ -54,7 +54,7 @@ func TestTheLimitsOfAContainerAreItsOwn(t *testing.T) {
 	count(1, client1)
 	s.Release(client1.Addr())
 	s.Close()
-	if n := len(s.clients.all); n != 0 || s.clients.forwards.Used() != 0 {
+	if n := s.clients.all.Len(); n != 0 || s.clients.forwards.Used() != 0 {
 		t.Errorf("%d containers and %d questions are counted after the end", n, s.clients.forwards.Used())
 	}
 }

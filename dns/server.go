@@ -13,6 +13,7 @@ import (
 
 	miekg "github.com/miekg/dns"
 
+	"github.com/footbridge-net/footbridge/internal/quota"
 	"github.com/footbridge-net/footbridge/internal/share"
 )
 
@@ -112,19 +113,15 @@ func New(o Options) (*Server, error) {
 		s.log = slog.New(slog.DiscardHandler)
 	}
 	s.log = s.log.With("network", o.NetworkName)
+	if s.opts.Yield == nil {
+		s.opts.Yield = runtime.Gosched
+	}
 	s.clients = clients{
-		owner:       o.Owner,
-		yield:       o.Yield,
-		limits:      s.limits.Client,
 		forwards:    share.New(s.limits.Forwards),
 		connections: share.New(s.limits.Connections),
-		all:         make(map[netip.Addr]*client),
-	}
-	if o.Owner == nil {
-		s.clients.owner = func(a netip.Addr) netip.Addr { return a }
-	}
-	if o.Yield == nil {
-		s.opts.Yield, s.clients.yield = runtime.Gosched, runtime.Gosched
+		all: quota.New(quota.Options[*client, ClientLimits]{
+			New: func() *client { return new(client) }, Limits: s.limits.Client, Owner: o.Owner, Yield: s.opts.Yield,
+		}),
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	return s, nil

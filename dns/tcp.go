@@ -69,7 +69,7 @@ func (s *Server) startConn(conn net.Conn) {
 		defer s.leave(conn)
 		defer s.clients.giveConnection(c) // when it is really gone: Close waits
 		defer conn.Close()
-		s.serveConn(conn, src, c.turn)
+		s.serveConn(conn, src, c.Turn)
 	}()
 }
 

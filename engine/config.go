@@ -82,6 +82,14 @@ func (c *Config) Check() error {
 			return wrong("dns", "%v is not an address of a server", a)
 		}
 	}
+	for _, a := range c.HostGateway {
+		if !mayBeHost(a) || a.IsUnspecified() {
+			return wrong("host-gateway-ips", "%v is not an address that a container could reach", a)
+		}
+	}
+	if a := c.Default.Publish; a.IsValid() && !mayBeHost(a.WithZone("")) {
+		return wrong("ip", "%v is not an address of a host", a)
+	}
 	if err := checkResolver(c.Resolvers.Search, nil); err != nil {
 		return wrong("dns-search", "%w", err)
 	}
@@ -89,6 +97,11 @@ func (c *Config) Check() error {
 		return wrong("dns-opts", "%w", err)
 	}
 	return c.Default.check(wrong)
+}
+
+// mayBeHost: the address is one that a host may have, as a hosts file can say it.
+func mayBeHost(a netip.Addr) bool {
+	return a.IsValid() && !a.IsMulticast() && a != broadcast && !a.Is4In6() && a.Zone() == ""
 }
 
 func (d *DefaultNetwork) check(wrong func(key, format string, args ...any) error) error {

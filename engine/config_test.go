@@ -230,6 +230,9 @@ func TestConfigurationRefuses(t *testing.T) {
 		"dns: 0.0.0.0 is not an address of a server":                      {Resolvers: Resolvers{Servers: []netip.Addr{addr("0.0.0.0")}}},
 		`dns-search: invalid DNS search domain "a b"`:                     {Resolvers: Resolvers{Search: []string{"a b"}}},
 		`dns-opts: invalid DNS option "ndots:1\nnameserver 1.2.3.4"`:      {Resolvers: Resolvers{Options: []string{"ndots:1\nnameserver 1.2.3.4"}}},
+		"host-gateway-ips: 0.0.0.0 is not an address":                     {HostGateway: []netip.Addr{addr("0.0.0.0")}},
+		"host-gateway-ips: fe80::1%eth0 is not an address":                {HostGateway: []netip.Addr{addr("fe80::1%eth0")}},
+		"ip: 224.0.0.1 is not an address of a host":                       {Default: DefaultNetwork{Publish: addr("224.0.0.1")}},
 		"bip6: ::ffff:10.0.0.1/120 is not an IPv6 address with a length":  {Default: DefaultNetwork{Subnet6: pfx("::ffff:10.0.0.1/120"), IPv6: true}},
 	} {
 		err := c.Check()

@@ -15,11 +15,16 @@ import (
 
 // NetworkConnect implements api.NetworkBackend.
 func (e *Engine) NetworkConnect(_ context.Context, nameOrID string, req network.ConnectRequest) error {
-	const atHost = "cannot connect container to host network - container must be created in host network mode"
-	return e.changeNetworks(nameOrID, req.Container, atHost, func(ctx context.Context, c *ctr, n *netw) error {
+	return e.changeNetworks(nameOrID, req.Container, func(ctx context.Context, c *ctr, n *netw) error {
+		if err := connectable(c.def, n); err != nil {
+			return err
+		}
 		a, err := newAttachment(&n.def, req.EndpointConfig)
 		if err != nil {
 			return err
+		}
+		if !n.def.isBridge() {
+			return e.connectNone(c, n)
 		}
 		if len(a.Links) > 0 && n.def.Predefined {
 			return invalid("links on the default network are made with their container: give --link to `footbridge run`, or connect it to another network")
@@ -30,15 +35,20 @@ func (e *Engine) NetworkConnect(_ context.Context, nameOrID string, req network.
 
 // NetworkDisconnect implements api.NetworkBackend.
 func (e *Engine) NetworkDisconnect(_ context.Context, nameOrID string, req network.DisconnectRequest) error {
-	const atHost = "cannot disconnect container from host network - container was created in host network mode"
-	return e.changeNetworks(nameOrID, req.Container, atHost, func(ctx context.Context, c *ctr, n *netw) error {
+	return e.changeNetworks(nameOrID, req.Container, func(ctx context.Context, c *ctr, n *netw) error {
+		switch {
+		case n.def.Driver == driverNull:
+			return e.disconnectNone(c, n)
+		case n.def.Driver == driverHost && c.def.HostConfig.NetworkMode.IsHost():
+			return forbidden("cannot disconnect container from host network - container was created in host network mode")
+		}
 		return e.disconnect(ctx, c, n)
 	})
 }
 
-// changeNetworks finds a network and a container that can be on networks, and
-// calls f with the container's op lock. atHost is what to say of the host's network.
-func (e *Engine) changeNetworks(networkTerm, containerTerm, atHost string, f func(context.Context, *ctr, *netw) error) error {
+// changeNetworks finds a network and a container, and calls f with the container's op
+// lock.
+func (e *Engine) changeNetworks(networkTerm, containerTerm string, f func(context.Context, *ctr, *netw) error) error {
 	leave, err := e.enter()
 	if err != nil {
 		return err
@@ -53,22 +63,6 @@ func (e *Engine) changeNetworks(networkTerm, containerTerm, atHost string, f fun
 	e.mu.Unlock()
 	if err != nil {
 		return err
-	}
-	if !n.def.isBridge() {
-		if n.def.Driver == driverHost {
-			return forbidden("%s", atHost)
-		}
-		return forbidden("container cannot be connected to multiple networks with one of the networks in private (none) mode: that is decided when it is made (--network none)")
-	}
-	mode, err := parseMode(c.def.HostConfig.NetworkMode)
-	if err != nil {
-		return err
-	}
-	if mode.kind != modeNetwork {
-		if mode.kind == modeNone {
-			return forbidden("container cannot be connected to multiple networks with one of the networks in private (none) mode: container %s was made with --network none", c.def.Name)
-		}
-		return forbidden("container sharing network namespace with another container or host cannot be connected to any other network: container %s has the network mode %s", c.def.Name, c.def.HostConfig.NetworkMode)
 	}
 	unlock, err := e.lock(c)
 	if err != nil {
@@ -173,7 +167,7 @@ func (e *Engine) disconnect(ctx context.Context, c *ctr, n *netw) error {
 	}
 	i := slices.IndexFunc(r.links, func(l *link) bool { return l.n == n })
 	if i < 0 {
-		return fmt.Errorf("container %s has no endpoint on network %s though it runs: stop it and start it again", c.def.Name, n.def.Name)
+		return fmt.Errorf("container %s has no endpoint on network %s though it runs: "+c.def.again(), c.def.Name, n.def.Name, c.def.Name)
 	}
 	// On disk first: what is to come cannot be taken back.
 	if err := e.decide(c, drop); err != nil {

@@ -83,6 +83,23 @@ func (e *Engine) findContainer(term string) (*ctr, error) {
 	return nil, invalid("multiple IDs found with provided prefix: %s (%d): give more of the id", term, len(matches))
 }
 
+// exactContainer finds a container by its name, or its id, short or whole; nil if there
+// is none. A few digits of an id are not enough for what goes to containers: a name whose
+// container is gone would lead to whoever has an id that begins like it. e.mu is held.
+func (e *Engine) exactContainer(term string) *ctr {
+	for _, c := range e.containers {
+		if c.def.Name == term {
+			return c
+		}
+	}
+	for id, c := range e.containers {
+		if id == term || short(id) == term {
+			return c
+		}
+	}
+	return nil
+}
+
 // container is findContainer for callers without the lock.
 func (e *Engine) container(term string) (*ctr, error) {
 	e.mu.Lock()

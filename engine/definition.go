@@ -93,8 +93,11 @@ type ContainerDef struct {
 	// Foreign are the namespaces, if others made them.
 	Foreign *ForeignDef `json:",omitempty"`
 	// Attachments, in the order in which their interfaces were made; empty for
-	// the modes host, none, container: and ns:.
+	// the modes host, container: and ns:, and while it is on the network none.
 	Attachments []Attachment
+	// None: it is on the network none; nil = as its mode says. A container of the
+	// mode none can be taken from it and connected to others, and the other way round.
+	None *bool `json:",omitempty"`
 	// Links are those on the default network; others are their attachment's.
 	Links []Link `json:",omitempty"`
 	State StateDef
@@ -175,6 +178,24 @@ func (c *ContainerDef) attachment(networkID string) *Attachment {
 		}
 	}
 	return nil
+}
+
+// mode is the container's network mode as it is now: of one that was taken from
+// the network none, that of a container without networks.
+func (c *ContainerDef) mode() (netMode, error) {
+	m, err := parseMode(c.HostConfig.NetworkMode)
+	if m.kind == modeNone && c.None != nil && !*c.None {
+		m = netMode{kind: modeNetwork}
+	}
+	return m, err
+}
+
+// onNone: it is on the network none, and so on no other.
+func (c *ContainerDef) onNone() bool {
+	if c.None != nil {
+		return *c.None
+	}
+	return c.HostConfig.NetworkMode.IsNone()
 }
 
 // clone copies what the engine changes, so that a snapshot can be read and

@@ -72,8 +72,8 @@ func (e *Engine) findDialTarget(req api.DialRequest) (dialTarget, error) {
 			return t, nil
 		}
 	}
-	c, err := e.findContainer(host)
-	if err != nil {
+	c := e.exactContainer(host)
+	if c == nil {
 		return dialTarget{}, notFound("no container is known as %s%s: see `footbridge network inspect`", shown(host), onNetwork(req.Network))
 	}
 	if c.run == nil {

@@ -92,9 +92,10 @@
 // for moments: never over a system call that can wait, a disk or a peer. A
 // container's op lock is held by whoever starts it, tears it down, removes it or
 // changes its networks, for as long as that takes. Engine.netOp does the same for
-// the making and removing of networks, netw.planeMu for one data plane's.
+// the making and removing of networks, netw.planeMu for one data plane's, netw.linkMu for
+// what its links open.
 //
-// Order: ctr.op, then netOp, then netw.planeMu, then Engine.mu; the broker's lock
+// Order: ctr.op, then netOp, then netw.linkMu, then netw.planeMu, then Engine.mu; the broker's lock
 // and those of the data plane are leaves. Each running container has one goroutine that
 // waits for its end, each exec one more, and each flaw one that mends it. New waits
 // a second for containers to be connected again, and leaves the rest to these: who

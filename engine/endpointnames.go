@@ -2,8 +2,10 @@ package engine
 
 import (
 	"errors"
+	"net/netip"
 	"slices"
 
+	"github.com/footbridge-net/footbridge/engine/plane"
 	"github.com/footbridge-net/footbridge/engine/worker"
 )
 
@@ -64,4 +66,19 @@ func (e *Engine) removeNames(l *link) {
 		e.log.Warn("names not taken away", "network", l.n.def.Name, "error", err)
 	}
 	l.named = false
+}
+
+// resolver is where containers of the network ask for names in a family: at the gateway
+// or, where there is none, at an address of its own. Zero means nowhere.
+func (n *NetworkDef) resolver(is4 bool) netip.Addr {
+	if g := n.gateway(is4); g.IsValid() {
+		return g.Addr()
+	}
+	if _, ok := n.subnet(is4); !ok || !n.resolves() {
+		return netip.Addr{}
+	}
+	if is4 {
+		return plane.Resolver4
+	}
+	return plane.Resolver6
 }

@@ -68,8 +68,9 @@ func (e *Engine) writeFiles(def *ContainerDef, m netMode, links []*link, spec *s
 		return err
 	}
 	// The host's resolvers are reachable as they are only from the host's own
-	// network; a namespace given by path is somebody else's to set up.
-	if (m.kind == modeHost || m.kind == modePath || m.kind == modeNone) && len(def.HostConfig.DNS) == 0 &&
+	// network; a namespace given by path is somebody else's to set up. One on the
+	// network none may be on another later.
+	if (m.kind == modeHost || m.kind == modePath) && len(def.HostConfig.DNS) == 0 &&
 		len(def.HostConfig.DNSSearch) == 0 && len(def.HostConfig.DNSOptions) == 0 {
 		return nil
 	}

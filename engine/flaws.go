@@ -54,8 +54,9 @@ func (f *flaws) has(what string) bool {
 	return f.what[what] != nil
 }
 
-// sentences says what the container lacks, one sentence a flaw.
-func (f *flaws) sentences() []api.Warning {
+// sentences says what the container lacks, one sentence a flaw. again is how it is made
+// anew, with its name to be put in.
+func (f *flaws) sentences(again string) []api.Warning {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	var out []api.Warning
@@ -70,16 +71,24 @@ func (f *flaws) sentences() []api.Warning {
 		case what == flawPorts:
 			out = append(out, api.Warning{
 				Text:   fmt.Sprintf("not all of its published ports could be opened again (%v)", cause),
-				Remedy: "free them, it is tried again; or stop %s and start it",
+				Remedy: "free them, it is tried again; or " + again,
 			})
 		default:
 			out = append(out, api.Warning{
 				Text:   fmt.Sprintf("%s could not be connected again (%v)", what, cause),
-				Remedy: "wait, it is tried again; or stop %s and start it",
+				Remedy: "wait, it is tried again; or " + again,
 			})
 		}
 	}
 	return out
+}
+
+// again is how a container is made anew, for a format with its name.
+func (c *ContainerDef) again() string {
+	if c.Foreign != nil { // its processes are not ours to stop
+		return "detach %s and attach it again"
+	}
+	return "stop %s and start it"
 }
 
 // flawsOf is what inspect shows as the error of a container that runs; e.mu is
@@ -89,7 +98,7 @@ func (c *ctr) flawsOf() string {
 		return ""
 	}
 	var texts []string
-	for _, w := range c.run.flaws.sentences() {
+	for _, w := range c.run.flaws.sentences(c.def.again()) {
 		texts = append(texts, w.Text)
 	}
 	return strings.Join(texts, "; ")
@@ -104,7 +113,7 @@ func (e *Engine) flawWarnings() []api.Warning {
 		if c.run == nil {
 			continue
 		}
-		for _, w := range c.run.flaws.sentences() {
+		for _, w := range c.run.flaws.sentences(c.def.again()) {
 			out = append(out, api.Warning{
 				Text:   fmt.Sprintf("container %s: %s", c.def.Name, w.Text),
 				Remedy: fmt.Sprintf(w.Remedy, c.def.Name),

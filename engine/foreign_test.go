@@ -18,6 +18,7 @@ import (
 
 	"github.com/footbridge-net/footbridge/api"
 	"github.com/footbridge-net/footbridge/engine/foreign"
+	"github.com/footbridge-net/footbridge/engine/plane"
 	"github.com/footbridge-net/footbridge/tap"
 )
 
@@ -25,9 +26,8 @@ import (
 type fakePlaces struct {
 	w *world
 
-	mu     sync.Mutex
-	all    map[int]*fakeNamespace
-	opened int // and not closed
+	mu  sync.Mutex
+	all map[int]*fakeNamespace
 }
 
 type fakeNamespace struct {
@@ -442,6 +442,20 @@ func TestAttachmentsOutliveTheDaemon(t *testing.T) {
 		}
 		w.checkClean(e)
 		w.noNamespaces()
+	}
+}
+
+// Where a network has no gateway, names are asked at an address of their own.
+func TestAnAttachmentIsToldWhereNamesAre(t *testing.T) {
+	w := newWorld(t)
+	e := w.engine()
+	e.testNetwork(t, network.CreateRequest{Name: "alone", Internal: true, EnableIPv6: ptr(true), Options: map[string]string{optGatewayMode4: "isolated"}})
+	w.places.add(77, tap.View{Interfaces: []string{"lo"}})
+	w.mustAttach(e, "box", 77, "alone")
+	n := e.networkByName("alone")
+	detail, err := e.ContainerDetail(t.Context(), "box")
+	if want := []netip.Addr{plane.Resolver4, n.def.gateway(false).Addr()}; err != nil || !slices.Equal(detail.Namespace.NameServers, want) {
+		t.Errorf("%+v, %v, want %v", detail.Namespace, err, want)
 	}
 }
 

@@ -151,11 +151,11 @@ func (e *Engine) hostGateway(m netMode, links []*link) []netip.Addr {
 // updateHosts makes our lines of the container's hosts file what its networks and
 // links say now. The file is bind mounted, so it stays the same inode.
 func (e *Engine) updateHosts(def *ContainerDef, links []*link) error {
-	m, err := parseMode(def.HostConfig.NetworkMode)
+	m, err := def.mode()
 	if err != nil {
 		return err
 	}
-	if m.kind != modeNetwork {
+	if m.kind != modeNetwork && m.kind != modeNone {
 		return nil // nothing of it ever changes
 	}
 	dir := e.runtimeDir(def.ID)

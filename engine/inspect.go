@@ -101,14 +101,13 @@ func (e *Engine) ContainerDetail(_ context.Context, nameOrID string) (api.Contai
 // held.
 func (e *Engine) endpointSettings(d *ContainerDef) map[string]*network.EndpointSettings {
 	out := map[string]*network.EndpointSettings{}
-	mode, err := parseMode(d.HostConfig.NetworkMode)
+	mode, err := d.mode()
 	if err != nil {
 		return out
 	}
-	switch mode.kind {
-	case modeHost, modeNone:
+	if mode.kind == modeHost || d.onNone() {
 		name := network.NetworkHost
-		if mode.kind == modeNone {
+		if mode.kind != modeHost {
 			name = network.NetworkNone
 		}
 		s := &network.EndpointSettings{}

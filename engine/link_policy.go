@@ -182,18 +182,3 @@ func exposedRanges(def *ContainerDef) []plane.PortRange {
 	}
 	return out
 }
-
-// resolver is where containers of the network ask for names in a family: at the gateway
-// or, where there is none, at an address of its own. Zero means nowhere.
-func (n *NetworkDef) resolver(is4 bool) netip.Addr {
-	if g := n.gateway(is4); g.IsValid() {
-		return g.Addr()
-	}
-	if _, ok := n.subnet(is4); !ok || !n.resolves() {
-		return netip.Addr{}
-	}
-	if is4 {
-		return plane.Resolver4
-	}
-	return plane.Resolver6
-}

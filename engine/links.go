@@ -41,7 +41,7 @@ func parseLink(s string) (name, alias string, err error) {
 		alias = alias[strings.LastIndexByte(alias, '/')+1:]
 	}
 	if !validName(name) || !validAlias(alias) {
-		return "", "", invalid("bad format for links: %q: it is NAME or NAME:ALIAS", shown(s))
+		return "", "", invalid("bad format for links: %q: it is NAME or NAME:ALIAS", s)
 	}
 	return name, alias, nil
 }
@@ -240,25 +240,15 @@ func (e *Engine) viewLinks(links []*link) []worker.Alias {
 }
 
 // knownAs is what a container given by name or id is found by on its networks, see
-// addNames. Nobody needs to have it yet. A few digits of an id are not enough, as in
-// isCalled.
+// addNames. Nobody needs to have it yet.
 func (e *Engine) knownAs(term string) string {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	for _, c := range e.containers {
-		if c.def.Name == term {
-			if c.def.Named {
-				return term
-			}
-			return c.def.ID // nobody gave it this name
-		}
+	c := e.exactContainer(term)
+	if c == nil || c.def.Named && c.def.Name == term {
+		return term
 	}
-	for id := range e.containers {
-		if id == term || short(id) == term {
-			return id
-		}
-	}
-	return term
+	return c.def.ID // it was given by its id, or has a name that nobody gave
 }
 
 // linksChanged brings the containers up to date that are linked to one that has

@@ -290,7 +290,7 @@ func readAddr(field func(*netOptions) *netip.Addr, is4 bool) netOption {
 	return func(o *netOptions, v string) error {
 		a, err := netip.ParseAddr(v)
 		switch {
-		case err != nil || a.Zone() != "" || a.Is4() != is4 || a.Is4In6() || a.IsMulticast() || a == broadcast:
+		case err != nil || a.Is4() != is4 || !mayBeHost(a):
 			if is4 {
 				return fmt.Errorf("it is an IPv4 address of this host")
 			}
@@ -365,7 +365,7 @@ func readMTU(o *netOptions, text string) error {
 	mtu, err := strconv.Atoi(text)
 	switch {
 	case err != nil:
-		return fmt.Errorf("invalid MTU %q: it is a number of bytes, %d to %d", shown(text), minMTU4, maxMTU)
+		return fmt.Errorf("invalid MTU %q: it is a number of bytes, %d to %d", text, minMTU4, maxMTU)
 	case mtu == 0:
 	case mtu < minMTU4:
 		return fmt.Errorf("invalid MTU %d: an IPv4 link carries at least %d bytes (RFC 791)", mtu, minMTU4)

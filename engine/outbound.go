@@ -105,17 +105,3 @@ func listed(names []string) string {
 	}
 	return strings.Join(names, ", ")
 }
-
-// opens reports whether the ports hold one.
-func opens(ports []plane.PortRange, proto string, port uint16) bool {
-	return slices.ContainsFunc(ports, func(r plane.PortRange) bool {
-		return r.Proto == proto && r.First <= port && port <= r.Last
-	})
-}
-
-// Ports of the gateway that have a service.
-const (
-	dnsPort    = 53
-	dhcpPort   = 67
-	dhcpv6Port = 547
-)

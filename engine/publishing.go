@@ -106,7 +106,7 @@ func (e *Engine) changePorts(nameOrID string, f func(*ctr) error) error {
 		return err
 	}
 	defer unlock()
-	mode, err := parseMode(c.def.HostConfig.NetworkMode)
+	mode, err := c.def.mode()
 	switch {
 	case err != nil:
 		return err

@@ -3,6 +3,7 @@ package engine
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"github.com/footbridge-net/footbridge/engine/ipam"
 	"github.com/footbridge-net/footbridge/engine/plane"
@@ -45,6 +46,13 @@ func (o *netOptions) checkKept(n *NetworkDef) error {
 	return nil
 }
 
+// Ports of the gateway that have a service.
+const (
+	dnsPort    = 53
+	dhcpPort   = 67
+	dhcpv6Port = 547
+)
+
 // settleGateway refuses options that need a gateway where there is none.
 func (o *netOptions) settleGateway(n *NetworkDef) error {
 	gateway := n.EnableIPv4 && !o.isolated(true) || n.EnableIPv6 && !o.isolated(false)
@@ -63,6 +71,13 @@ func (o *netOptions) settleGateway(n *NetworkDef) error {
 			optRA, s6.Prefix, optDHCP)
 	}
 	return nil
+}
+
+// opens reports whether the ports hold one.
+func opens(ports []plane.PortRange, proto string, port uint16) bool {
+	return slices.ContainsFunc(ports, func(r plane.PortRange) bool {
+		return r.Proto == proto && r.First <= port && port <= r.Last
+	})
 }
 
 // pools makes the address pools of a network, by family.

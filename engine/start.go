@@ -121,7 +121,7 @@ func (e *Engine) startSteps(ctx context.Context, c *ctr, r *run) (err error) {
 	if def.Foreign != nil {
 		return e.attachSteps(ctx, c, r)
 	}
-	mode, err := parseMode(def.HostConfig.NetworkMode)
+	mode, err := def.mode()
 	if err != nil {
 		return err
 	}

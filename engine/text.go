@@ -3,10 +3,9 @@ package engine
 import (
 	"maps"
 	"slices"
-	"strconv"
 	"strings"
-	"unicode"
-	"unicode/utf8"
+
+	"github.com/footbridge-net/footbridge/internal/visible"
 )
 
 // Texts that clients choose reach terminals, logs and files of others: lists,
@@ -18,18 +17,10 @@ import (
 const maxText = 255
 
 // printable: only characters that show as themselves.
-func printable(s string) bool {
-	return utf8.ValidString(s) && !strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) })
-}
+func printable(s string) bool { return visible.Is(s) }
 
 // shown makes a text printable that was refused for not being so, for the refusal.
-func shown(s string) string {
-	if printable(s) {
-		return s
-	}
-	quoted := strconv.Quote(s)
-	return quoted[1 : len(quoted)-1]
-}
+func shown(s string) string { return visible.Text(s) }
 
 // prose is printable that may have several lines.
 func prose(s string) bool {

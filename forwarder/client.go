@@ -5,19 +5,15 @@ import (
 	"net/netip"
 	"sync/atomic"
 
-	"github.com/footbridge-net/footbridge/internal/turn"
+	"github.com/footbridge-net/footbridge/internal/quota"
 )
 
 // client is what is known of one container. Forwarder.mu guards it.
 type client struct {
-	addr   netip.Addr // by which it is known
-	limits Limits
-	// known: SetLimits was called; it stays without flows.
-	known                    bool
+	quota.Account[Limits]
+
 	halfOpen, tcp, udp, echo int
 	refused                  [numRefusals]uint64
-
-	turn *turn.Turn // for all that works for it
 
 	measures pace // of paths' MTUs
 
@@ -32,23 +28,20 @@ type client struct {
 // flows is how many flows the client has, each with a descriptor.
 func (c *client) flows() int { return c.halfOpen + c.tcp + c.udp + c.echo }
 
-// clientOf gives the client that has address a. The caller holds mu.
-func (f *Forwarder) clientOf(a netip.Addr) *client {
-	a = f.owner(a)
-	c := f.clients[a]
-	if c == nil {
-		c = &client{addr: a, limits: f.limits, turn: turn.New(f.yield)}
-		c.ctx, c.cancel = context.WithCancel(f.ctx)
-		f.clients[a] = c
-	}
+// Idle reports whether it has no flow.
+func (c *client) Idle() bool { return c.flows() == 0 }
+
+// newClient makes a client of a container that had none.
+func (f *Forwarder) newClient() *client {
+	c := &client{}
+	c.ctx, c.cancel = context.WithCancel(f.ctx)
 	return c
 }
 
 // forget drops the client if nothing of it is left. The caller holds mu.
 func (f *Forwarder) forget(c *client) {
-	if !c.known && c.flows() == 0 && f.clients[c.addr] == c {
+	if f.clients.Forget(c) {
 		c.cancel()
-		delete(f.clients, c.addr)
 	}
 }
 
@@ -61,21 +54,19 @@ func (f *Forwarder) SetLimits(a netip.Addr, l Limits) {
 	if f.closed {
 		return
 	}
-	c := f.clientOf(a)
-	c.limits, c.known = l.or(f.limits), true
+	f.clients.SetLimits(a, l.or(f.limits))
 }
 
 // ReleaseAddr ends all flows of the container known by address a, and forgets
 // its limits. It does not wait for connections, which are reset.
 func (f *Forwarder) ReleaseAddr(a netip.Addr) {
 	f.mu.Lock()
-	c := f.clients[a]
+	c := f.clients.Remove(a)
 	if c == nil {
 		f.mu.Unlock()
 		return
 	}
 	c.cancel()
-	delete(f.clients, a)
 	var ended []closer
 	for k, m := range f.mappings {
 		if m.client == c {

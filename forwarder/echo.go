@@ -77,9 +77,9 @@ func (f *Forwarder) pingOf(k pingKey) (*ping, error) {
 	if f.closed {
 		return nil, nil
 	}
-	c := f.clientOf(k.addr)
+	c := f.clients.Of(k.addr)
 	switch {
-	case c.echo >= c.limits.Echo:
+	case c.echo >= c.Limits.Echo:
 		f.refuse(c, refusedEcho)
 		return nil, nil
 	case !f.descriptors.Take(c.flows()):
@@ -179,7 +179,7 @@ func (p *ping) receive() {
 	if err != nil {
 		return
 	}
-	r := receiver{raw: raw, datagram: p.received, failed: p.failed, turn: p.client.turn}
+	r := receiver{raw: raw, datagram: p.received, failed: p.failed, turn: p.client.Turn}
 	if err := r.run(); !errors.Is(err, os.ErrClosed) {
 		p.f.log.Debug("ping: reading ended", "error", err)
 	}

@@ -12,6 +12,7 @@ import (
 	"gvisor.dev/gvisor/pkg/tcpip/transport/tcp"
 
 	"github.com/footbridge-net/footbridge/internal/packet"
+	"github.com/footbridge-net/footbridge/internal/quota"
 	"github.com/footbridge-net/footbridge/internal/share"
 )
 
@@ -55,7 +56,6 @@ type Forwarder struct {
 	allow     func(netip.Addr) bool
 	hostPorts func(proto uint8, at netip.AddrPort) bool
 	out       Outbound
-	owner     func(netip.Addr) netip.Addr
 	limits    Limits
 	yield     func()
 	log       *slog.Logger
@@ -74,7 +74,7 @@ type Forwarder struct {
 
 	mu       sync.Mutex
 	closed   bool
-	clients  map[netip.Addr]*client
+	clients  *quota.Table[*client, Limits]
 	pending  map[stack.TransportEndpointID]*pendingTCP
 	mappings map[mappingKey]*mapping
 	pings    map[pingKey]*ping
@@ -86,9 +86,8 @@ type Forwarder struct {
 func New(o Options) *Forwarder {
 	f := &Forwarder{
 		gw: o.Gateway, allow: o.Allow, hostPorts: o.HostPort, out: o.Outbound,
-		owner: o.Owner, limits: o.Limits.or(defaults), yield: o.Yield, log: o.Logger, now: time.Now,
+		limits: o.Limits.or(defaults), yield: o.Yield, log: o.Logger, now: time.Now,
 		descriptors: descriptors, ports: ephemeral,
-		clients:  map[netip.Addr]*client{},
 		pending:  map[stack.TransportEndpointID]*pendingTCP{},
 		mappings: map[mappingKey]*mapping{},
 		pings:    map[pingKey]*ping{},
@@ -96,13 +95,11 @@ func New(o Options) *Forwarder {
 	if f.log == nil {
 		f.log = slog.New(slog.DiscardHandler)
 	}
-	if f.owner == nil {
-		f.owner = func(a netip.Addr) netip.Addr { return a }
-	}
 	if f.yield == nil {
 		f.yield = runtime.Gosched
 	}
 	f.ctx, f.cancel = context.WithCancel(context.Background())
+	f.clients = quota.New(quota.Options[*client, Limits]{New: f.newClient, Limits: f.limits, Owner: o.Owner, Yield: f.yield})
 	// The number of connections under way is bounded in HandleTCP, where it
 	// is known whose they are.
 	const unbounded = 1 << 30
@@ -124,7 +121,7 @@ func (f *Forwarder) permitted(src, dst netip.Addr) bool {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.refuse(f.clients[f.owner(src)], refusedPolicy)
+	f.refuse(f.clients.Find(f.clients.Owner(src)), refusedPolicy)
 	return false
 }
 

@@ -93,8 +93,8 @@ func TestTheLimitsOfAContainerAreItsOwn(t *testing.T) {
 	})
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if len(f.clients) != 1 {
-		t.Errorf("%d containers are remembered, want 1", len(f.clients))
+	if f.clients.Len() != 1 {
+		t.Errorf("%d containers are remembered, want 1", f.clients.Len())
 	}
 }
 
@@ -155,7 +155,7 @@ func TestRememberedAddressesAreBounded(t *testing.T) {
 		}
 	}
 	f.mu.Lock()
-	c, sum := f.clients[ctr4], 0
+	c, sum := f.clients.Find(ctr4), 0
 	for _, m := range f.mappings {
 		m.mu.Lock()
 		sum += len(m.peers[0]) + len(m.peers[1])

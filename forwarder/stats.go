@@ -42,7 +42,7 @@ func (f *Forwarder) Stats() Stats {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	s := Stats{UDP: len(f.mappings), Echo: len(f.pings), HalfOpen: len(f.pending), Refused: map[string]uint64{}}
-	for _, c := range f.clients {
+	for c := range f.clients.All() {
 		s.TCP += c.tcp
 	}
 	s.count(&f.refused)
@@ -55,7 +55,7 @@ func (f *Forwarder) StatsOf(a netip.Addr) Stats {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	s := Stats{Refused: map[string]uint64{}}
-	c := f.clients[a]
+	c := f.clients.Find(a)
 	if c == nil {
 		return s
 	}

@@ -84,12 +84,12 @@ func (f *Forwarder) HandleTCP(id stack.TransportEndpointID, pkt *stack.PacketBuf
 		f.mu.Unlock()
 		return true
 	}
-	c := f.clientOf(src)
+	c := f.clients.Of(src)
 	why := numRefusals
 	switch {
-	case c.halfOpen >= c.limits.HalfOpen:
+	case c.halfOpen >= c.Limits.HalfOpen:
 		why = refusedHalfOpen
-	case c.tcp+c.halfOpen >= c.limits.TCP: // those under way may all come about
+	case c.tcp+c.halfOpen >= c.Limits.TCP: // those under way may all come about
 		why = refusedTCP
 	case !f.descriptors.Take(c.flows()):
 		why = refusedShare
@@ -158,7 +158,7 @@ func (f *Forwarder) handleRequest(r *tcp.ForwarderRequest) {
 	}
 	splice.Confine(ep, f.settle(id, true))
 	keepAlive(ep)
-	err = splice.Relay(p.client.ctx, ep, &wq, conn, p.client.turn)
+	err = splice.Relay(p.client.ctx, ep, &wq, conn, p.client.Turn)
 	f.log.Debug("tcp flow ended", "from", id.RemoteAddress, "to", id.LocalAddress, "port", id.LocalPort, "error", err)
 
 	f.mu.Lock()
@@ -208,7 +208,7 @@ func (f *Forwarder) connect(p *pendingTCP) (*splice.Conn, error) {
 	if !p.loopback() {
 		h = f.hooks(p)
 	}
-	conn, err := splice.Dial(p.client.ctx, p.to, connectTimeout, p.client.turn, h)
+	conn, err := splice.Dial(p.client.ctx, p.to, connectTimeout, p.client.Turn, h)
 	if err != nil && p.client.ctx.Err() != nil {
 		return nil, syscall.ECONNABORTED
 	}

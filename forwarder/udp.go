@@ -110,9 +110,9 @@ func (f *Forwarder) mappingOf(k mappingKey, dst netip.AddrPort) (*mapping, error
 	if f.closed {
 		return nil, nil
 	}
-	c := f.clientOf(k.src.Addr())
+	c := f.clients.Of(k.src.Addr())
 	switch {
-	case c.udp >= c.limits.UDP:
+	case c.udp >= c.Limits.UDP:
 		f.refuse(c, refusedUDP)
 		return nil, nil
 	case !f.descriptors.Take(c.flows()):
@@ -314,7 +314,7 @@ func (m *mapping) receive() {
 	if err != nil {
 		return
 	}
-	r := receiver{raw: raw, datagram: m.received, failed: m.failed, turn: m.client.turn}
+	r := receiver{raw: raw, datagram: m.received, failed: m.failed, turn: m.client.Turn}
 	if err := r.run(); !errors.Is(err, os.ErrClosed) {
 		m.f.log.Debug("udp flow: reading ended", "error", err)
 	}

@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"sync"
 
+	"github.com/footbridge-net/footbridge/internal/quota"
 	"github.com/footbridge-net/footbridge/internal/share"
 	"github.com/footbridge-net/footbridge/internal/turn"
 )
@@ -11,44 +12,22 @@ import (
 // container is what the clients of one container's ports hold. containers.mu
 // guards it.
 type container struct {
-	addr   netip.Addr // by which it is known
-	limits ContainerLimits
-	known  bool // SetLimits was called: it stays when nothing is held
+	quota.Account[ContainerLimits]
 
 	halfOpen, connections, flows int
 	ports                        int // that are served
-
-	turn *turn.Turn // for all that works for it
 }
+
+// Idle reports whether nothing is held and no port is served.
+func (c *container) Idle() bool { return c.halfOpen+c.connections+c.flows+c.ports == 0 }
 
 // containers are those of one network.
 type containers struct {
-	owner    func(netip.Addr) netip.Addr
-	yield    func()
-	limits   ContainerLimits
 	halfOpen *share.Pool
 	flows    *share.Pool
 
 	mu  sync.Mutex
-	all map[netip.Addr]*container
-}
-
-// of gives the container that has address a. The caller holds mu.
-func (cs *containers) of(a netip.Addr) *container {
-	a = cs.owner(a)
-	c := cs.all[a]
-	if c == nil {
-		c = &container{addr: a, limits: cs.limits, turn: turn.New(cs.yield)}
-		cs.all[a] = c
-	}
-	return c
-}
-
-// forget drops c if nothing is known of it. The caller holds mu.
-func (cs *containers) forget(c *container) {
-	if !c.known && c.halfOpen+c.connections+c.flows+c.ports == 0 && cs.all[c.addr] == c {
-		delete(cs.all, c.addr)
-	}
+	all *quota.Table[*container, ContainerLimits]
 }
 
 // SetLimits bounds what clients of the container known by address a hold, until
@@ -58,8 +37,7 @@ func (f *Forwarder) SetLimits(a netip.Addr, l ContainerLimits) {
 	cs := &f.containers
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
-	c := cs.of(a)
-	c.limits, c.known = l.or(cs.limits), true
+	cs.all.SetLimits(a, l.or(f.limits.Container))
 }
 
 // Release forgets the limits of the container known by address a, and ends what was
@@ -69,10 +47,7 @@ func (f *Forwarder) Release(a netip.Addr) {
 	cs := &f.containers
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
-	if c := cs.all[a]; c != nil {
-		c.known, c.limits = false, cs.limits
-		cs.forget(c)
-	}
+	cs.all.Release(a)
 }
 
 // serve notes that a port of the container with address a is served, which it is
@@ -80,13 +55,13 @@ func (f *Forwarder) Release(a netip.Addr) {
 func (cs *containers) serve(a netip.Addr) (t *turn.Turn, over func()) {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
-	c := cs.of(a)
+	c := cs.all.Of(a)
 	c.ports++
-	return c.turn, func() {
+	return c.Turn, func() {
 		cs.mu.Lock()
 		defer cs.mu.Unlock()
 		c.ports--
-		cs.forget(c)
+		cs.all.Forget(c)
 	}
 }
 
@@ -103,12 +78,12 @@ const (
 func (cs *containers) enter(a netip.Addr) (*container, refusal) {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
-	c := cs.of(a)
+	c := cs.all.Of(a)
 	why := let
 	switch {
-	case c.halfOpen >= c.limits.HalfOpen:
+	case c.halfOpen >= c.Limits.HalfOpen:
 		why = overHalfOpen
-	case c.connections >= c.limits.Connections:
+	case c.connections >= c.Limits.Connections:
 		why = overConnections
 	case !cs.halfOpen.Take(c.halfOpen):
 		why = overHalfOpen
@@ -116,7 +91,7 @@ func (cs *containers) enter(a netip.Addr) (*container, refusal) {
 		c.halfOpen++
 		c.connections++
 	}
-	cs.forget(c)
+	cs.all.Forget(c)
 	return c, why
 }
 
@@ -133,7 +108,7 @@ func (cs *containers) leave(c *container) {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
 	c.connections--
-	cs.forget(c)
+	cs.all.Forget(c)
 }
 
 // enterFlow counts a UDP flow to address a in, unless that is over a limit. The
@@ -142,9 +117,9 @@ func (cs *containers) leave(c *container) {
 func (cs *containers) enterFlow(a netip.Addr) (*container, bool) {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
-	c := cs.of(a)
-	if c.flows >= c.limits.Flows || !cs.flows.Take(c.flows) {
-		cs.forget(c)
+	c := cs.all.Of(a)
+	if c.flows >= c.Limits.Flows || !cs.flows.Take(c.flows) {
+		cs.all.Forget(c)
 		return c, false
 	}
 	c.flows++
@@ -156,5 +131,5 @@ func (cs *containers) leaveFlow(c *container) {
 	defer cs.mu.Unlock()
 	c.flows--
 	cs.flows.Give()
-	cs.forget(c)
+	cs.all.Forget(c)
 }

@@ -44,7 +44,7 @@ func TestConnectionLimitOfAContainerIsOverAllItsPorts(t *testing.T) {
 	l4.Close()
 	l6.Close()
 	w.forwarder.Release(container4)
-	if n := len(w.forwarder.containers.all); n != 0 {
+	if n := w.forwarder.containers.all.Len(); n != 0 {
 		t.Errorf("%d containers are remembered after the end", n)
 	}
 	if n := w.forwarder.containers.halfOpen.Used() + w.forwarder.budget.pool.Used(); n != 0 {

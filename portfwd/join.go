@@ -34,7 +34,7 @@ func (f *Forwarder) Join(h *fdpass.Handle, owner string, to []netip.AddrPort) er
 	var ctx context.Context
 	ctx, j.cancel = context.WithCancel(context.Background())
 	for _, a := range to {
-		j.containers = append(j.containers, f.containers.owner(a.Addr()))
+		j.containers = append(j.containers, f.containers.all.Owner(a.Addr()))
 	}
 	f.joined[j] = struct{}{}
 	f.joins.Go(func() {
@@ -110,7 +110,7 @@ func (f *Forwarder) joinTo(ctx context.Context, fd int, owner string, to netip.A
 	answer(fd, 0)
 	splice.Confine(ep, n)
 	// How it ended is for the two ends to know; both have been told.
-	_ = f.relay(ctx, ep, wq, fd, c.turn)
+	_ = f.relay(ctx, ep, wq, fd, c.Turn)
 	return nil
 }
 

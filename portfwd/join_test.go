@@ -2,6 +2,7 @@ package portfwd
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"io"
 	"net"
@@ -124,6 +125,61 @@ func TestReleaseAndCloseEndWhatWasJoined(t *testing.T) {
 		end(w)
 		if _, err := d.reader.ReadByte(); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
 			t.Errorf("%s: not over: %v", name, err)
+		}
+	}
+}
+
+// A container that holds its end open does not keep connections whose client is gone.
+// What the client has sent before it went arrives.
+func TestJoinedConnectionsEndWithTheirClient(t *testing.T) {
+	for _, halfFirst := range []bool{false, true} {
+		w := newWorld(t, Options{})
+		to := netip.AddrPortFrom(container4, 80)
+		l := w.listen(to)
+		d := w.join(to)
+		if got := d.outcome(t); got != "0" {
+			t.Fatal(got)
+		}
+		server, err := l.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer server.Close()
+		sent := bytes.Repeat([]byte("x"), 300_000) // more than the container's window
+		wrote := make(chan error, 1)
+		go func() {
+			_, err := d.Write(sent)
+			if halfFirst {
+				err = errors.Join(err, d.CloseWrite())
+			}
+			wrote <- err
+		}()
+		_ = server.SetDeadline(time.Now().Add(testTimeout))
+		got, b := 0, make([]byte, 65536)
+		for got < len(sent)/2 { // the rest is under way when the client goes
+			n, err := server.Read(b)
+			if got += n; err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := <-wrote; err != nil {
+			t.Fatal(err)
+		}
+		d.Close()
+		for err = nil; err == nil; {
+			var n int
+			n, err = server.Read(b)
+			got += n
+		}
+		if got != len(sent) || err != io.EOF {
+			t.Errorf("half-closed first %v: %d bytes and %v, want %d and the end", halfFirst, got, err, len(sent))
+		}
+		w.forwarder.joins.Wait()
+		for err = nil; err == nil; {
+			_, err = server.Write(b)
+		}
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("half-closed first %v: the container still has a connection", halfFirst)
 		}
 	}
 }

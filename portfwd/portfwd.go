@@ -5,13 +5,13 @@ import (
 	"io"
 	"log/slog"
 	"net/netip"
-	"runtime"
 	"sync"
 	"sync/atomic"
 
 	"gvisor.dev/gvisor/pkg/tcpip"
 	"gvisor.dev/gvisor/pkg/waiter"
 
+	"github.com/footbridge-net/footbridge/internal/quota"
 	"github.com/footbridge-net/footbridge/internal/share"
 )
 
@@ -91,18 +91,11 @@ func New(o Options) *Forwarder {
 		joined:    make(map[*joined]struct{}),
 	}
 	f.containers = containers{
-		owner:    o.Owner,
-		yield:    o.Yield,
-		limits:   f.limits.Container,
 		halfOpen: share.New(f.limits.HalfOpenTotal),
 		flows:    share.New(f.limits.FlowsTotal),
-		all:      make(map[netip.Addr]*container),
-	}
-	if o.Owner == nil {
-		f.containers.owner = func(a netip.Addr) netip.Addr { return a }
-	}
-	if o.Yield == nil {
-		f.containers.yield = runtime.Gosched
+		all: quota.New(quota.Options[*container, ContainerLimits]{
+			New: func() *container { return new(container) }, Limits: f.limits.Container, Owner: o.Owner, Yield: o.Yield,
+		}),
 	}
 	if f.budget == nil {
 		f.budget = NewBudget(0)

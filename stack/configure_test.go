@@ -195,6 +195,9 @@ func TestALentAddressStaysAStationsHoweverSilentItIs(t *testing.T) {
 		if e.pb.speaksFor(a, true) {
 			t.Errorf("another may take %s", a)
 		}
+		if e.pb.mayMAC(vmMAC) || e.net.findMAC(vmMAC) != e.pa {
+			t.Errorf("another may take the MAC that %s is known by", a)
+		}
 		e.pa.TakeBack(other, a)
 		if e.pb.Free(other, a) {
 			t.Errorf("another has given %s back", a)
@@ -202,6 +205,9 @@ func TestALentAddressStaysAStationsHoweverSilentItIs(t *testing.T) {
 		e.pa.TakeBack(vmMAC, a)
 		if !e.pb.Free(other, a) {
 			t.Errorf("%s is given back and not free", a)
+		}
+		if silence(e.net); !e.pb.mayMAC(vmMAC) {
+			t.Errorf("%s is given back, its MAC is not", a)
 		}
 		e.pa.Lend(vmMAC, a, time.Now().Add(-time.Second))
 		silence(e.net)
@@ -230,5 +236,25 @@ func silence(n *Network) {
 	defer n.stations.mu.Unlock()
 	for _, s := range n.stations.addrs {
 		s.seen.Store(time.Now().Add(-stationAge).UnixNano())
+	}
+	for _, s := range n.stations.macs {
+		s.seen.Store(time.Now().Add(-stationAge).UnixNano())
+	}
+}
+
+// A station with addresses of both families has its MAC as long as either.
+func TestAMACIsAStationsAsLongAsAnyOfItsAddresses(t *testing.T) {
+	e := newExtendedWorld(t, Guard{Nested: true}, Guard{Nested: true})
+	for _, a := range []netip.Addr{vm4, vm6} {
+		e.pa.Lend(vmMAC, a, time.Now().Add(time.Hour))
+	}
+	silence(e.net)
+	e.pa.TakeBack(vmMAC, vm4)
+	if e.pb.mayMAC(vmMAC) {
+		t.Error("another may take the MAC, of which an address is lent")
+	}
+	e.pa.TakeBack(vmMAC, vm6)
+	if !e.pb.mayMAC(vmMAC) {
+		t.Error("nothing is lent, and the MAC is nobody else's")
 	}
 }

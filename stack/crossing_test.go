@@ -56,26 +56,33 @@ func opened(t testing.TB) *crossWorld {
 	return newCrossWorld(t, Options{Crossing: c}, Options{Crossing: c, Open4: true, Open6: true})
 }
 
-// settle waits until what the containers have sent is where it goes.
-func (w *crossWorld) settle() {
+// drain waits until what the containers have sent is where it goes, and gives other what
+// they have got besides, with the address of their gateway.
+func (w *crossWorld) drain(other func(m *memory, gateway netip.Addr, got sent)) {
 	for _, s := range []struct {
-		m   *memory
-		mac packet.MAC
-		a   netip.Addr
-		gw  netip.Prefix
-	}{{w.a, aMAC, a4, gw4}, {w.o, oMAC, o4, openGW4}} {
-		s.m.send(plain, packet.ARPFrame(packet.Broadcast, packet.ARP{Op: packet.ARPRequest, SenderMAC: s.mac, SenderIP: s.a, TargetIP: s.gw.Addr()}))
+		m       *memory
+		mac     packet.MAC
+		a       netip.Addr
+		gateway netip.Addr
+	}{{w.a, aMAC, a4, gw4.Addr()}, {w.o, oMAC, o4, openGW4.Addr()}} {
+		s.m.send(plain, packet.ARPFrame(packet.Broadcast, packet.ARP{Op: packet.ARPRequest, SenderMAC: s.mac, SenderIP: s.a, TargetIP: s.gateway}))
 		for {
-			if a, err := packet.ParseARP(s.m.receive().frame[packet.EthernetLen:]); err == nil && a.Op == packet.ARPReply {
+			got := s.m.receive()
+			if a, err := packet.ParseARP(got.frame[packet.EthernetLen:]); err == nil && a.Op == packet.ARPReply {
 				break
 			}
-			s.m.t.Error("a container got what is not for it")
+			other(s.m, s.gateway, got)
 		}
 	}
 }
 
+// settle is drain where the containers must have got nothing.
+func (w *crossWorld) settle() {
+	w.drain(func(m *memory, _ netip.Addr, _ sent) { m.t.Error("a container got what is not for it") })
+}
+
 // crosses sends a frame, and fails unless it arrives with one hop less.
-func crosses(t *testing.T, what string, from, to *memory, hdr [vnet.Len]byte, frame []byte) {
+func crosses(t testing.TB, what string, from, to *memory, hdr [vnet.Len]byte, frame []byte) {
 	t.Helper()
 	from.send(hdr, frame)
 	got := to.receive()
@@ -129,21 +136,21 @@ func TestSuperFramesCross(t *testing.T) {
 }
 
 func TestNothingElseCrosses(t *testing.T) {
-	closed := func(t *testing.T) *crossWorld {
+	closed := func(t testing.TB) *crossWorld {
 		return newCrossWorld(t, Options{Crossing: new(Crossing)}, Options{Crossing: new(Crossing), Open4: true, Open6: true})
 	}
-	nat := func(t *testing.T) *crossWorld {
+	nat := func(t testing.TB) *crossWorld {
 		c := new(Crossing)
 		return newCrossWorld(t, Options{Crossing: c}, Options{Crossing: c})
 	}
-	internal := func(t *testing.T) *crossWorld {
+	internal := func(t testing.TB) *crossWorld {
 		return newCrossWorld(t, Options{}, Options{Crossing: new(Crossing), Open4: true, Open6: true})
 	}
-	only4 := func(t *testing.T) *crossWorld {
+	only4 := func(t testing.TB) *crossWorld {
 		c := new(Crossing)
 		return newCrossWorld(t, Options{Crossing: c}, Options{Crossing: c, Open4: true})
 	}
-	begun := func(t *testing.T) *crossWorld {
+	begun := func(t testing.TB) *crossWorld {
 		w := opened(t)
 		for _, f := range []struct{ a, o netip.Addr }{{a4, o4}, {a6, o6}} {
 			crosses(t, "SYN", w.a, w.o, plain, segment(gwMAC, aMAC, ap(f.a, 1000), ap(f.o, 80), synFlag))
@@ -161,26 +168,26 @@ func TestNothingElseCrosses(t *testing.T) {
 		back := datagramFrame(openMAC, oMAC, ap(f.o, 80), ap(f.a, 1), "x")
 		for _, x := range []struct {
 			name  string
-			world func(*testing.T) *crossWorld
+			world func(testing.TB) *crossWorld
 			back  bool // sent by o
 			frame []byte
 		}{
 			{"to a network of another crossing", closed, false, forth},
 			{"to a network that is not open", nat, false, forth},
 			{"from a network without a crossing", internal, false, forth},
-			{"from the open network", opened0, true, back},
-			{"a SYN from the open network", opened0, true, segment(openMAC, oMAC, ap(f.o, 80), ap(f.a, 1000), synFlag)},
-			{"a ping from the open network", opened0, true, from(oMAC, to(openMAC, echoRequest(f.o, f.a, "x")))},
+			{"from the open network", opened, true, back},
+			{"a SYN from the open network", opened, true, segment(openMAC, oMAC, ap(f.o, 80), ap(f.a, 1000), synFlag)},
+			{"a ping from the open network", opened, true, from(oMAC, to(openMAC, echoRequest(f.o, f.a, "x")))},
 			{"a SYN in a connection's place", begun, true, segment(openMAC, oMAC, ap(f.o, 80), ap(f.a, 1000), synFlag)},
 			{"from another port", begun, true, datagramFrame(openMAC, oMAC, ap(f.o, 54), ap(f.a, 1000), "x")},
 			{"to another port", begun, true, datagramFrame(openMAC, oMAC, ap(f.o, 53), ap(f.a, 1001), "x")},
 			{"a ping in the place of an answer", begun, true, from(oMAC, to(openMAC, echoRequest(f.o, f.a, "x")))},
-			{"an error about nothing", opened0, true, aboutUDP(openMAC, oMAC, f.o, f.a, 1000, 53)},
-			{"an error about nothing, forth", opened0, false, aboutUDP(gwMAC, aMAC, f.a, f.o, 1000, 53)},
-			{"a segment of no connection", opened0, false, segment(gwMAC, aMAC, ap(f.a, 1000), ap(f.o, 80), ackFlag)},
-			{"another protocol", opened0, false, from(aMAC, to(gwMAC, ipFrame(f.a, f.o, 47, 64, cutPart)))},
-			{"to the other's gateway", opened0, false, datagramFrame(gwMAC, aMAC, ap(f.a, 1), ap(f.og, 53), "x")},
-			{"to the other's gateway, a ping", opened0, false, echoRequest(f.a, f.og, "x")},
+			{"an error about nothing", opened, true, aboutUDP(openMAC, oMAC, f.o, f.a, 1000, 53)},
+			{"an error about nothing, forth", opened, false, aboutUDP(gwMAC, aMAC, f.a, f.o, 1000, 53)},
+			{"a segment of no connection", opened, false, segment(gwMAC, aMAC, ap(f.a, 1000), ap(f.o, 80), ackFlag)},
+			{"another protocol", opened, false, from(aMAC, to(gwMAC, ipFrame(f.a, f.o, 47, 64, cutPart)))},
+			{"to the other's gateway", opened, false, datagramFrame(gwMAC, aMAC, ap(f.a, 1), ap(f.og, 53), "x")},
+			{"to the other's gateway, a ping", opened, false, echoRequest(f.a, f.og, "x")},
 		} {
 			t.Run(f.name+" "+x.name, func(t *testing.T) {
 				w := x.world(t)
@@ -202,35 +209,22 @@ func TestNothingElseCrosses(t *testing.T) {
 	crosses(t, "IPv4", w.a, w.o, plain, datagramFrame(gwMAC, aMAC, ap(a4, 1), ap(o4, 80), "x"))
 }
 
-func opened0(t *testing.T) *crossWorld { return opened(t) }
-
-// drainOwn waits until all is where it goes, and takes what the containers' own gateways
-// have said.
+// drainOwn is drain that takes what the containers' own gateways have said, and leaves the
+// rest to be received.
 func drainOwn(w *crossWorld) {
-	for _, s := range []struct {
-		m   *memory
-		mac packet.MAC
-		a   netip.Addr
-		gw  netip.Prefix
-	}{{w.a, aMAC, a4, gw4}, {w.o, oMAC, o4, openGW4}} {
-		s.m.send(plain, packet.ARPFrame(packet.Broadcast, packet.ARP{Op: packet.ARPRequest, SenderMAC: s.mac, SenderIP: s.a, TargetIP: s.gw.Addr()}))
-		var kept []sent
-		for {
-			got := s.m.receive()
-			if a, err := packet.ParseARP(got.frame[packet.EthernetLen:]); err == nil && a.Op == packet.ARPReply {
-				break
-			}
-			ip, err := packet.ParseIP(got.frame[packet.EthernetLen:])
-			_, _, isError := packet.QuotedBy(got.frame[packet.EthernetLen+ip.HeaderLen:], &ip)
-			reset := ip.Proto == packet.ProtoTCP && got.frame[packet.EthernetLen+ip.HeaderLen+13]&rstFlag != 0
-			own := ip.Src == s.gw.Addr() || ip.Src == gw6.Addr() || ip.Src == openGW6.Addr()
-			if err == nil && (own && isError || reset) {
-				continue
-			}
-			kept = append(kept, got)
+	rest := map[*memory][]sent{}
+	w.drain(func(m *memory, gateway netip.Addr, got sent) {
+		ip, err := packet.ParseIP(got.frame[packet.EthernetLen:])
+		_, _, isError := packet.QuotedBy(got.frame[packet.EthernetLen+ip.HeaderLen:], &ip)
+		reset := ip.Proto == packet.ProtoTCP && got.frame[packet.EthernetLen+ip.HeaderLen+13]&rstFlag != 0
+		own := ip.Src == gateway || ip.Src == gw6.Addr() || ip.Src == openGW6.Addr()
+		if err != nil || !reset && !(own && isError) {
+			rest[m] = append(rest[m], got)
 		}
-		for _, k := range kept {
-			s.m.out <- k
+	})
+	for m, list := range rest {
+		for _, got := range list {
+			m.out <- got
 		}
 	}
 }

@@ -2,6 +2,7 @@ package stack
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/footbridge-net/footbridge/internal/packet"
@@ -185,8 +186,11 @@ func (n *Network) seek(a netip.Addr) {
 
 // tell tells all others that the addresses are at p's MAC m now: they may remember
 // who had them before. Where ports are kept apart only those have to know who may
-// reach p.
+// reach p, at its own addresses: nobody reaches what it has by its Guard.
 func (n *Network) tell(p *Port, m packet.MAC, addrs []netip.Addr) {
+	if n.opts.NoICC {
+		addrs = slices.DeleteFunc(slices.Clone(addrs), func(a netip.Addr) bool { return !p.owns(a) })
+	}
 	var frames [][]byte
 	for _, a := range addrs {
 		if a.Is4() {

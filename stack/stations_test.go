@@ -428,3 +428,33 @@ func TestGuardsOutsideTheNetworkAreRefused(t *testing.T) {
 		}
 	}
 }
+
+// One that asks for addresses that nobody has does not use up what the gateway may ask.
+func TestWhoMakesTheGatewayAskIsPaced(t *testing.T) {
+	w := newApart(t, Guard{Nested: true})
+	for i := range 50 {
+		w.b.send(plain, asks(bMAC, b4, vm4))
+		if i == 0 {
+			saysTarget(t, w.a.receive().frame, vm4)
+		}
+	}
+	w.settle(w.b, bMAC, b4)
+	n := 1
+	for ; len(w.a.out) > 0; n++ {
+		<-w.a.out
+	}
+	if n > askRate.burst+1 {
+		t.Errorf("the gateway has asked %d times for one container", n)
+	}
+	w.c.send(plain, asks(cMAC, c4, vm4))
+	saysTarget(t, w.a.receive().frame, vm4)
+}
+
+// saysTarget reads for whom an ARP request asks.
+func saysTarget(t testing.TB, frame []byte, a netip.Addr) {
+	t.Helper()
+	p, err := packet.ParseARP(frame[packet.EthernetLen:])
+	if err != nil || p.TargetIP != a || p.SenderMAC != gwMAC {
+		t.Errorf("%+v, %v, want a question of the gateway for %s", p, err, a)
+	}
+}

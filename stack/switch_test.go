@@ -145,6 +145,10 @@ func TestLyingVirtioHeadersAreDropped(t *testing.T) {
 	for _, h := range []vnet.Header{
 		{Flags: vnet.NeedsCsum, CsumStart: 60000},
 		{Flags: vnet.NeedsCsum, CsumStart: 2},
+		{Flags: vnet.NeedsCsum, CsumStart: 24, CsumOffset: 6},  // over the address that it is for
+		{Flags: vnet.NeedsCsum, CsumStart: 34, CsumOffset: 2},  // over the port
+		{Flags: vnet.NeedsCsum, CsumStart: 34, CsumOffset: 16}, // TCP's
+		{Flags: vnet.NeedsCsum, CsumStart: 38, CsumOffset: 1},  // beginning in UDP's header
 		{GSOType: vnet.GSOTCPv4, GSOSize: 0, Flags: vnet.NeedsCsum, CsumStart: 34},
 		{GSOType: vnet.GSOTCPv6, GSOSize: 100, Flags: vnet.NeedsCsum, CsumStart: 34},
 		{GSOType: vnet.GSOUDP, GSOSize: 100},

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
-	"os/exec"
 	"regexp"
 	"slices"
 	"strconv"
@@ -243,95 +242,6 @@ func TestAnInterfaceThatWasTakenDownComesUp(t *testing.T) {
 	}
 }
 
-func TestTheDefaultRouteMovesToAnotherInterface(t *testing.T) {
-	w, ns := newWorld(t, 0)
-	mustAttach(t, ns, testLink())
-	mustAttach(t, ns, LinkOptions{
-		Name: "eth1", Addresses: prefixes("10.8.0.2/24", "fd00:8::2/64"),
-		Gateway4: netip.MustParseAddr("10.8.0.1"), Gateway6: netip.MustParseAddr("fd00:8::1"),
-	})
-	if got := defaultRoutes(t, w, "-4"); !slices.Equal(got, []string{"10.8.0.1 dev eth1"}) {
-		t.Errorf("default routes %q", got)
-	}
-	if got := defaultRoutes(t, w, "-6"); !slices.Equal(got, []string{"fd00:8::1 dev eth1"}) {
-		t.Errorf("IPv6 default routes %q", got)
-	}
-}
-
-// Routes moves default routes while their interfaces are in use, and touches nothing else of them.
-func TestRoutesChangesTheRoutesAlone(t *testing.T) {
-	w, ns := newWorld(t, 0)
-	d := mustAttach(t, ns, testLink())
-	w.Run("ip", "addr", "add", "10.9.0.250/24", "dev", "eth0")
-	w.Run("ip", "link", "set", "eth0", "mtu", "1450")
-	o := testLink()
-	o.Gateway4 = netip.Addr{}
-	if err := Routes(testContext(t), ns, o); err != nil {
-		t.Fatal(err)
-	}
-	if got := defaultRoutes(t, w, "-4"); len(got) != 0 {
-		t.Errorf("default routes %q", got)
-	}
-	if got := defaultRoutes(t, w, "-6"); !slices.Equal(got, []string{"fd00:9::1 dev eth0"}) {
-		t.Errorf("IPv6 default routes %q", got)
-	}
-	if err := Routes(testContext(t), ns, testLink()); err != nil {
-		t.Fatal(err)
-	}
-	if got := defaultRoutes(t, w, "-4"); !slices.Equal(got, []string{"10.9.0.1 dev eth0"}) {
-		t.Errorf("default routes %q", got)
-	}
-	if v := viewLink(t, w, "eth0"); v.MTU != 1450 || !slices.Contains(v.addresses(), "10.9.0.250/24") || !slices.Contains(v.Flags, "LOWER_UP") {
-		t.Errorf("the interface is %+v", v)
-	}
-	d.Close()
-	o.Name = "eth7"
-	if err := Routes(testContext(t), ns, o); !errors.Is(err, unix.ENODEV) {
-		t.Errorf("an interface that is not there: %v", err)
-	}
-	o.Name = "a/b"
-	if err := Routes(testContext(t), ns, o); !errors.Is(err, ErrOptions) {
-		t.Errorf("an impossible name: %v", err)
-	}
-}
-
-// Several interfaces may lead to an address outside of their subnets; when one goes, another does.
-func TestAddressesOutsideOfTheSubnetsAreOnLink(t *testing.T) {
-	w, ns := newWorld(t, 0)
-	at := []netip.Addr{netip.MustParseAddr("169.254.53.53"), netip.MustParseAddr("fd6e::53")}
-	a, b := testLink(), LinkOptions{Name: "eth1", Addresses: prefixes("10.8.0.2/24", "fd00:8::2/64")}
-	a.OnLink, b.OnLink = at, at
-	a.Neighbors = nil
-	mustAttach(t, ns, a)
-	mustAttach(t, ns, b)
-	leads := func(device string) {
-		t.Helper()
-		for _, to := range at {
-			if got := w.Run("ip", "route", "get", to.String()); !strings.Contains(got, " dev "+device+" ") || strings.Contains(got, " via ") {
-				t.Errorf("to %v: %s", to, got)
-			}
-		}
-	}
-	leads("eth0")
-	if err := Detach(testContext(t), ns, "eth0"); err != nil {
-		t.Fatal(err)
-	}
-	leads("eth1")
-}
-
-func TestAGatewayOutsideTheSubnetIsOnLink(t *testing.T) {
-	w, ns := newWorld(t, 0)
-	o := testLink()
-	o.Addresses = prefixes("10.9.0.2/32", "fd00:9::2/128")
-	mustAttach(t, ns, o)
-	if got := defaultRoutes(t, w, "-4"); len(got) != 1 {
-		t.Errorf("default routes %q", got)
-	}
-	if got := defaultRoutes(t, w, "-6"); len(got) != 1 {
-		t.Errorf("IPv6 default routes %q", got)
-	}
-}
-
 func TestAttachRefusesADeviceThatIsHeld(t *testing.T) {
 	_, ns := newWorld(t, 0)
 	d := mustAttach(t, ns, testLink())
@@ -481,55 +391,6 @@ func TestProbe(t *testing.T) {
 	}
 	if after := openFDs(t); after > before {
 		t.Errorf("%d descriptors more than before", after-before)
-	}
-}
-
-func TestNamespacesOfOthersAreRefused(t *testing.T) {
-	w, ns := newWorld(t, 0)
-	// Ours is the host's, whoever owns it.
-	if _, err := OpenNamespaces(os.Getpid()); !errors.Is(err, ErrHostNamespace) {
-		t.Errorf("our own namespace: %v, want ErrHostNamespace", err)
-	}
-	if _, err := OpenNamespacePath("/proc/self/ns/net"); !errors.Is(err, ErrHostNamespace) {
-		t.Errorf("our own namespace by path: %v, want ErrHostNamespace", err)
-	}
-	if os.Geteuid() != 0 {
-		if _, err := OpenNamespaces(1); !errors.Is(err, ErrForeignOwner) || !strings.Contains(err.Error(), "(uid 0, not ") {
-			t.Errorf("process 1: %v, want ErrForeignOwner and its uid", err)
-		}
-	}
-	if _, err := w.Call("open-self"); err == nil || !strings.Contains(err.Error(), ErrHostNamespace.Error()) {
-		t.Errorf("the caller's own namespace: %v, want ErrHostNamespace", err)
-	}
-	for _, path := range []string{"/dev/null", "/proc/self/ns/uts", fmt.Sprintf("/proc/%d/ns/user", w.Pid)} {
-		if _, err := OpenNamespacePath(path); !errors.Is(err, ErrNotNamespace) {
-			t.Errorf("%s: %v, want ErrNotNamespace", path, err)
-		}
-	}
-	if _, err := OpenNamespacePath("/no/such/file"); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("no file: %v", err)
-	}
-	byPath, err := OpenNamespacePath(fmt.Sprintf("/proc/%d/ns/net", w.Pid))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer byPath.Close()
-	mustAttach(t, byPath, testLink())
-	if same, err := sameFile(int(ns.User.Fd()), fmt.Sprintf("/proc/%d/ns/user", w.Pid)); err != nil || !same {
-		t.Errorf("the owner is not the process's user namespace (%v)", err)
-	}
-}
-
-func TestNamespacesOfAProcessThatHasEnded(t *testing.T) {
-	cmd := exec.Command("true")
-	if err := cmd.Run(); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := OpenNamespaces(cmd.Process.Pid); !errors.Is(err, ErrNoProcess) {
-		t.Errorf("an ended process: %v, want ErrNoProcess", err)
-	}
-	if _, err := OpenNamespaces(0); err == nil {
-		t.Error("process 0 has namespaces")
 	}
 }
 

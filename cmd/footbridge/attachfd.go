@@ -30,6 +30,9 @@ func givenFD(flag string, fd int, hasOtherEnd bool) (*os.File, error) {
 	if kind := st.Mode & unix.S_IFMT; hasOtherEnd && kind != unix.S_IFIFO && kind != unix.S_IFSOCK {
 		return nil, fmt.Errorf("%s %d: it is neither a pipe nor a socket, and has no other end that could be closed", flag, fd)
 	}
+	if access, err := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0); !hasOtherEnd && err == nil && access&unix.O_ACCMODE == unix.O_RDONLY {
+		return nil, fmt.Errorf("%s %d: it can only be read from, and something is to be written to it", flag, fd)
+	}
 	unix.CloseOnExec(fd)
 	return os.NewFile(uintptr(fd), flag), nil
 }

@@ -184,6 +184,9 @@ func (n *namespaceFlags) path(path string) (string, error) {
 func (n *namespaceFlags) run(ctx context.Context, c *cli, f *pflag.FlagSet) error {
 	var ready, exit *os.File
 	var err error
+	if f.Changed("ready-fd") && f.Changed("exit-fd") && n.readyFD == n.exitFD {
+		return fmt.Errorf("conflicting options: --ready-fd %d and --exit-fd %d: the first is closed when it has been written to, so the other is another one", n.readyFD, n.exitFD)
+	}
 	if f.Changed("ready-fd") {
 		if ready, err = givenFD("--ready-fd", n.readyFD, false); err != nil {
 			return err

@@ -102,6 +102,8 @@ func TestGivenDescriptorsAreLookedAt(t *testing.T) {
 	}
 	defer file.Close()
 	plain, pipe := inherit(file), inherit(r)
+	readOnly := inherit(r)
+	defer unix.Close(readOnly)
 	for _, c := range []struct {
 		fd       int
 		otherEnd bool
@@ -111,6 +113,7 @@ func TestGivenDescriptorsAreLookedAt(t *testing.T) {
 		{9999, false, "no such descriptor"},
 		{int(r.Fd()), false, "no such descriptor"}, // opened by this program
 		{plain, true, "neither a pipe nor a socket"},
+		{readOnly, false, "can only be read from"},
 		{plain, false, ""},
 		{pipe, true, ""},
 	} {

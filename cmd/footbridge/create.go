@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/moby/moby/api/types/container"
 	"github.com/spf13/cobra"
 )
 
@@ -19,10 +20,11 @@ func createCommand(c *cli) *cobra.Command {
 		Short: "Create a new container",
 		Args:  minArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := o.run(cmd.Context(), c, args); err != nil {
-				return runHelpError(cmd, exitFailure, err)
+			req, err := o.request(c, args)
+			if err != nil { // Docker's code of a wrong command line, and 1 of what the daemon refuses
+				return runHelpError(cmd, exitUsage, err)
 			}
-			return nil
+			return o.run(cmd.Context(), c, req)
 		},
 		ValidArgsFunction: cobra.FixedCompletions(nil, cobra.ShellCompDirectiveDefault),
 	}
@@ -34,17 +36,22 @@ func createCommand(c *cli) *cobra.Command {
 	return cmd
 }
 
-func (o *createOptions) run(ctx context.Context, c *cli, command []string) error {
+// request is what the command line asks for.
+func (o *createOptions) request(c *cli, command []string) (container.CreateRequest, error) {
 	cwd, err := callerDir()
 	if err != nil && o.flags.workdir == "" {
-		return err
+		return container.CreateRequest{}, err
 	}
 	req, err := o.flags.request(c, command, cwd)
 	if err != nil {
-		return err
+		return container.CreateRequest{}, err
 	}
 	req.AttachStdin, req.AttachStdout, req.AttachStderr = o.flags.interactive, true, true
 	req.StdinOnce = o.flags.interactive
+	return req, nil
+}
+
+func (o *createOptions) run(ctx context.Context, c *cli, req container.CreateRequest) error {
 	client, err := c.daemon(ctx)
 	if err != nil {
 		return err

@@ -103,10 +103,15 @@ func (o *daemonOptions) complete(cmd *cobra.Command, c *cli) error {
 	if err != nil {
 		return err
 	}
+	for flag, value := range map[string]string{"idle-timeout": file.IdleTimeout, "log-level": file.LogLevel} {
+		if f := cmd.Flags().Lookup(flag); value != "" && f.Changed {
+			return fmt.Errorf("%w: the following directives are specified both as a flag and in the configuration file: %s: (from flag: %s, from file: %s)", errSettings, flag, f.Value, value)
+		}
+	}
 	idle, level := cmp.Or(c.getenv(idleVariable), file.IdleTimeout), cmp.Or(c.getenv(levelVariable), file.LogLevel)
 	if idle != "" && !cmd.Flags().Changed("idle-timeout") {
 		d, err := time.ParseDuration(idle)
-		if err != nil {
+		if err != nil || d < 0 {
 			return fmt.Errorf("%s is not a duration such as 5m or 90s: look at %s and at idle-timeout in the configuration", idle, idleVariable)
 		}
 		o.idleTimeout = d

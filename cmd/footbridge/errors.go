@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"github.com/footbridge-net/footbridge/internal/visible"
 )
 
 // Exit codes, as Docker's.
@@ -49,7 +51,8 @@ func exitCodeOf(err error) int {
 }
 
 // errorText returns what is printed for err, without a newline at the end;
-// empty if there is nothing to say.
+// empty if there is nothing to say. It may repeat wrong words of the command line: what
+// would be a command of the terminal there is shown instead.
 func errorText(err error) string {
 	var status *statusError
 	var several manyErrors
@@ -57,7 +60,7 @@ func errorText(err error) string {
 	case errors.As(err, &status) && status.err == nil:
 		return ""
 	case errors.As(err, &status) && status.whole:
-		return strings.TrimRight(err.Error(), "\n")
+		return visible.Prose(strings.TrimRight(err.Error(), "\n"))
 	case errors.As(err, &several):
 		lines := make([]string, len(several))
 		for i, one := range several {
@@ -65,7 +68,7 @@ func errorText(err error) string {
 		}
 		return strings.Join(lines, "\n")
 	}
-	return "footbridge: " + strings.TrimRight(err.Error(), "\n")
+	return visible.Prose("footbridge: " + strings.TrimRight(err.Error(), "\n"))
 }
 
 // runHelpError is an error of run: it points at the command's help.

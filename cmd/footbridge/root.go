@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/footbridge-net/footbridge/internal/buildinfo"
+	"github.com/footbridge-net/footbridge/internal/visible"
 )
 
 // usageTemplate is Docker's layout of help texts.
@@ -84,7 +85,7 @@ func newRoot(c *cli) *cobra.Command {
 		if errors.Is(err, pflag.ErrHelp) { // -h, where no flag of that letter is
 			return err
 		}
-		return usageError(cmd, exitUsage, "%v", err)
+		return usageError(cmd, exitUsage, "%s", visible.Text(err.Error()))
 	})
 	cobra.AddTemplateFunc("flags", c.flagUsages)
 	root.SetUsageTemplate(usageTemplate)
@@ -157,7 +158,7 @@ func unknownCommand(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
 	}
-	text := fmt.Sprintf("footbridge: unknown command: %s %s\n", cmd.CommandPath(), args[0])
+	text := fmt.Sprintf("footbridge: unknown command: %s %s\n", cmd.CommandPath(), visible.Text(args[0]))
 	cmd.SuggestionsMinimumDistance = 2
 	for i, s := range cmd.SuggestionsFor(args[0]) {
 		if i == 0 {

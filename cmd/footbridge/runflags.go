@@ -74,7 +74,6 @@ func (r *runFlags) register(f *pflag.FlagSet) {
 	f.Var(&r.dns, "dns", "Set custom DNS servers")
 	f.Var(&r.dnsSearch, "dns-search", "Set custom DNS search domains")
 	f.StringArrayVar(&r.dnsOption, "dns-option", nil, "Set DNS options")
-	f.StringArrayVar(&r.dnsOption, "dns-opt", nil, "")
 	f.Var(&r.addHost, "add-host", "Add a custom host-to-IP mapping (host:ip, or host:host-gateway)")
 
 	f.BoolVarP(&r.interactive, "interactive", "i", false, "Keep STDIN open even if not attached")
@@ -87,6 +86,7 @@ func (r *runFlags) register(f *pflag.FlagSet) {
 	f.StringVar(&r.userns, "userns", "", "User namespace: 'host-default' maps you to root inside, 'auto' maps a range of subordinate ids")
 	f.StringVar(&r.stopSignal, "stop-signal", "", "Signal to stop the container")
 	f.IntVar(&r.stopTimeout, "stop-timeout", 0, "Timeout (in seconds) to stop a container")
+	f.Var(f.Lookup("dns-option").Value, "dns-opt", "") // the same value, so that each adds to the other's
 	for _, synonym := range []string{"net", "dns-opt"} {
 		f.Lookup(synonym).Hidden = true
 	}

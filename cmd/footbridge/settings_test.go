@@ -172,6 +172,7 @@ func TestDaemonReadsItsConfiguration(t *testing.T) {
 		"colour = 'red'":                   "unknown key colour (line 1)",
 		"mtu = 3":                          "invalid configuration: mtu: invalid MTU 3",
 		"idle-timeout = 'soon'":            "soon is not a duration",
+		"idle-timeout = '-5s'":             "-5s is not a duration",
 		"bip = '127.0.0.1/24'":             "invalid configuration: bip:",
 		"default-address-pools=[{size=2}]": "invalid configuration: default-address-pools:",
 	} {
@@ -179,6 +180,13 @@ func TestDaemonReadsItsConfiguration(t *testing.T) {
 		w.expect(t, 1, "network", "ls")
 		if !strings.Contains(w.err.String(), want) {
 			t.Errorf("%q: %s, want %q", text, w.err.String(), want)
+		}
+	}
+	write("idle-timeout = '9m'\nlog-level = 'warn'")
+	for _, flag := range []string{"--idle-timeout=8m", "--log-level=info"} {
+		w.expect(t, 1, "daemon", flag)
+		if !strings.Contains(w.err.String(), "specified both as a flag and in the configuration file") {
+			t.Errorf("%s beside the file: %s", flag, w.err.String())
 		}
 	}
 	write(allSettings)

@@ -146,7 +146,9 @@ func (p Place) explain(err error) error {
 	case errors.Is(err, os.ErrNotExist), errors.Is(err, unix.ENOTDIR):
 		return as(ErrGone, "no network namespace at %s: no such file or directory", what)
 	case errors.Is(err, unix.EACCES), errors.Is(err, unix.EPERM):
-		return as(ErrRefused, "%w", err)
+		return as(ErrRefused, "the network namespace %s cannot be opened: %w; attach as the user who made it", p, err)
+	case errors.Is(err, unix.ELOOP), errors.Is(err, unix.ENAMETOOLONG):
+		return as(ErrWish, "the path of the network namespace leads nowhere: %w", err)
 	}
 	return err
 }

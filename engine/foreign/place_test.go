@@ -77,6 +77,10 @@ func TestWhatIsNoPlaceIsRefused(t *testing.T) {
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
+	loop := filepath.Join(t.TempDir(), "loop")
+	if err := os.Symlink(loop, loop); err != nil {
+		t.Fatal(err)
+	}
 	for _, c := range []struct {
 		wish Wish
 		kind error
@@ -98,6 +102,8 @@ func TestWhatIsNoPlaceIsRefused(t *testing.T) {
 		{Wish{Net: fmt.Sprintf("/proc/%d/ns/uts", w.Pid)}, ErrWish, "not a network namespace"},
 		{Wish{Net: file + "s"}, ErrGone, "no such file"},
 		{Wish{Net: file + "/s"}, ErrGone, "no such file"},
+		{Wish{Net: loop}, ErrWish, "leads nowhere"},
+		{Wish{Net: "/" + strings.Repeat("x", 300)}, ErrWish, "leads nowhere"},
 		{Wish{Net: net, User: file}, ErrWish, "does not belong to the user namespace"},
 		{Wish{Net: net, User: "/proc/self/ns/user"}, ErrWish, "does not belong to the user namespace"},
 		{Wish{Net: net, User: file + "s"}, ErrGone, "no user namespace"},

@@ -3,9 +3,8 @@ package shim
 import (
 	"errors"
 	"fmt"
-	"strings"
-	"unicode"
-	"unicode/utf8"
+
+	"github.com/footbridge-net/footbridge/internal/visible"
 )
 
 // Errors of Create, Connect and of a Shim's methods, to be tested with errors.Is.
@@ -101,18 +100,13 @@ type remoteError struct {
 func (e *remoteError) Error() string { return e.message }
 func (e *remoteError) Unwrap() error { return e.sentinel }
 
-// printable bounds a text and takes control characters out: it will be shown on terminals.
+// printable bounds a text and makes it one line that shows: it will be on terminals.
 func printable(s string) string {
 	const longest = 2048
 	if len(s) > longest {
 		s = s[:longest] + "..."
 	}
-	return strings.Map(func(r rune) rune {
-		if r == utf8.RuneError || !unicode.IsPrint(r) {
-			return '?'
-		}
-		return r
-	}, s)
+	return visible.Text(s)
 }
 
 func invalid(format string, args ...any) error {

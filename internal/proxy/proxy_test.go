@@ -11,7 +11,9 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -26,6 +28,8 @@ type world struct {
 	addr string
 	web  net.Listener
 	echo net.Listener
+
+	dialed atomic.Int32 // connections to web
 }
 
 func newWorld(t *testing.T, token string) *world {
@@ -77,6 +81,7 @@ func listen(t *testing.T) net.Listener {
 func (w *world) dial(_ context.Context, host string, port uint16) (net.Conn, error) {
 	switch fmt.Sprintf("%s %d", host, port) {
 	case "web 80", "fd00::2 80":
+		w.dialed.Add(1)
 		return net.Dial("tcp", w.web.Addr().String())
 	case "echo 7", "172.18.0.2 7":
 		return net.Dial("tcp", w.echo.Addr().String())
@@ -205,6 +210,10 @@ func TestHTTP(t *testing.T) {
 				t.Errorf("answered %s", b)
 			}
 		}
+		// A name may be another container's by the next request.
+		if n := w.dialed.Load(); n != 2 {
+			t.Errorf("%d connections for two requests", n)
+		}
 		for host, want := range map[string]int{"nobody": 404, "closed:1": 502, "late:1": 504} {
 			resp, err := client.Get("http://" + host + "/")
 			if err != nil {
@@ -284,6 +293,60 @@ func TestRoomIsBounded(t *testing.T) {
 	if b := make([]byte, 2); true {
 		if _, err := io.ReadFull(late, b); err != nil || !bytes.Equal(b, []byte{5, 0}) {
 			t.Errorf("after one has left: %v, %v", b, err)
+		}
+	}
+}
+
+// A container that never closes its end keeps no place for clients that are gone.
+func TestClientsThatAreGoneHoldNoPlace(t *testing.T) {
+	for name, c := range map[string]struct{ hello, answer string }{
+		"SOCKS":   {"\x05\x01\x00\x05\x01\x00\x03\x04mute\x00\x07", "\x05\x00\x05\x00\x00\x01\x00\x00\x00\x00\x00\x00"},
+		"CONNECT": {"CONNECT mute:7 HTTP/1.1\r\nHost: mute:7\r\n\r\n", "HTTP/1.1 200 Connection established\r\n\r\n"},
+	} {
+		mute := listen(t)
+		s := New(Options{Dial: func(context.Context, string, uint16) (net.Conn, error) { return net.Dial("tcp", mute.Addr().String()) }})
+		l, err := net.Listen("unix", filepath.Join(t.TempDir(), "s"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		served := make(chan error, 1)
+		go func() { served <- s.Serve(ctx, l) }()
+		client, err := net.Dial("unix", l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = client.SetDeadline(time.Now().Add(10 * time.Second))
+		if _, err := io.WriteString(client, c.hello+"last words"); err != nil {
+			t.Fatal(err)
+		}
+		answer := make([]byte, len(c.answer)) // what is left unread would reset
+		if _, err := io.ReadFull(client, answer); err != nil || string(answer) != c.answer {
+			t.Fatalf("%s: answered %q, %v", name, answer, err)
+		}
+		container, err := mute.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = container.SetDeadline(time.Now().Add(10 * time.Second))
+		b := make([]byte, len("last words"))
+		if _, err := io.ReadFull(container, b); err != nil || string(b) != "last words" {
+			t.Errorf("%s: %q, %v", name, b, err)
+		}
+		client.Close()
+		if n, err := container.Read(b); n != 0 || err != io.EOF {
+			t.Errorf("%s: the end: %d, %v", name, n, err)
+		}
+		// One place is that of the client to come.
+		for deadline := time.Now().Add(10 * time.Second); len(s.room) > 1; time.Sleep(time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatalf("%s: %d places are taken", name, len(s.room)-1)
+			}
+		}
+		container.Close()
+		cancel()
+		if err := <-served; err != nil {
+			t.Error(err)
 		}
 	}
 }

@@ -9,7 +9,10 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // MaxConnections bounds the connections of a Server: each is two descriptors, and a
@@ -132,16 +135,40 @@ func (s *Server) serveSOCKS(ctx context.Context, c net.Conn) {
 	relay(ctx, c, to)
 }
 
-// relay passes bytes both ways until both ends are done or one fails.
-func relay(ctx context.Context, a, b net.Conn) {
-	defer context.AfterFunc(ctx, func() { a.Close(); b.Close() })()
+// relay passes bytes both ways until both ends are done or one fails, or the client is
+// gone altogether: a container that keeps its end open would hold a place for ever.
+func relay(ctx context.Context, client, to net.Conn) {
+	defer context.AfterFunc(ctx, func() { client.Close(); to.Close() })()
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		pass(a, b)
+		pass(client, to)
 	}()
-	pass(b, a)
+	pass(to, client)
+	if hungUp(client) {
+		client.Close()
+		to.Close()
+	}
 	<-done
+}
+
+// hungUp waits until neither direction of c is open any more. A unix socket tells at once
+// that its other end was closed; of TCP it is what keep-alive finds out. False means that
+// it cannot be told, or that c is closed.
+func hungUp(c net.Conn) bool {
+	sc, ok := c.(syscall.Conn)
+	if !ok {
+		return false
+	}
+	raw, err := sc.SyscallConn()
+	if err != nil {
+		return false
+	}
+	return raw.Read(func(fd uintptr) bool {
+		p := []unix.PollFd{{Fd: int32(fd)}} // hang-up and errors are always told
+		_, err := unix.Poll(p, 0)
+		return err != nil && err != unix.EINTR || p[0].Revents != 0
+	}) == nil
 }
 
 // pass copies to the end of from, and ends what is sent to the other; a failure ends
@@ -184,6 +211,14 @@ func (c *countedConn) CloseWrite() error {
 	return errors.ErrUnsupported
 }
 
+// SyscallConn is that of the connection, where it has one.
+func (c *countedConn) SyscallConn() (syscall.RawConn, error) {
+	if sc, ok := c.Conn.(syscall.Conn); ok {
+		return sc.SyscallConn()
+	}
+	return nil, errors.ErrUnsupported
+}
+
 // buffered is a connection of which the first bytes have been looked at.
 type buffered struct {
 	net.Conn
@@ -194,6 +229,9 @@ func (b *buffered) Read(p []byte) (int, error) { return b.reader.Read(p) }
 
 // CloseWrite ends what is sent.
 func (b *buffered) CloseWrite() error { return b.Conn.(*countedConn).CloseWrite() }
+
+// SyscallConn is that of the connection, where it has one.
+func (b *buffered) SyscallConn() (syscall.RawConn, error) { return b.Conn.(*countedConn).SyscallConn() }
 
 // handed is a listener of connections that somebody else has accepted.
 type handed struct {

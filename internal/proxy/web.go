@@ -29,7 +29,9 @@ func (s *Server) newWeb() *http.Server {
 				}
 				return s.opts.Dial(ctx, host, port)
 			},
-			IdleConnTimeout: 30 * time.Second, DisableCompression: true,
+			// A connection that is kept would lead to who had the name then. And net/http
+			// writes what a container says on it unasked to this program's standard error.
+			DisableKeepAlives: true, DisableCompression: true,
 		},
 		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) { s.refuse(w, r, err) },
 		ErrorLog:     silent,

@@ -13,7 +13,7 @@ import (
 	"github.com/footbridge-net/footbridge/internal/turn"
 )
 
-// Conn is a connected TCP socket of the host, readable and writable by system
+// Conn is a connected TCP or unix socket of the host, readable and writable by system
 // calls of the caller's choice under Go's netpoller. One goroutine may read
 // while another writes.
 type Conn struct {
@@ -39,7 +39,7 @@ type Conn struct {
 	expiry time.Time // of waiting calls; zero is never
 }
 
-// NewConn takes over fd, a non-blocking connected TCP socket. The fd is closed
+// NewConn takes over fd, a non-blocking connected stream socket. The fd is closed
 // on error too. Urgent data becomes data like any other, which is what netstack
 // makes of it in the other direction.
 func NewConn(fd int) (*Conn, error) {
@@ -311,6 +311,16 @@ func (c *Conn) Ended() error {
 		return rerr
 	}
 	return err
+}
+
+// local reports whether the socket is a unix one, which tells when nobody has its
+// other end any more.
+func (c *Conn) local() (is bool) {
+	_ = c.raw.Control(func(fd uintptr) {
+		domain, err := unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_DOMAIN)
+		is = err == nil && domain == unix.AF_UNIX
+	})
+	return is
 }
 
 func poll(fd uintptr) (ended bool, err error) {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"gvisor.dev/gvisor/pkg/tcpip"
+	"gvisor.dev/gvisor/pkg/tcpip/transport/tcp"
 	"gvisor.dev/gvisor/pkg/waiter"
 
 	"github.com/footbridge-net/footbridge/internal/errno"
@@ -117,12 +118,12 @@ func (p *Pair) waitForSpace(ch <-chan struct{}, timer *time.Timer) error {
 }
 
 // hostEnded passes on the host's end of data. A reset may look like one to the
-// second who asks the socket, here or in toHost; but only after a reset is a
+// second who asks the socket, here or in toHost; but only after a reset is a TCP
 // connection over that has not been closed from here.
 func (p *Pair) hostEnded() error {
 	if ended, err := p.conn.state(); err != nil {
 		return err
-	} else if ended && !p.endToHost.Load() {
+	} else if ended && !p.endToHost.Load() && !p.conn.local() {
 		return syscall.ECONNRESET
 	}
 	p.endToContainer.Store(true)
@@ -131,5 +132,28 @@ func (p *Pair) hostEnded() error {
 	}
 	// The other direction may wait for its container as long as it likes. A
 	// reset is noticed here.
-	return p.conn.Ended()
+	if err := p.conn.Ended(); err != nil || p.endToHost.Load() {
+		return err
+	}
+	return p.abandoned()
+}
+
+// abandoned ends a connection whose host is gone altogether: nobody takes what the
+// container may still say. A unix socket tells that at once. What the host has sent
+// arrives before.
+func (p *Pair) abandoned() error {
+	t := time.NewTicker(hostCheck)
+	defer t.Stop()
+	for {
+		switch tcp.EndpointState(p.ep.State()) {
+		case tcp.StateEstablished, tcp.StateCloseWait, tcp.StateFinWait1: // not all has been taken
+		default:
+			return syscall.ECONNRESET
+		}
+		select {
+		case <-t.C:
+		case <-p.stop:
+			return syscall.ECONNABORTED
+		}
+	}
 }

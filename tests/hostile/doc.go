@@ -2,7 +2,7 @@
 // attack, times tried, what was let in, what it did to the neighbours. It makes a world (see package world), so no
 // machine but the one it runs on is ever touched.
 //
-//	driver (this process)         rows: spoofing, lies, isolation, names, control plane, exhaustion
+//	driver (this process)         rows: spoofing, lies, isolation, options, names, control plane, exhaustion
 //	  | net/rpc, one unix socket per actor, in the run's own folder
 //	  v
 //	actor = this program again, as a process of

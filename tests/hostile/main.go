@@ -36,7 +36,7 @@ func main() {
 
 // rows are the attacks, in the order of the table.
 func allRows() []row {
-	return slices.Concat(spoofing, lying, owning, isolation, naming, control, exhausting)
+	return slices.Concat(spoofing, lying, owning, isolation, policy, gateways, naming, control, exhausting)
 }
 
 func play() int {

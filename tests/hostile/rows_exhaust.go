@@ -45,6 +45,8 @@ var exhausting = []row{
 	flood("a neighbour's mailbox: 64 KiB datagrams to one who does not read", mailbox),
 	flood("connections to the outside, half closed", halfClosed),
 	flood("downloads that she does not read", unread),
+	flood("flows to a network that is open, from ever new ports, and for nobody there", flowsAcross),
+	flood("DHCP questions and router solicitations", configurationQuestions),
 	{group: groupExhaust, name: "20,000 connections to a published port", run: func(s *stage, r *result) error {
 		return s.exhaust(r, maxCrowdMemory, func(m *machine, d time.Duration) (int, error) { return publishedCrowd(s, m, d) })
 	}},

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -21,8 +22,12 @@ import (
 //	away    10.72.0.0/24 fd72::/64   carol
 //	plain   10.73.0.0/24             mallory's second interface, victor: no IPv6
 //	inside  10.74.0.0/24 fd74::/64   no outside: mole, dora
+//	shy     10.75.0.0/24 fd75::/64   kept apart: eve, who is linked to db; db, tess
+//	open    10.76.0.0/24 fd76::/64   reached by the others: olga
+//	bare    10.77.0.0/24 fd77::/64   no gateway: isla, ivan
+//	hosted  10.78.0.0/24 fd78::/64   has ports of the host: hugo
 const (
-	homeNet, awayNet, plainNet, insideNet = "home", "away", "plain", "inside"
+	homeNet, awayNet, plainNet, insideNet, shyNet, openNet, bareNet, hostedNet = "home", "away", "plain", "inside", "shy", "open", "bare", "hosted"
 )
 
 var networks = []struct {
@@ -30,10 +35,17 @@ var networks = []struct {
 	subnets []string
 	flags   []string
 }{
-	{homeNet, []string{"10.71.0.0/24", "fd71::/64"}, []string{"--ipv6"}},
+	{homeNet, []string{"10.71.0.0/24", "fd71::/64"}, []string{"--ipv6", "-o", "com.footbridge.dhcp=true", "-o", "com.footbridge.ra=true"}},
 	{awayNet, []string{"10.72.0.0/24", "fd72::/64"}, []string{"--ipv6"}},
 	{plainNet, []string{"10.73.0.0/24"}, nil},
 	{insideNet, []string{"10.74.0.0/24", "fd74::/64"}, []string{"--ipv6", "--internal"}},
+	{shyNet, []string{"10.75.0.0/24", "fd75::/64"}, []string{"--ipv6", "-o", "com.docker.network.bridge.enable_icc=false"}},
+	{openNet, []string{"10.76.0.0/24", "fd76::/64"}, []string{"--ipv6",
+		"-o", "com.docker.network.bridge.gateway_mode_ipv4=nat-unprotected", "-o", "com.docker.network.bridge.gateway_mode_ipv6=nat-unprotected"}},
+	{bareNet, []string{"10.77.0.0/24", "fd77::/64"}, []string{"--ipv6", "--internal",
+		"-o", "com.docker.network.bridge.gateway_mode_ipv4=isolated", "-o", "com.docker.network.bridge.gateway_mode_ipv6=isolated"}},
+	{hostedNet, []string{"10.78.0.0/24", "fd78::/64"}, []string{"--ipv6",
+		"-o", fmt.Sprintf("com.footbridge.host.ports=%d;%[1]d/udp", world.PortLoopback)}},
 }
 
 // Published ports of the stage.
@@ -61,6 +73,13 @@ var containers = []struct {
 	{"victor", []string{plainNet}, nil},
 	{"mole", []string{insideNet}, []string{"--privileged"}},
 	{"dora", []string{homeNet, insideNet}, []string{"--privileged", "-p", fmt.Sprintf("%d:%d", portPubCrowd, portEcho)}},
+	{"db", []string{shyNet}, []string{"--expose", fmt.Sprintf("%d/udp", portNobody), "--expose", fmt.Sprintf("%d/udp", portOpen), "--expose", strconv.Itoa(portOpen)}},
+	{"eve", []string{shyNet}, []string{"--privileged", "--link", "db"}},
+	{"tess", []string{shyNet}, nil},
+	{"olga", []string{openNet}, []string{"--privileged"}},
+	{"isla", []string{bareNet}, []string{"--privileged"}},
+	{"ivan", []string{bareNet}, nil},
+	{"hugo", []string{hostedNet}, []string{"--privileged"}},
 }
 
 // machine is one interface of an actor.
@@ -175,6 +194,9 @@ func (s *stage) look(name, actor, iface, network string) error {
 				m.gw6 = gateway
 			}
 		}
+	}
+	if network == bareNet {
+		m.gw4, m.gw6 = names4, names6
 	}
 	var link LinkReply
 	if err := m.actor.call("Link", [2]string{iface, m.gw4.String()}, &link); err != nil {

@@ -353,3 +353,41 @@ func TestOneEndpointDoesNotGetAllAddresses(t *testing.T) {
 		t.Errorf("%d addresses are kept for machines of one endpoint", n)
 	}
 }
+
+// A machine that asks for one address after the other has the last one, and nothing is kept
+// from others of those before.
+func TestAMachineHasOneAddress(t *testing.T) {
+	w := newWorld(t, options())
+	a := netip.MustParseAddr("172.18.0.70")
+	for range 5 {
+		m, _ := w.ask4(bMAC, machine(1), nobody, dhcpv4.WithMessageType(dhcpv4.MessageTypeRequest), dhcpv4.WithOption(dhcpv4.OptRequestedIPAddress(a.AsSlice())))
+		if m == nil || m.MessageType() != dhcpv4.MessageTypeAck {
+			t.Fatalf("%s: %v", a, m)
+		}
+		if len(w.lent) != 1 || w.lent[a] != machine(1) || len(w.pool4.leases) != 1 {
+			t.Fatalf("lent are %v, of %d leases", w.lent, len(w.pool4.leases))
+		}
+		a = a.Next()
+	}
+}
+
+// It has one for the other, even where it could not have another one besides.
+func TestAnAddressIsChangedAtTheLimit(t *testing.T) {
+	w := newWorld(t, options())
+	for i := range 500 {
+		w.lease(bMAC, machine(i))
+	}
+	for i := range 500 {
+		old, ok := w.pool4.of(holder{bMAC, machine(i)})
+		if !ok {
+			continue
+		}
+		free := w.pool4.find(holder{bMAC, machine(i)}, func(a netip.Addr) bool { return w.Free(machine(i), a) })
+		m, _ := w.ask4(bMAC, machine(i), nobody, dhcpv4.WithMessageType(dhcpv4.MessageTypeRequest), dhcpv4.WithOption(dhcpv4.OptRequestedIPAddress(free.AsSlice())))
+		if m == nil || m.MessageType() != dhcpv4.MessageTypeAck || w.lent[free] != machine(i) || w.lent[old] != (packet.MAC{}) {
+			t.Errorf("from %s to %s: %v", old, free, m)
+		}
+		return
+	}
+	t.Error("nobody has a lease")
+}
