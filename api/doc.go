@@ -33,7 +33,8 @@
 //
 // **Lifetime**: [Server.Serve] runs until [Server.Shutdown], which ends streams
 // and lets other requests finish; the listener is closed by it and removes the
-// socket. A [Stream] is opened by the backend and closed by the server. What a
+// socket. A [Stream] is opened by the backend and closed by the server; the connection of
+// a dial is given away, and neither has a part in it afterwards (dial.go). What a
 // [Client] opens ([Hijacked], [Logs], channels) ends by Close, by being read to
 // the end, or with its context.
 //

@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/moby/moby/api/types/events"
 	"github.com/moby/moby/api/types/network"
 
 	"github.com/footbridge-net/footbridge/engine/shim"
+	"github.com/footbridge-net/footbridge/tap"
 )
 
 // NetworkConnect implements api.NetworkBackend.
@@ -124,6 +126,7 @@ func (e *Engine) connect(ctx context.Context, c *ctr, n *netw, a Attachment) err
 	r.links = append(r.links, l)
 	made := l.plane
 	bindings, lacks := e.reroute(ctx, c, r)
+	others := e.onlyRoutes(lacks, l)
 	if err = joined(lacks); err == nil {
 		err = e.decide(c, func(d *ContainerDef) {
 			d.Attachments = append(d.Attachments, a)
@@ -143,6 +146,7 @@ func (e *Engine) connect(ctx context.Context, c *ctr, n *netw, a Attachment) err
 		e.linksChangedLater(c.def.ID, false)
 	}
 	e.networkEvent(events.ActionConnect, &n.def, c.def)
+	e.mendRoutes(c, r, bindings, others)
 	return nil
 }
 
@@ -169,6 +173,13 @@ func (e *Engine) disconnect(ctx context.Context, c *ctr, n *netw) error {
 	if i < 0 {
 		return fmt.Errorf("container %s has no endpoint on network %s though it runs: "+c.def.again(), c.def.Name, n.def.Name, c.def.Name)
 	}
+	if !r.hasNS {
+		var err error
+		if r.ns, err = r.process.Namespaces(ctx); err != nil {
+			return err
+		}
+		r.hasNS = true
+	}
 	// On disk first: what is to come cannot be taken back.
 	if err := e.decide(c, drop); err != nil {
 		return err
@@ -178,16 +189,18 @@ func (e *Engine) disconnect(ctx context.Context, c *ctr, n *netw) error {
 	e.unpublishOver(c, r, l)
 	// Another way out before this one goes.
 	e.replug(ctx, c, r, true, map[string]error{}) // reroute tries again what fails
+	// And other servers: by the new route a question to this one's gets no answer.
+	e.updateFiles(e.snapshot(c), r.links)
 	// The interface goes last of what the container sees, and first of what
 	// can fail: without it the rest is only ours.
-	if p := l.plane; l.port != nil && p != nil {
+	if l.port != nil {
 		if err := l.port.Close(); err != nil {
 			e.log.Warn("endpoint not closed cleanly", "network", n.def.Name, "error", err)
 		}
 		l.port = nil
-		if err := p.Unplug(ctx, r.ns, l.ep.Interface); err != nil {
-			e.log.Warn("interface not removed", "container", c.def.Name, "interface", l.ep.Interface, "error", err)
-		}
+	}
+	if err := e.unplug(ctx, r, l); err != nil {
+		e.log.Warn("interface not removed", "container", c.def.Name, "interface", l.ep.Interface, "error", err)
 	}
 	e.detach(l)
 	e.mu.Lock()
@@ -267,6 +280,51 @@ func (e *Engine) reroute(ctx context.Context, c *ctr, r *run) (bindings []Bindin
 	return bindings, lacks
 }
 
+// onlyRoutes takes what lacks of other links than l for no more than a default route out
+// of lacks and returns it: it is no reason to do without l.
+func (e *Engine) onlyRoutes(lacks map[string]error, l *link) map[string]error {
+	others := map[string]error{}
+	for what, err := range lacks {
+		if strings.HasPrefix(what, flawRoute) && what != flawRoute+l.n.def.Name {
+			others[what] = err
+			delete(lacks, what)
+		}
+	}
+	return others
+}
+
+// mendRoutes has the routes set that could not be; c.op is held.
+func (e *Engine) mendRoutes(c *ctr, r *run, wanted []Binding, lacks map[string]error) {
+	if len(lacks) == 0 {
+		return
+	}
+	mending := r.flaws.any()
+	for what, cause := range lacks {
+		e.log.Warn("default route not set; it is tried again", "container", c.def.Name, "what", what, "error", cause)
+		r.flaws.set(what, cause)
+	}
+	if !mending {
+		e.background.Go(func() { e.mend(c, r, wanted) })
+	}
+}
+
+// unplug removes the link's interface from the container, also where the link has no
+// data plane for the moment.
+func (e *Engine) unplug(ctx context.Context, r *run, l *link) error {
+	if l.existing == tap.Refuse { // never made
+		return nil
+	}
+	if l.plane != nil {
+		return l.plane.Unplug(ctx, r.ns, l.ep.Interface)
+	}
+	p, err := e.usePlane(l.n)
+	if err != nil {
+		return err
+	}
+	defer e.leavePlane(l.n)
+	return p.Unplug(ctx, r.ns, l.ep.Interface)
+}
+
 // errNotYet: the link waits to be connected again.
 var errNotYet = errors.New("it is not connected again yet")
 
@@ -286,12 +344,12 @@ func (e *Engine) replug(ctx context.Context, c *ctr, r *run, give bool, lacks ma
 		var err error
 		if l.port == nil {
 			err = e.plug(ctx, c.def, r, l, routes)
-		} else if err = e.rerouteLink(ctx, c.def, r, l, routes); err != nil {
-			// It is made again, and with it the routes, until that succeeds.
-			if err := l.port.Close(); err != nil {
-				e.log.Warn("endpoint not closed cleanly", "network", l.n.def.Name, "error", err)
-			}
-			l.port, l.unrouted = nil, true
+		} else if rerr := e.rerouteLink(ctx, c.def, r, l, routes); rerr != nil {
+			// The network itself works: only the route is tried again.
+			lacks[flawRoute+l.n.def.Name] = rerr
+			continue
+		} else {
+			delete(lacks, flawRoute+l.n.def.Name)
 		}
 		if err != nil {
 			lacks[what] = err

@@ -91,6 +91,34 @@ func TestLiveConnectAndDisconnect(t *testing.T) {
 	w.checkClean(e)
 }
 
+// While a network is taken away nobody asks its server any more: what the container asks
+// meanwhile would wait for an answer that does not come.
+func TestDisconnectTakesTheServerFirst(t *testing.T) {
+	w := newWorld(t)
+	e := w.engine()
+	e.testNetwork(t, network.CreateRequest{Name: "zeta", IPAM: subnet("10.7.0.0/24")})
+	e.testNetwork(t, network.CreateRequest{Name: "alpha", IPAM: subnet("10.8.0.0/24")})
+	e.testRun(t, spec{name: "c", mode: "zeta"})
+	if err := connectTo(e, "alpha", "c", nil); err != nil {
+		t.Fatal(err)
+	}
+	if got := w.file(e, "c", "resolv.conf"); !strings.Contains(got, "nameserver 10.8.0.1\n") {
+		t.Fatalf("resolv.conf on both networks:\n%s", got)
+	}
+	var during string
+	w.watch = func(step string) {
+		if step == "unplug" {
+			during = w.file(e, "c", "resolv.conf")
+		}
+	}
+	if err := e.NetworkDisconnect(t.Context(), "alpha", network.DisconnectRequest{Container: "c"}); err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(during, "10.8.0.1") || !strings.Contains(during, "nameserver 10.7.0.1\n") {
+		t.Errorf("resolv.conf when the interface goes:\n%s", during)
+	}
+}
+
 func TestConnectAStoppedContainer(t *testing.T) {
 	w := newWorld(t)
 	e := w.engine()

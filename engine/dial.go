@@ -88,7 +88,10 @@ func (e *Engine) findDialTarget(req api.DialRequest) (dialTarget, error) {
 			return dialTarget{l.n, c.def.Name, l.ep.addresses()}, nil
 		}
 	}
-	return dialTarget{}, notFound("container %s is not connected to a network%s", c.def.Name, onNetwork(req.Network))
+	if req.Network != "" {
+		return dialTarget{}, notFound("container %s is not connected to network %s", c.def.Name, shown(req.Network))
+	}
+	return dialTarget{}, notFound("container %s is not connected to any network", c.def.Name)
 }
 
 func onNetwork(name string) string {

@@ -70,7 +70,7 @@ func TestDialFindsContainers(t *testing.T) {
 		{"", "nobody", "no container is known as nobody"},
 		{"", id[:4], "no container is known as " + id[:4]}, // as a name may begin whose container is gone
 		{"nowhere", "web", "network nowhere not found"},
-		{"a", "db", "container db is not connected to a network on network a"},
+		{"a", "db", "container db is not connected to network a"},
 		{"", "10.7.0.1", "only addresses of containers"}, // the gateway
 		{"", "127.0.0.1", "only addresses of containers"},
 		{"", "203.0.113.9", "only addresses of containers"},

@@ -36,8 +36,6 @@ type link struct {
 	// existing is what the next plug changes of the interface. What the container
 	// has made of it since it has it is the container's.
 	existing tap.Existing
-	// unrouted: the routes over the interface could not be made what they should be.
-	unrouted bool
 }
 
 // reserveAll takes names of interfaces and addresses for all attachments of a
@@ -234,23 +232,6 @@ func (n *netw) gatewayMAC() network.HardwareAddr {
 	return slices.Clone(stack.NoGatewayMAC[:])
 }
 
-// freeInterface returns the name of the next interface: the one asked for, or
-// the first of eth0, eth1 ... that is not there, with what the network has instead of
-// eth.
-func freeInterface(n *NetworkDef, a Attachment, others []*link, all []Attachment, taken []string) string {
-	if name := a.DriverOpts[optIfname]; name != "" {
-		return name
-	}
-	o := n.options()
-	prefix := cmp.Or(o.ifacePrefix, "eth")
-	for i := 0; ; i++ {
-		name := fmt.Sprint(prefix, i)
-		if !slices.Contains(taken, name) && !asksFor(all, name) && !slices.ContainsFunc(others, func(l *link) bool { return l.ep.Interface == name }) {
-			return name
-		}
-	}
-}
-
 // attach makes the endpoint: data plane, interface, names. routes says which
 // default routes go over it.
 func (e *Engine) attach(ctx context.Context, c *ctr, r *run, l *link, routes gateways) error {
@@ -259,6 +240,9 @@ func (e *Engine) attach(ctx context.Context, c *ctr, r *run, l *link, routes gat
 		return err
 	}
 	l.plane, l.hasPlane = p, true
+	if err := e.checkExceptions(l); err != nil {
+		return err
+	}
 	if err := e.applyLinks(l.n, ""); err != nil {
 		return err
 	}
@@ -279,7 +263,7 @@ func (e *Engine) plug(ctx context.Context, def *ContainerDef, r *run, l *link, r
 	if err != nil {
 		return fmt.Errorf("network %s: %w", l.n.def.Name, err)
 	}
-	l.existing, l.unrouted = tap.Reroute, false
+	l.existing = tap.Reroute
 	l.port, l.default4, l.default6 = port, spec.Default4, spec.Default6
 	return nil
 }

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -67,4 +68,21 @@ func checkInterfaces(attachments []Attachment) error {
 // asksFor reports whether one of the attachments wants an interface of that name.
 func asksFor(attachments []Attachment, name string) bool {
 	return slices.ContainsFunc(attachments, func(a Attachment) bool { return a.DriverOpts[optIfname] == name })
+}
+
+// freeInterface returns the name of the next interface: the one asked for, or
+// the first of eth0, eth1 ... that is not there, with what the network has instead of
+// eth.
+func freeInterface(n *NetworkDef, a Attachment, others []*link, all []Attachment, taken []string) string {
+	if name := a.DriverOpts[optIfname]; name != "" {
+		return name
+	}
+	o := n.options()
+	prefix := cmp.Or(o.ifacePrefix, "eth")
+	for i := 0; ; i++ {
+		name := fmt.Sprint(prefix, i)
+		if !slices.Contains(taken, name) && !asksFor(all, name) && !slices.ContainsFunc(others, func(l *link) bool { return l.ep.Interface == name }) {
+			return name
+		}
+	}
 }

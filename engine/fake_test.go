@@ -34,6 +34,7 @@ type world struct {
 	planes     map[*fakePlane]bool
 	bound      map[string]string // "tcp 0.0.0.0:80" -> owner
 	fail       map[string]error  // step -> error
+	watch      func(step string) // nil, or called at each step; set while nothing goes on
 	hangs      map[string]bool   // runtime directories whose processes do not answer
 	nextPort   uint16
 	quiet      bool // no log
@@ -91,8 +92,12 @@ func (w *world) failAt(step string, err error) {
 
 func (w *world) step(step string) error {
 	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.fail[step]
+	watch, err := w.watch, w.fail[step]
+	w.mu.Unlock()
+	if watch != nil {
+		watch(step)
+	}
+	return err
 }
 
 type testWriter struct{ t *testing.T }

@@ -108,7 +108,12 @@ func (p *fakePlane) Reroute(_ context.Context, _ tap.Namespaces, l worker.Link) 
 	return nil
 }
 
-func (p *fakePlane) Unplug(context.Context, tap.Namespaces, string) error { return p.w.step("unplug") }
+func (p *fakePlane) Unplug(_ context.Context, _ tap.Namespaces, name string) error {
+	p.w.mu.Lock()
+	p.w.unplugged = append(p.w.unplugged, name)
+	p.w.mu.Unlock()
+	return p.w.step("unplug")
+}
 
 type fakeListener struct {
 	w    *world

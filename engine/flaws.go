@@ -17,6 +17,7 @@ const (
 	flawMute     = "answer"   // it does not say that it lives
 	flawNetworks = "networks" // all of them
 	flawNetwork  = "network " // and its name: one of them
+	flawRoute    = "route "   // and a network's name: the default route over it
 	flawPorts    = "published ports"
 )
 
@@ -72,6 +73,11 @@ func (f *flaws) sentences(again string) []api.Warning {
 			out = append(out, api.Warning{
 				Text:   fmt.Sprintf("not all of its published ports could be opened again (%v)", cause),
 				Remedy: "free them, it is tried again; or " + again,
+			})
+		case strings.HasPrefix(what, flawRoute):
+			out = append(out, api.Warning{
+				Text:   fmt.Sprintf("its default routes over network %s could not be set (%v): the network itself works", strings.TrimPrefix(what, flawRoute), cause),
+				Remedy: "give the interface its addresses back, it is tried again; or " + again,
 			})
 		default:
 			out = append(out, api.Warning{

@@ -357,7 +357,10 @@ func TestBadAttachmentsAreRefused(t *testing.T) {
 		"hosts":            {func(r *api.NamespaceRequest) { r.HostConfig.ExtraHosts = []string{"a:1.2.3.4"} }, errdefs.IsInvalidArgument, "lines of /etc/hosts"},
 		"sysctls":          {func(r *api.NamespaceRequest) { r.HostConfig.Sysctls = map[string]string{"net.a": "1"} }, errdefs.IsInvalidArgument, "sysctls cannot be given"},
 		"capabilities":     {func(r *api.NamespaceRequest) { r.HostConfig.CapAdd = []string{"ALL"} }, errdefs.IsInvalidArgument, "capabilities"},
-		"memory":           {func(r *api.NamespaceRequest) { r.HostConfig.Memory = 1 << 30 }, errdefs.IsInvalidArgument, "memory limits"},
+		"a link": {func(r *api.NamespaceRequest) {
+			r.HostConfig.NetworkMode, r.HostConfig.Links = "bridge", []string{"box"}
+		}, errdefs.IsInvalidArgument, "links on the default network"},
+		"memory": {func(r *api.NamespaceRequest) { r.HostConfig.Memory = 1 << 30 }, errdefs.IsInvalidArgument, "memory limits"},
 	} {
 		r := base()
 		c.change(&r)

@@ -154,10 +154,11 @@ func (e *Engine) endpointSettings(d *ContainerDef) map[string]*network.EndpointS
 	return out
 }
 
-// portMap is NetworkSettings.Ports: exposed ports without bindings have null.
+// portMap is NetworkSettings.Ports: exposed ports without bindings have null. A
+// container without an endpoint has none.
 func (c *ContainerDef) portMap() network.PortMap {
 	out := network.PortMap{}
-	if !c.running() {
+	if !c.running() || len(c.Attachments) == 0 {
 		return out
 	}
 	for p := range c.Config.ExposedPorts {
@@ -172,7 +173,7 @@ func (c *ContainerDef) portMap() network.PortMap {
 // portSummaries is the column PORTS of a list.
 func (c *ContainerDef) portSummaries() []container.PortSummary {
 	out := []container.PortSummary{}
-	if !c.running() {
+	if !c.running() || len(c.Attachments) == 0 {
 		return out
 	}
 	bound := map[network.Port]bool{}

@@ -20,6 +20,10 @@ import (
 // They are made again whenever an endpoint comes or goes, before the endpoint's port
 // carries anything: nobody inherits what was opened for who had its address before.
 
+// maxExceptions bounds what the links of one endpoint open: the worker looks through them
+// for each packet that could be let in, and is told all of them in one message.
+const maxExceptions = 512
+
 // linkRules are the exceptions that a data plane has now. netw.linkMu guards them.
 type linkRules struct {
 	plane      Plane
@@ -48,6 +52,12 @@ func (e *Engine) applyLinks(n *netw, gone string) error {
 	e.mu.Lock()
 	want := e.linkExceptions(n, gone)
 	e.mu.Unlock()
+	for id, list := range want {
+		if len(list) > maxExceptions { // refused where it could be; here others depend on it
+			e.log.Warn("links open only a part of the exposed ports", "network", n.def.Name, "endpoint", short(id), "ranges", len(list), "at_most", maxExceptions)
+			want[id] = list[:maxExceptions]
+		}
+	}
 	have := n.links.byEndpoint
 	// What is to be closed first.
 	for _, id := range slices.Sorted(maps.Keys(have)) {
@@ -67,6 +77,19 @@ func (e *Engine) applyLinks(n *netw, gone string) error {
 			return fmt.Errorf("network %s: open the ports of links: %w", n.def.Name, err)
 		}
 		have[id] = want[id]
+	}
+	return nil
+}
+
+// checkExceptions refuses links of a new endpoint that open too much.
+func (e *Engine) checkExceptions(l *link) error {
+	if o := l.n.def.options(); !o.rules.NoICC {
+		return nil
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if n := len(e.linkExceptions(l.n, "")[l.ep.ID]); n > maxExceptions {
+		return conflict("links on network %s would open %d ranges of ports, counted for each family, and at most %d can be: let their targets expose fewer ports, or adjacent ones", l.n.def.Name, n, maxExceptions)
 	}
 	return nil
 }

@@ -160,6 +160,37 @@ func TestALinkThatCannotBeOpenedIsNoStart(t *testing.T) {
 }
 
 // After a restart of the daemon what links have opened is open again.
+// What many single ports would open is bounded; it is refused to whoever asks for it, and
+// never stands in the way of others.
+func TestLinksOpenNoMoreThanTheWorkerIsTold(t *testing.T) {
+	w := newWorld(t)
+	e := w.engine()
+	e.testNetwork(t, apart("n", false))
+	single := func(n int) (ports []string) {
+		for i := range n {
+			ports = append(ports, fmt.Sprintf("%d/tcp", 1000+2*i))
+		}
+		return ports
+	}
+	e.testRun(t, spec{name: "wide", mode: "n", cfg: exposing(single(maxExceptions/2 + 1)...)})
+	id, err := e.testCreate(spec{name: "a", mode: "n", host: linkTo("wide")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := e.ContainerStart(t.Context(), id); err == nil || !strings.Contains(err.Error(), "would open 514 ranges of ports") {
+		t.Errorf("too many ports: %v", err)
+	}
+	if got := w.exceptions("n"); len(got) != 0 {
+		t.Errorf("%d exceptions are left", len(got))
+	}
+	e.testRun(t, spec{name: "b", mode: "n", host: linkTo("later")})
+	e.testRun(t, spec{name: "later", mode: "n", cfg: exposing(single(maxExceptions/2 + 1)...)})
+	e.testRun(t, spec{name: "other", mode: "n"})
+	if got := w.exceptions("n"); len(got) != maxExceptions {
+		t.Errorf("%d exceptions, want %d", len(got), maxExceptions)
+	}
+}
+
 func TestLinksSurviveTheDaemon(t *testing.T) {
 	w := newWorld(t)
 	e := w.engine()

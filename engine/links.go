@@ -112,6 +112,9 @@ func (e *Engine) settleLinks(def *ContainerDef) error {
 		}
 	}
 	def.HostConfig.Links = nil
+	if def.Foreign != nil && len(def.Links) > 0 {
+		return invalid("links on the default network are lines of /etc/hosts and variables of a command, which are not footbridge's in a namespace that is attached: attach it to a network made with `footbridge network create`, where names are asked for")
+	}
 	return nil
 }
 

@@ -100,14 +100,14 @@ func (e *Engine) connectAgain(ctx context.Context, c *ctr, r *run, wanted []Bind
 			continue
 		}
 		e.detach(l) // what an earlier try left
-		if l.existing = tap.Keep; l.unrouted {
-			l.existing = tap.Reroute
-		}
+		l.existing = tap.Keep
 		if err := e.attach(ctx, c, r, l, routes); err != nil {
 			e.detach(l)
 			lacks[flawNetwork+l.n.def.Name] = err
 		}
 	}
+	e.replug(ctx, c, r, true, lacks)
+	e.replug(ctx, c, r, false, lacks)
 	var err error
 	if bound, err = e.publishPorts(def, r, wanted); err != nil {
 		lacks[flawPorts] = err

@@ -6,8 +6,8 @@ import (
 	"github.com/footbridge-net/footbridge/internal/packet"
 )
 
-// Ports of the host's loopback that were opened by name are reached at the gateway's
-// own address:
+// Ports of the host's loopback that were opened by name, and those that are published at
+// all of the host's addresses, are reached at the gateway's own address:
 //
 //	container --> gateway:8080 --Options.HostPort(TCP, gateway:8080)?--> 127.0.0.1:8080
 //	                                       no: refused, as ever

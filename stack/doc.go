@@ -70,7 +70,8 @@
 // A container is given what others do not need at the moment, and bounded where they
 // would feel it (pace.go, limits.go): a reader's turn is 100 us; frames that are
 // dropped are read at a limited rate; copies of frames for groups, connections, ICMP
-// errors, fragments and learned stations have limits of each port's own. Frames
+// errors, fragments, learned stations and flows to other networks have limits of each
+// port's own. Frames
 // for a container that does not read wait in its kernel or are lost there
 // (device); nothing here waits for it, and nothing is kept for it but what TCP's
 // windows allow.
@@ -78,7 +79,7 @@
 // # Lifetime
 //
 // The maker of a Network closes it, which closes its ports and their devices; a Port
-// can be closed earlier, and its fragments and stations go with it.
+// can be closed earlier, and its fragments, stations and flows to other networks go with it.
 //
 // # Concurrency
 //

@@ -38,6 +38,10 @@
 // the container's root, which readers see as ErrGone. Close of an Interface
 // and of a Device each close their own descriptors; the latter unblocks the readers.
 //
+// In a namespace that others made (LinkOptions.Guest) the interface is all that is made and
+// set up: what holds for all interfaces is theirs, lo is brought up only by Loopback, and
+// one that is there already is not taken over (Refuse). Look tells what is there before.
+//
 // An open queue keeps its network namespace alive, even when the last process in
 // there has ended (drivers/net/tun.c: the file's socket holds it). So a queue does
 // not tell of its container's end: whoever watches the container closes it, and the

@@ -188,14 +188,7 @@ func (c *configurer) addresses() error {
 	// With its primary address, the kernel may have removed others of a subnet:
 	// all are added again, and those that are there say so.
 	for _, p := range c.o.Addresses {
-		addr := &netlink.Addr{IPNet: ipNet(p)}
-		if p.Addr().Is6() {
-			addr.Flags = unix.IFA_F_NODAD
-		}
-		if p.Addr().IsLinkLocalUnicast() {
-			addr.Scope = unix.RT_SCOPE_LINK
-		}
-		if err := c.h.AddrAdd(c.link, addr); err != nil && !errors.Is(err, unix.EEXIST) {
+		if err := c.h.AddrAdd(c.link, addressOf(p)); err != nil && !errors.Is(err, unix.EEXIST) {
 			return fmt.Errorf("add %s: %w", p, err)
 		}
 	}
@@ -264,7 +257,12 @@ func (c *configurer) routes() error {
 		if !c.onLink(f.gateway) {
 			route.SetFlag(netlink.FLAG_ONLINK)
 		}
-		if err := c.h.RouteReplace(route); err != nil {
+		err = c.h.RouteReplace(route)
+		if c.lostIPv6(err, f.gateway) {
+			c.giveBackIPv6()
+			err = c.h.RouteReplace(route)
+		}
+		if err != nil {
 			return fmt.Errorf("default route by %s: %w", f.gateway, err)
 		}
 	}
@@ -318,6 +316,18 @@ func family(a netip.Addr) int {
 
 func ipNet(p netip.Prefix) *net.IPNet {
 	return &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())}
+}
+
+// addressOf is an address as the engine gives it.
+func addressOf(p netip.Prefix) *netlink.Addr {
+	addr := &netlink.Addr{IPNet: ipNet(p)}
+	if p.Addr().Is6() {
+		addr.Flags = unix.IFA_F_NODAD
+	}
+	if p.Addr().IsLinkLocalUnicast() {
+		addr.Scope = unix.RT_SCOPE_LINK
+	}
+	return addr
 }
 
 func prefixOf(n *net.IPNet) netip.Prefix {

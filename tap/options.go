@@ -65,7 +65,8 @@ const (
 	// Keep changes nothing: its container has it as it was made, and may have given
 	// it further addresses, another MTU, or a bridge above it.
 	Keep Existing = "keep"
-	// Reroute changes the default routes, and nothing else.
+	// Reroute changes the default routes, and nothing else; but IPv6 addresses that the kernel
+	// removed when the interface was taken down are given back where a route needs them.
 	Reroute Existing = "reroute"
 	// Refuse makes it an error, ErrExists: in a namespace that others made it is theirs.
 	Refuse Existing = "refuse"

@@ -193,11 +193,12 @@ func parseMAC(value string) (network.HardwareAddr, error) {
 }
 
 // simpleAttachment holds the flags that speak of the first network:
-// --network-alias, --ip, --ip6, --mac-address.
+// --network-alias, --ip, --ip6, --link-local-ip, --mac-address.
 type simpleAttachment struct {
-	aliases []string
-	ip, ip6 string
-	mac     string
+	aliases   []string
+	ip, ip6   string
+	linkLocal []string
+	mac       string
 }
 
 // networking turns the flags into what the API wants: a network mode, and
@@ -256,6 +257,14 @@ func (a *attachment) merge(simple simpleAttachment) (err error) {
 			return conflict("ip6", "IPv6 address")
 		}
 		if a.ip6, err = parseIP6(simple.ip6); err != nil {
+			return err
+		}
+	}
+	if len(simple.linkLocal) > 0 && len(a.linkLocalIPs) > 0 {
+		return conflict("link-local-ip", "link-local IP addresses")
+	}
+	for _, text := range simple.linkLocal {
+		if err := a.set("link-local-ip", text); err != nil {
 			return err
 		}
 	}

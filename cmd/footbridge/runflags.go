@@ -56,10 +56,10 @@ func (r *runFlags) register(f *pflag.FlagSet) {
 	f.StringVarP(&r.hostname, "hostname", "h", "", "Container host name")
 	f.StringVar(&r.domainname, "domainname", "", "Container NIS domain name")
 	f.Var(&r.network, "network", "Connect the container to a network: NAME, host, none, container:NAME or ns:PATH (may be repeated)")
-	f.Var(&r.network, "net", "")
 	f.StringSliceVar(&r.simple.aliases, "network-alias", nil, "Add a name for the container on its first network")
 	f.StringVar(&r.simple.ip, "ip", "", "IPv4 address (e.g., 172.30.100.104)")
 	f.StringVar(&r.simple.ip6, "ip6", "", "IPv6 address (e.g., 2001:db8::33)")
+	f.StringSliceVar(&r.simple.linkLocal, "link-local-ip", nil, "Add a link-local address for the container")
 	f.StringVar(&r.simple.mac, "mac-address", "", "Container MAC address (e.g., 92:d0:c6:0a:29:33)")
 	f.Var(&r.links, "link", "Add link to another container: NAME or NAME:ALIAS")
 	f.StringArrayVarP(&r.publish, "publish", "p", nil, "Publish a container's port(s) to the host")
@@ -86,8 +86,9 @@ func (r *runFlags) register(f *pflag.FlagSet) {
 	f.StringVar(&r.userns, "userns", "", "User namespace: 'host-default' maps you to root inside, 'auto' maps a range of subordinate ids")
 	f.StringVar(&r.stopSignal, "stop-signal", "", "Signal to stop the container")
 	f.IntVar(&r.stopTimeout, "stop-timeout", 0, "Timeout (in seconds) to stop a container")
-	f.Var(f.Lookup("dns-option").Value, "dns-opt", "") // the same value, so that each adds to the other's
-	for _, synonym := range []string{"net", "dns-opt"} {
+	// The same value under another name, so that each adds to what the other gave.
+	for synonym, flag := range map[string]string{"net": "network", "net-alias": "network-alias", "dns-opt": "dns-option"} {
+		f.Var(f.Lookup(flag).Value, synonym, "")
 		f.Lookup(synonym).Hidden = true
 	}
 	r.stopTimeoutChanged = func() bool { return f.Changed("stop-timeout") }

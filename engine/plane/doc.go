@@ -2,18 +2,20 @@
 // know their part and not each other.
 //
 //	                       Plane (one a network, while it has endpoints)
-//	container  +--------------------------------------------------------------+
+//	container  +---------------------------------------------------------------+
 //	  TAP <----|-> stack.Network --TCP SYN, UDP, ping--> forwarder --> outside |
 //	  Attach   |     gateway <------DialTCP, SendUDP---- portfwd  <-- Publish  |
 //	           |     :53 UDP, TCP ---------------------> dns.Server --> host's |
-//	           |     DHCP, router solicitations --------> dhcp.Server           |
-//	           +--------------------------------------------------------------+
+//	           |     DHCP, router solicitations --------> dhcp.Server          |
+//	           +---------------------------------------------------------------+
 //
 // A datagram that leaves is first offered to portfwd (it may answer a published
 // flow), then to the forwarder. An internal network has neither of the two, unless
 // ports of the host were opened on it, which is all that its forwarder leads to then
 // (hostports.go); and its DNS server has nobody to ask. What it cannot reach it does
 // not have.
+// Ports that are published at all of the host's addresses are reached at the gateways
+// of networks that lead outside, too: their forwarders ask Published.
 // Packets for networks that are open to others do not come that far: the switch
 // passes them on (stack.Crossing).
 //

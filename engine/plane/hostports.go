@@ -9,10 +9,15 @@ import (
 	"github.com/footbridge-net/footbridge/stack"
 )
 
-// hostPort says which ports of the gateway's own addresses lead to the host's loopback,
-// by Rules.HostPorts; nil for none. It takes no lock and does not allocate.
+// hostPort says which ports of the gateway's own addresses lead to the host's loopback:
+// those of Rules.HostPorts and, unless the network is internal, those that are published
+// at all addresses; nil for none. It takes no lock and does not allocate.
 func (o *Options) hostPort() func(proto uint8, at netip.AddrPort) bool {
-	if len(o.Rules.HostPorts) == 0 {
+	published := o.Published
+	if o.Internal {
+		published = nil
+	}
+	if len(o.Rules.HostPorts) == 0 && published == nil {
 		return nil
 	}
 	// A bit a port: the question is asked for every SYN to the gateway.
@@ -34,7 +39,7 @@ func (o *Options) hostPort() func(proto uint8, at netip.AddrPort) bool {
 		if proto == packet.ProtoUDP {
 			open = &udp
 		}
-		if open[at.Port()/64]&(1<<(at.Port()%64)) == 0 {
+		if open[at.Port()/64]&(1<<(at.Port()%64)) == 0 && !published.has(proto, at.Addr().Is4(), at.Port()) {
 			return false
 		}
 		return slices.Contains(addrs, at.Addr())

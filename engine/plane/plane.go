@@ -30,6 +30,9 @@ type Options struct {
 	// Crossing leads to networks whose mode is ModeNATUnprotected; one for all
 	// networks, nil = none. Ignored when Internal.
 	Crossing *stack.Crossing
+	// Published are the ports that are reached at the gateway, too; one for all
+	// networks, nil = none. Ignored when Internal.
+	Published *Published
 	// Zone knows the containers' names; nil = nobody has one.
 	Zone dns.Zone
 	// Upstream is asked for other names; ignored when Internal.

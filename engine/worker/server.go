@@ -30,12 +30,20 @@ type server struct {
 	policy   *plane.Policy
 	budget   *portfwd.Budget
 	crossing *stack.Crossing
+	// published are the listeners' ports.
+	published *plane.Published
 
 	networks  map[string]*network
 	ports     map[string]*plane.Port
-	listeners map[string]*portfwd.Listener
+	listeners map[string]listener
 	start     chan struct{} // closed by opStart
 	zones     sync.Map      // of network ids to *dns.Names: asked by packets
+}
+
+// listener is a published port and the network that it leads over.
+type listener struct {
+	*portfwd.Listener
+	network string
 }
 
 // network is a plane and what its DNS server looks up.
@@ -55,8 +63,8 @@ func (n *network) client(a netip.Addr) dns.Client {
 
 func newServer(log *slog.Logger, fds *os.File) (*server, error) {
 	s := &server{
-		log: log, fds: fds, policy: plane.NewPolicy(), budget: portfwd.NewBudget(0), crossing: new(stack.Crossing),
-		start: make(chan struct{}), networks: map[string]*network{}, ports: map[string]*plane.Port{}, listeners: map[string]*portfwd.Listener{},
+		log: log, fds: fds, policy: plane.NewPolicy(), budget: portfwd.NewBudget(0), crossing: new(stack.Crossing), published: new(plane.Published),
+		start: make(chan struct{}), networks: map[string]*network{}, ports: map[string]*plane.Port{}, listeners: map[string]listener{},
 	}
 	var err error
 	s.upstream, err = dns.NewUpstream("", dns.UpstreamOptions{Logger: log})
@@ -191,7 +199,7 @@ func (s *server) addPlane(id string, spec Spec) error {
 	n := &network{names: dns.NewNames(spec.Name), clients: map[netip.Addr]dns.Client{}}
 	o := plane.Options{
 		Name: spec.Name, MTU: spec.MTU, Internal: spec.Internal, Gateway4: spec.Gateway4, Gateway6: spec.Gateway6, Subnet4: spec.Subnet4, Subnet6: spec.Subnet6,
-		Rules: spec.Rules, Upstream: s.upstream, Client: n.client, Allow: s.policy.Allow, Budget: s.budget, Crossing: s.crossing, Gate: s.start, Logger: s.log,
+		Rules: spec.Rules, Upstream: s.upstream, Client: n.client, Allow: s.policy.Allow, Budget: s.budget, Crossing: s.crossing, Published: s.published, Gate: s.start, Logger: s.log,
 	}
 	var err error
 	if len(spec.Servers) > 0 {
@@ -305,7 +313,8 @@ func (s *server) listen(id string, b serveBody, handles []*fdpass.Handle) error 
 	}
 	l, err := n.Serve(b.Mapping, handles[0])
 	if err == nil {
-		s.listeners[id] = l
+		s.listeners[id] = listener{l, b.Network}
+		s.published.Add(l.Mapping().Proto, l.Addr())
 	}
 	return err
 }
@@ -320,6 +329,12 @@ func (s *server) drop(k kind, key string) error {
 		}
 		delete(s.networks, key)
 		s.zones.Delete(key)
+		for id, l := range s.listeners {
+			if l.network == key {
+				s.published.Remove(l.Mapping().Proto, l.Addr())
+				delete(s.listeners, id)
+			}
+		}
 		return n.Close() // with the ports and listeners that are left
 	case kindNames:
 		for _, n := range s.networks {
@@ -348,11 +363,12 @@ func (s *server) drop(k kind, key string) error {
 		delete(s.ports, key)
 		return p.Close()
 	case kindServe:
-		l := s.listeners[key]
-		if l == nil {
+		l, ok := s.listeners[key]
+		if !ok {
 			return nil
 		}
 		delete(s.listeners, key)
+		s.published.Remove(l.Mapping().Proto, l.Addr())
 		return l.Close()
 	}
 	if !slices.Contains([]kind{kindServers, kindBlocked}, k) {
