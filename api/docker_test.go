@@ -98,8 +98,17 @@ func TestDockersGoLibrary(t *testing.T) {
 	if _, err := stdcopy.StdCopy(&stdout, io.Discard, logs); err != nil || stdout.String() != "out\n" {
 		t.Errorf("logs: %q, %v", &stdout, err)
 	}
-	if _, err := d.ImageList(ctx, client.ImageListOptions{}); !errdefs.IsNotImplemented(err) {
-		t.Errorf("images: %v; want that there are none", err)
+	if list, err := d.ImageList(ctx, client.ImageListOptions{}); err != nil || len(list.Items) != 0 {
+		t.Errorf("images: %v, %v; want that there are none", list, err)
+	}
+	if list, err := d.VolumeList(ctx, client.VolumeListOptions{}); err != nil || len(list.Items) != 0 {
+		t.Errorf("volumes: %v, %v; want that there are none", list, err)
+	}
+	if report, err := d.ImagePrune(ctx, client.ImagePruneOptions{}); err != nil || report.Report.SpaceReclaimed != 0 {
+		t.Errorf("prune of images: %v, %v", report, err)
+	}
+	if _, err := d.ImageInspect(ctx, "x"); !errdefs.IsNotImplemented(err) {
+		t.Errorf("an image: %v; want that there are none", err)
 	}
 	if _, err := d.ContainerRemove(ctx, "web", client.ContainerRemoveOptions{Force: true}); err != nil {
 		t.Error(err)
@@ -150,6 +159,11 @@ func TestDockersCommandLine(t *testing.T) {
 		{args: "network rm blue", want: "blue"},
 		{args: "version", want: "footbridge"},
 		{args: "info", want: "Name: here"},
+		{args: "images -q", want: ""},
+		{args: "volume ls", want: "VOLUME NAME"},
+		{args: "image prune -f", want: "Total reclaimed space: 0B"},
+		{args: "volume prune -f", want: "Total reclaimed space: 0B"},
+		{args: "system prune -a -f --volumes", want: "Total reclaimed space: 0B"},
 	} {
 		out, err := run(tt.stdin, strings.Fields(tt.args)...)
 		// The fake's execs end with status 7, which exec passes on.
@@ -166,7 +180,8 @@ func TestDockersCommandLine(t *testing.T) {
 	}
 	for args, want := range map[string]string{
 		"network rm nobody": "network nobody not found",
-		"volume ls":         "volumes are not supported by footbridge",
+		"volume create x":   "volumes are not supported by footbridge",
+		"pause web":         "pausing containers (pause, unpause) is not supported by footbridge",
 		"pull x":            "images are not supported by footbridge",
 		"inspect nobody":    "no such object: nobody",
 	} {

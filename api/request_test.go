@@ -36,7 +36,8 @@ func TestVersionNegotiation(t *testing.T) {
 		{"/v1.41.2/version", 404, "page not found"},
 		{"/v1.41", 404, "page not found"},
 		{"/v1.41/v1.41/version", 404, "page not found"},
-		{"/volumes", 501, "not supported"},
+		{"/volumes", 200, `"Volumes":[]`},
+		{"/swarm", 501, "not supported"},
 	} {
 		status, body := do(t, c, "GET", tt.path, "")
 		if status != tt.want || !strings.Contains(body, tt.text) {
@@ -128,6 +129,52 @@ func TestUnknownAndLackingRoutes(t *testing.T) {
 		if status != 501 || !strings.Contains(body, "not supported") {
 			t.Errorf("%s %s: %d %s; want 501 and a sentence", method, path, status, body)
 		}
+	}
+}
+
+// TestRefusalsNameTheOperation: a refusal that says only that there is none helps nobody.
+func TestRefusalsNameTheOperation(t *testing.T) {
+	_, c := start(t)
+	for request, want := range map[string]string{
+		"POST /containers/x/pause":      "pausing containers (pause, unpause)",
+		"POST /containers/x/unpause":    "pausing containers (pause, unpause)",
+		"GET /containers/x/changes":     "(diff)",
+		"GET /containers/x/stats":       "(update, stats)",
+		"POST /containers/x/update":     "(update, stats)",
+		"GET /containers/x/export":      "(cp, export)",
+		"GET /containers/x/attach/ws":   "WebSocket",
+		"GET /containers/x/checkpoints": "checkpoints",
+		"GET /system/df":                "(system df)",
+		"POST /build":                   "building images",
+		"POST /images/create":           "images",
+		"DELETE /images/x":              "images",
+		"POST /volumes/create":          "volumes",
+		"DELETE /volumes/x":             "volumes",
+	} {
+		method, path, _ := strings.Cut(request, " ")
+		if status, body := do(t, c, method, path, ""); status != 501 || !strings.Contains(body, want) {
+			t.Errorf("%s: %d %s; want 501 and %q", request, status, body, want)
+		}
+	}
+}
+
+// TestWhatThereIsNoneOfIsEmpty lets clean-up scripts go on.
+func TestWhatThereIsNoneOfIsEmpty(t *testing.T) {
+	_, c := start(t)
+	for request, want := range map[string]string{
+		"GET /images/json":      "[]",
+		"POST /images/prune":    `{"ImagesDeleted":[],"SpaceReclaimed":0}`,
+		"GET /v1.24/volumes":    `{"Volumes":[],"Warnings":[]}`,
+		"POST /volumes/prune":   `{"VolumesDeleted":[],"SpaceReclaimed":0}`,
+		"POST /build/prune?x=y": `{"CachesDeleted":[],"SpaceReclaimed":0}`,
+	} {
+		method, path, _ := strings.Cut(request, " ")
+		if status, body := do(t, c, method, path, ""); status != 200 || body != want+"\n" {
+			t.Errorf("%s: %d %s; want %s", request, status, body, want)
+		}
+	}
+	if status, body := do(t, c, "GET", "/volumes?filters=nonsense", ""); status != 400 || !hasMessage(body) {
+		t.Errorf("filters that are none: %d %s", status, body)
 	}
 }
 

@@ -4,6 +4,8 @@ import (
 	"net/http"
 
 	"github.com/containerd/errdefs"
+
+	"github.com/footbridge-net/footbridge/internal/absent"
 )
 
 // routes registers everything the server knows. A pattern is here once; the
@@ -40,6 +42,12 @@ func (s *Server) routes() {
 		"POST /containers/{name}/exec":    s.execCreate,
 		"DELETE /containers/{name}":       s.containerRemove,
 
+		"GET /images/json":    s.nothing(imagesNone),
+		"POST /images/prune":  s.nothing(imagesPruned),
+		"GET /volumes":        s.nothing(volumesNone),
+		"POST /volumes/prune": s.nothing(volumesPruned),
+		"POST /build/prune":   s.nothing(buildPruned),
+
 		"POST /exec/{id}/start":  s.execStart,
 		"POST /exec/{id}/resize": s.execResize,
 		"GET /exec/{id}/json":    s.execInspect,
@@ -63,64 +71,50 @@ func (s *Server) routes() {
 	}
 }
 
-const (
-	noImages  = "images are not supported by footbridge: its containers run the host's programs and see the host's files"
-	noVolumes = "volumes are not supported by footbridge: its containers see the host's files"
-	noSwarm   = "swarm mode is not supported by footbridge: its networks live on one host"
-	noPlugins = "plugins are not supported by footbridge"
-	noBuild   = "building images is not supported by footbridge"
-	noLogin   = "registries are not supported by footbridge: it has no images"
-	noCgroups = "resource limits and statistics are not supported by footbridge"
-	noFiles   = "copying files is not supported by footbridge: its containers see the host's files"
-	noDocker  = "this Docker operation is not supported by footbridge"
-)
-
-// lacking is what Docker has and footbridge has not: pattern -> why. The words
-// "not supported" matter: docker's command line, when it looks for a name among
-// objects of every kind, goes on to the next kind when it reads them.
+// lacking is what Docker has and footbridge has not: pattern -> why. What can be
+// answered truly all the same is in handle_nothing.go.
 var lacking = map[string]string{
-	"/images/":       noImages,
-	"/images":        noImages,
-	"/distribution/": noImages,
-	"/commit":        noImages,
+	"/images/":       absent.Images,
+	"/images":        absent.Images,
+	"/distribution/": absent.Images,
+	"/commit":        absent.Images,
 
-	"/build":   noBuild,
-	"/build/":  noBuild,
-	"/session": noBuild,
-	"/grpc":    noBuild,
-	"/auth":    noLogin,
+	"/build":   absent.Build,
+	"/build/":  absent.Build,
+	"/session": absent.Build,
+	"/grpc":    absent.Build,
+	"/auth":    absent.Login,
 
-	"/volumes":  noVolumes,
-	"/volumes/": noVolumes,
+	"/volumes/": absent.Volumes,
 
-	"/swarm":     noSwarm,
-	"/swarm/":    noSwarm,
-	"/nodes":     noSwarm,
-	"/nodes/":    noSwarm,
-	"/services":  noSwarm,
-	"/services/": noSwarm,
-	"/tasks":     noSwarm,
-	"/tasks/":    noSwarm,
-	"/secrets":   noSwarm,
-	"/secrets/":  noSwarm,
-	"/configs":   noSwarm,
-	"/configs/":  noSwarm,
+	"/swarm":     absent.Swarm,
+	"/swarm/":    absent.Swarm,
+	"/nodes":     absent.Swarm,
+	"/nodes/":    absent.Swarm,
+	"/services":  absent.Swarm,
+	"/services/": absent.Swarm,
+	"/tasks":     absent.Swarm,
+	"/tasks/":    absent.Swarm,
+	"/secrets":   absent.Swarm,
+	"/secrets/":  absent.Swarm,
+	"/configs":   absent.Swarm,
+	"/configs/":  absent.Swarm,
 
-	"/plugins":  noPlugins,
-	"/plugins/": noPlugins,
+	"/plugins":  absent.Plugins,
+	"/plugins/": absent.Plugins,
 
-	"GET /system/df": noDocker,
+	"GET /system/df": absent.DiskUsage,
 
-	"GET /containers/{name}/changes":                     noDocker,
-	"GET /containers/{name}/attach/ws":                   noDocker,
-	"POST /containers/{name}/pause":                      noDocker,
-	"POST /containers/{name}/unpause":                    noDocker,
-	"GET /containers/{name}/checkpoints":                 noDocker,
-	"POST /containers/{name}/checkpoints":                noDocker,
-	"DELETE /containers/{name}/checkpoints/{checkpoint}": noDocker,
-	"GET /containers/{name}/stats":                       noCgroups,
-	"POST /containers/{name}/update":                     noCgroups,
-	"GET /containers/{name}/export":                      noFiles,
-	"GET /containers/{name}/archive":                     noFiles,
-	"PUT /containers/{name}/archive":                     noFiles,
+	"GET /containers/{name}/changes":                     absent.Changes,
+	"GET /containers/{name}/attach/ws":                   absent.WebSocket,
+	"POST /containers/{name}/pause":                      absent.Pause,
+	"POST /containers/{name}/unpause":                    absent.Pause,
+	"GET /containers/{name}/checkpoints":                 absent.Checkpoints,
+	"POST /containers/{name}/checkpoints":                absent.Checkpoints,
+	"DELETE /containers/{name}/checkpoints/{checkpoint}": absent.Checkpoints,
+	"GET /containers/{name}/stats":                       absent.Cgroups,
+	"POST /containers/{name}/update":                     absent.Cgroups,
+	"GET /containers/{name}/export":                      absent.Files,
+	"GET /containers/{name}/archive":                     absent.Files,
+	"PUT /containers/{name}/archive":                     absent.Files,
 }

@@ -24,6 +24,9 @@
 //     over for its own network only.
 //   - An alias of the container that asks ([Client].Aliases) comes before the zones,
 //     and a name of the host ([Options].Hosts) after them, in the same way.
+//   - A name of the hosts file of the container that asks ([Client].Hosts): A and AAAA from
+//     there. Programs ask for the family that the file does not have, and would wait for a
+//     server that may be silent.
 //   - The address of a container: PTR from the zone. An address inside
 //     [Options].Subnets that nobody has: NXDOMAIN, and the question stays here,
 //     because whatever an outside server says about it is about other machines.

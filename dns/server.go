@@ -57,6 +57,10 @@ type Client struct {
 	// Aliases are names that this container alone has for others, lower-case, without
 	// trailing dot. They come before all zones.
 	Aliases map[string]Alias
+	// Hosts are names of the container's own hosts file, lower-case, without trailing dot,
+	// with their addresses. They come after all zones. A name without an address of one
+	// family has none: nobody else is asked for it, but for records other than addresses.
+	Hosts map[string][]netip.Addr
 	// Upstream replaces the network's for this container (its own --dns). nil:
 	// the network's.
 	Upstream *Upstream
@@ -221,7 +225,7 @@ func (s *Server) answerName(sc *scratch, client Client, tcp bool) bool {
 		return false
 	}
 	name := sc.q.name()
-	if addrs, ok := s.lookup(name, client); ok {
+	if addrs, ok := s.lookup(name, sc.q.qtype, client); ok {
 		s.writeAddrs(sc, addrs, tcp)
 		return true
 	}
@@ -251,8 +255,8 @@ func (s *Server) answerName(sc *scratch, client Client, tcp bool) bool {
 	return false
 }
 
-// lookup finds a name that is known here.
-func (s *Server) lookup(name string, client Client) ([]netip.Addr, bool) {
+// lookup finds a name that is known here to have what is asked for, or not to have it.
+func (s *Server) lookup(name string, qtype uint16, client Client) ([]netip.Addr, bool) {
 	if a, ok := client.Aliases[name]; ok && a.Zone != nil {
 		if addrs, ok := a.Zone.Lookup(a.Name); ok {
 			return addrs, true
@@ -260,6 +264,11 @@ func (s *Server) lookup(name string, client Client) ([]netip.Addr, bool) {
 	}
 	for zone := range s.zones(client.Zones) {
 		if addrs, ok := zone.Lookup(name); ok {
+			return addrs, true
+		}
+	}
+	if qtype == miekg.TypeA || qtype == miekg.TypeAAAA {
+		if addrs, ok := client.Hosts[name]; ok {
 			return addrs, true
 		}
 	}

@@ -287,7 +287,7 @@ func (e *Engine) Notices() []string {
 
 // warnings are what the user should do something about, now.
 func (e *Engine) warnings() []api.Warning {
-	out := append(Leftovers(e.opts.StateDir), e.flawWarnings()...)
+	out := slices.Concat(Leftovers(e.opts.StateDir), e.waiting, e.flawWarnings())
 	alive := make([]bool, len(e.strays))
 	inParallel(e.strays, func(i int, s *stray) { alive[i] = e.lives(s.dir) })
 	for i, s := range e.strays {

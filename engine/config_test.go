@@ -139,6 +139,9 @@ func TestDefaultNetworkOfTheConfiguration(t *testing.T) {
 	if notices := strings.Join(e.Notices(), "\n"); !strings.Contains(notices, "default network") || !strings.Contains(notices, "[c]") {
 		t.Errorf("notices: %q", notices)
 	}
+	if s, err := e.Status(t.Context()); err != nil || len(s.Warnings) != 1 || !strings.Contains(s.Warnings[0].Text, "default network has changed and waits") {
+		t.Errorf("status: %+v, %v", s.Warnings, err)
+	}
 	if got := e.testSubnets(t, "bridge"); got != "10.9.0.0/24 fd00:9::/64" {
 		t.Errorf("under a living container it became %s", got)
 	}

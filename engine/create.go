@@ -16,6 +16,7 @@ import (
 
 	"github.com/footbridge-net/footbridge/engine/publish"
 	"github.com/footbridge-net/footbridge/engine/store"
+	"github.com/footbridge-net/footbridge/internal/absent"
 )
 
 // ContainerCreate implements api.ContainerBackend.
@@ -58,6 +59,9 @@ func (e *Engine) ContainerCreate(_ context.Context, name string, req container.C
 
 	e.mu.Lock()
 	c, err := e.registerContainer(def, mode, endpoints)
+	if err == nil && e.publishesInVain(def) {
+		warnings = append(warnings, noWayIn(def.Name))
+	}
 	e.mu.Unlock()
 	if errdefs.IsNotFound(err) {
 		// "Not found" as the answer to a creation is about the image: docker's
@@ -152,17 +156,16 @@ func checkContainer(def *ContainerDef) error {
 			return invalid("invalid stop signal %q: it is a name (SIGTERM) or a number", cfg.StopSignal)
 		}
 	}
-	switch {
-	case len(host.Binds) > 0 || len(host.Mounts) > 0 || len(host.VolumesFrom) > 0 || len(host.Tmpfs) > 0:
-		return invalid("volumes and mounts are not available: a container sees the host's files")
-	case host.RestartPolicy.Name != "" && host.RestartPolicy.Name != container.RestartPolicyDisabled:
-		return invalid("restart policy %q is not available: containers are not restarted", host.RestartPolicy.Name)
-	case host.PidMode != "" && host.PidMode != "private":
-		return invalid("PID mode %q is not available: a container has its own PID namespace", host.PidMode)
-	case host.IpcMode != "" && !host.IpcMode.IsPrivate() && !host.IpcMode.IsShareable():
-		return invalid("IPC mode %q is not available: a container has its own IPC namespace", host.IpcMode)
-	case host.UTSMode != "":
-		return invalid("UTS mode %q is not available: a container has its own UTS namespace", host.UTSMode)
+	if len(host.Binds) > 0 || len(host.Mounts) > 0 || len(host.VolumesFrom) > 0 || len(host.Tmpfs) > 0 {
+		return invalid("%s", absent.Mounts)
+	}
+	for _, why := range []string{
+		absent.RestartPolicy(string(host.RestartPolicy.Name)), absent.PIDMode(string(host.PidMode)),
+		absent.IPCMode(string(host.IpcMode)), absent.UTSMode(string(host.UTSMode)),
+	} {
+		if why != "" {
+			return invalid("%s", why)
+		}
 	}
 	switch host.UsernsMode {
 	case "", "auto":

@@ -54,12 +54,14 @@ type Options struct {
 
 // Engine keeps networks and containers, and makes them so.
 type Engine struct {
-	opts     Options
-	log      *slog.Logger
-	store    *store.Store
-	damage   *store.Damage
-	claimed  *os.File // holds the lock on the state folder
-	notices  []string // of the start; never changed afterwards
+	opts    Options
+	log     *slog.Logger
+	store   *store.Store
+	damage  *store.Damage
+	claimed *os.File // holds the lock on the state folder
+	notices []string // of the start; never changed afterwards
+	// waiting is configuration that this daemon does not go by; never changed after the start.
+	waiting  []api.Warning
 	strays   []*stray // never changed after the start
 	events   *broker
 	upstream *dns.Upstream // the host's resolvers; nobody is asked here

@@ -40,7 +40,9 @@ type world struct {
 	quiet      bool // no log
 	places     *fakePlaces
 	unplugged  []string // interfaces, from namespaces of others
-	config     Config
+	// planeUnplugged are interfaces that a network's data plane removed.
+	planeUnplugged []string
+	config         Config
 }
 
 func newWorld(t *testing.T) *world {

@@ -110,7 +110,7 @@ func (p *fakePlane) Reroute(_ context.Context, _ tap.Namespaces, l worker.Link) 
 
 func (p *fakePlane) Unplug(_ context.Context, _ tap.Namespaces, name string) error {
 	p.w.mu.Lock()
-	p.w.unplugged = append(p.w.unplugged, name)
+	p.w.planeUnplugged = append(p.w.planeUnplugged, name)
 	p.w.mu.Unlock()
 	return p.w.step("unplug")
 }

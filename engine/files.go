@@ -178,6 +178,7 @@ func (e *Engine) viewOf(def *ContainerDef, l *link, links []*link) worker.View {
 		}
 	}
 	v.Aliases = e.viewLinks(links)
+	v.Hosts = e.viewHosts(def, links)
 	return v
 }
 

@@ -49,6 +49,18 @@ func (f *flaws) any() bool {
 	return len(f.what) > 0
 }
 
+// beyondRoutes reports whether it lacks more than default routes.
+func (f *flaws) beyondRoutes() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for what := range f.what {
+		if !strings.HasPrefix(what, flawRoute) {
+			return true
+		}
+	}
+	return false
+}
+
 func (f *flaws) has(what string) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -256,7 +256,7 @@ func TestAnAttachedNamespaceIsAContainer(t *testing.T) {
 		"resize": func() error { return e.ContainerResize(ctx, "box", api.TTYSize{}) },
 		"rm":     func() error { return e.ContainerRemove(ctx, "box", api.RemoveOptions{}) },
 	} {
-		if err := do(); !errdefs.IsConflict(err) || what != "rm" && !strings.Contains(err.Error(), "footbridge detach box") {
+		if err := do(); !errdefs.IsConflict(err) || !strings.Contains(err.Error(), "footbridge detach box") {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
@@ -275,6 +275,9 @@ func TestAnAttachedNamespaceIsAContainer(t *testing.T) {
 	}
 	if !slices.Equal(w.unplugged, []string{"eth2"}) { // eth1 was disconnected
 		t.Errorf("unplugged: %v", w.unplugged)
+	}
+	if err := e.ContainerRemove(ctx, "own", api.RemoveOptions{}); err == nil || strings.Contains(err.Error(), "detach") {
+		t.Errorf("rm of one's own: %v", err)
 	}
 	if err := e.ContainerRemove(ctx, "own", api.RemoveOptions{Force: true}); err != nil {
 		t.Fatal(err)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/moby/moby/api/types/network"
 
+	"github.com/footbridge-net/footbridge/api"
 	"github.com/footbridge-net/footbridge/engine/ipam"
 )
 
@@ -39,6 +40,10 @@ func (e *Engine) addPredefined() error {
 			}
 			if users := e.mayUse(def.ID); len(users) > 0 {
 				e.notices = append(e.notices, fmt.Sprintf("the configuration of the default network has changed; it holds from the daemon's next start without containers on that network (now %s)", users))
+				e.waiting = append(e.waiting, api.Warning{
+					Text:   fmt.Sprintf("the configuration of the default network has changed and waits: containers were on that network %s when the daemon started", users),
+					Remedy: "stop them, and then the daemon with `footbridge daemon stop`; the next one goes by the configuration",
+				})
 				continue
 			}
 		}

@@ -36,6 +36,9 @@ func (e *Engine) ContainerPublish(_ context.Context, nameOrID string, req api.Pu
 	err := e.changePorts(nameOrID, func(c *ctr) error {
 		def := e.snapshot(c)
 		wish, err := publishOptions(def, gateways{}).With(req.PortBindings)
+		if err == nil {
+			err = publish.Apart(req.PortBindings)
+		}
 		if err != nil {
 			return invalid("%w", err)
 		}
@@ -133,15 +136,15 @@ func (e *Engine) publishMore(c *ctr, def *ContainerDef, wish publish.Options, as
 		}
 	}
 	if r == nil {
-		return nil, nil, e.decide(c, take)
+		warning := fmt.Sprintf("container %s does not run: what is asked for is published from its next start on", def.Name)
+		return nil, []string{warning}, e.decide(c, take)
 	}
-	if r.flaws.any() {
+	if r.flaws.beyondRoutes() {
 		return nil, nil, conflict("container %s lacks something of what it should have (`footbridge inspect -f '{{.State.Error}}' %s` tells): publish when it is whole again", def.Name, def.Name)
 	}
 	ways := waysIn(r.links)
 	if ways == (gateways{}) {
-		warning := fmt.Sprintf("container %s is on no network that leads outside: nothing is published until it is connected to one", def.Name)
-		return nil, []string{warning}, e.decide(c, take)
+		return nil, []string{noWayIn(def.Name)}, e.decide(c, take)
 	}
 	had := slices.Clone(r.ports)
 	undo := func() {
@@ -172,6 +175,23 @@ func (e *Engine) publishMore(c *ctr, def *ContainerDef, wish publish.Options, as
 		}
 	}
 	return ports, nil, nil
+}
+
+// noWayIn warns of published ports of a container that nothing leads to.
+func noWayIn(name string) string {
+	return fmt.Sprintf("container %s is on no network that leads outside: nothing is published until it is connected to one", name)
+}
+
+// publishesInVain: the container publishes ports, and is on internal networks only; e.mu is
+// held.
+func (e *Engine) publishesInVain(def *ContainerDef) bool {
+	if len(def.HostConfig.PortBindings) == 0 && !def.HostConfig.PublishAllPorts || len(def.Attachments) == 0 {
+		return false
+	}
+	return !slices.ContainsFunc(def.Attachments, func(a Attachment) bool {
+		n := e.networks[a.NetworkID]
+		return n == nil || !n.def.isBridge() || !n.def.Internal
+	})
 }
 
 // takeWish makes o what the container publishes. The maps are new ones: others may

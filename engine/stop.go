@@ -276,13 +276,22 @@ func (e *Engine) ContainerRemove(ctx context.Context, nameOrID string, o api.Rem
 	}
 	if r != nil {
 		if !o.Force {
-			return conflict("cannot remove container %q: container is running: stop the container before removing or force remove", "/"+def.Name)
+			return errRunning(def)
 		}
 		if err := e.killAndWait(ctx, def, r); err != nil {
 			return err
 		}
 	}
 	return e.remove(c)
+}
+
+// errRunning refuses to remove a container that runs.
+func errRunning(d *ContainerDef) error {
+	end := "stop the container before removing or force remove"
+	if d.Foreign != nil { // its processes are not ours to stop
+		end = fmt.Sprintf("its namespaces were attached: detach it with `footbridge detach %s` or force remove", d.Name)
+	}
+	return conflict("cannot remove container %q: container is running: %s", "/"+d.Name, end)
 }
 
 // removeEnded removes a --rm container after its end; c.op is held.
@@ -310,7 +319,7 @@ func (e *Engine) removeHeld(c *ctr) error {
 	}
 	if c.run != nil { // started again meanwhile
 		e.mu.Unlock()
-		return conflict("cannot remove container %q: container is running: stop the container before removing or force remove", "/"+c.def.Name)
+		return errRunning(c.def)
 	}
 	def := c.def.clone()
 	e.mu.Unlock()

@@ -16,6 +16,8 @@ type container struct {
 
 	halfOpen, connections, flows int
 	ports                        int // that are served
+
+	refused [numRefusals]uint64
 }
 
 // Idle reports whether nothing is held and no port is served.
@@ -72,7 +74,40 @@ const (
 	let refusal = iota
 	overHalfOpen
 	overConnections
+	overShare // of all containers' descriptors
+	overFlows
+	numRefusals
 )
+
+var refusalNames = [numRefusals]string{
+	overHalfOpen: "half_open_limit", overConnections: "connections_limit", overShare: "descriptor_share", overFlows: "flows_limit",
+}
+
+// refuse counts a client of c that is not let in.
+func (cs *containers) refuse(c *container, why refusal) {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	c.refused[why]++
+}
+
+// Refused gives the clients that were not let in to the container known by address a, by
+// the limit that was in their way: since its first port was published, or SetLimits was called.
+func (f *Forwarder) Refused(a netip.Addr) map[string]uint64 {
+	cs := &f.containers
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	c := cs.all.Find(a)
+	if c == nil {
+		return nil
+	}
+	out := map[string]uint64{}
+	for why, n := range c.refused {
+		if n > 0 {
+			out[refusalNames[why]] = n
+		}
+	}
+	return out
+}
 
 // enter counts a connection to address a in, which waits for the container.
 func (cs *containers) enter(a netip.Addr) (*container, refusal) {
@@ -90,6 +125,9 @@ func (cs *containers) enter(a netip.Addr) (*container, refusal) {
 	default:
 		c.halfOpen++
 		c.connections++
+	}
+	if why != let {
+		c.refused[why]++
 	}
 	cs.all.Forget(c)
 	return c, why

@@ -29,6 +29,9 @@ func TestConnectionLimitOfAContainerIsOverAllItsPorts(t *testing.T) {
 		expectResetFrom(t, "", l.Addr())
 		until(t, "the reset is counted", func() bool { return l.Stats().DropConnections == 1 })
 	}
+	if got := w.forwarder.Refused(container4); len(got) != 1 || got["connections_limit"] != 2 {
+		t.Errorf("refused %v", got)
+	}
 	held.SetLinger(0)
 	held.Close()
 	until(t, "the first is gone", func() bool { return l4.Stats().Active == 0 })
@@ -44,6 +47,9 @@ func TestConnectionLimitOfAContainerIsOverAllItsPorts(t *testing.T) {
 	l4.Close()
 	l6.Close()
 	w.forwarder.Release(container4)
+	if got := w.forwarder.Refused(container4); len(got) != 0 {
+		t.Errorf("of a container that is gone: refused %v", got)
+	}
 	if n := w.forwarder.containers.all.Len(); n != 0 {
 		t.Errorf("%d containers are remembered after the end", n)
 	}
@@ -78,6 +84,9 @@ func TestFlowsGiveWayToThoseOfTheirOwnContainer(t *testing.T) {
 	}
 	if a, b, c := mine[0].Stats(), mine[1].Stats(), theirs.Stats(); a.Flows+b.Flows != 3 || c.Flows != 3 || c.FlowsEvicted != 0 || a.FlowsEvicted+b.FlowsEvicted != 50 {
 		t.Errorf("%d and %d flows of one container, %d of another of which %d were evicted", a.Flows, b.Flows, c.Flows, c.FlowsEvicted)
+	}
+	if got := f.Refused(container4); len(got) != 1 || got["flows_limit"] != 50 || len(f.Refused(other)) > 0 {
+		t.Errorf("refused %v, of the other %v", got, f.Refused(other))
 	}
 	// The table is full: whoever has none gets one, from whoever.
 	f.SetLimits(container4, ContainerLimits{Flows: 100})

@@ -107,14 +107,16 @@ func (f *Forwarder) enterFlow(s *udpServer) *container {
 	default:
 		old = leastLeft(f.replies, nil)
 	}
-	if old == nil {
-		return nil
+	if old != nil {
+		// One's own, or that of a container that has more: either way it has no room.
+		f.containers.refuse(old.container, overFlows)
+		f.evict(old)
+		if c, ok = f.containers.enterFlow(to); ok {
+			return c
+		}
 	}
-	f.evict(old)
-	if c, ok = f.containers.enterFlow(to); !ok {
-		return nil
-	}
-	return c
+	f.containers.refuse(c, overFlows)
+	return nil
 }
 
 // chooseShown finds a source for the container to answer to that no other flow

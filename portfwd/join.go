@@ -98,6 +98,7 @@ func (f *Forwarder) joinTo(ctx context.Context, fd int, owner string, to netip.A
 	defer f.containers.leave(c)
 	n, ok := f.budget.enter(owner)
 	if !ok {
+		f.containers.refuse(c, overShare)
 		f.containers.connected(c)
 		return syscall.ENOBUFS
 	}

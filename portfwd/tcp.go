@@ -161,6 +161,7 @@ func (s *tcpServer) accepted(fd int, client netip.AddrPort) {
 	n, ok := f.budget.enter(l.mapping.Owner)
 	if !ok {
 		l.counters.dropConnections.Add(1)
+		f.containers.refuse(c, overShare)
 		f.containers.connected(c)
 		f.containers.leave(c)
 		reset(fd)

@@ -98,3 +98,56 @@ func TestAGatewayOutsideTheSubnetIsOnLink(t *testing.T) {
 		t.Errorf("IPv6 default routes %q", got)
 	}
 }
+
+// An interface that was taken down and up again has lost its IPv6 addresses: a default
+// route over it needs them, and gets them.
+func TestRoutesGivesBackWhatTheKernelTook(t *testing.T) {
+	w, ns := newWorld(t, 0)
+	d := mustAttach(t, ns, testLink())
+	defer d.Close()
+	w.Run("ip", "link", "set", "eth0", "down")
+	w.Run("ip", "link", "set", "eth0", "up")
+	if v := viewLink(t, w, "eth0"); slices.Contains(v.addresses(), "fd00:9::2/64") {
+		t.Fatalf("the kernel keeps them: %v", v.addresses())
+	}
+	if err := Routes(testContext(t), ns, testLink()); err != nil {
+		t.Fatal(err)
+	}
+	if v := viewLink(t, w, "eth0"); !slices.Contains(v.addresses(), "fd00:9::2/64") {
+		t.Errorf("addresses %v", v.addresses())
+	}
+	if got := defaultRoutes(t, w, "-6"); !slices.Equal(got, []string{"fd00:9::1 dev eth0"}) {
+		t.Errorf("IPv6 default routes %q", got)
+	}
+	if got := defaultRoutes(t, w, "-4"); !slices.Equal(got, []string{"10.9.0.1 dev eth0"}) {
+		t.Errorf("default routes %q", got)
+	}
+}
+
+// Addresses that somebody moved or removed on purpose stay where they are.
+func TestRoutesGivesBackNothingThatWasMoved(t *testing.T) {
+	for what, move := range map[string][][]string{
+		"another interface": {{"ip", "link", "add", "br0", "type", "bridge"}, {"ip", "addr", "add", "fd00:9::2/64", "dev", "br0", "nodad"}},
+		"a bridge above":    {{"ip", "link", "add", "br0", "type", "bridge"}, {"ip", "link", "set", "eth0", "master", "br0"}},
+		"IPv4 gone, too":    {{"ip", "addr", "flush", "dev", "eth0"}},
+	} {
+		t.Run(what, func(t *testing.T) {
+			w, ns := newWorld(t, 0)
+			d := mustAttach(t, ns, testLink())
+			defer d.Close()
+			w.Run("ip", "link", "set", "eth0", "down")
+			w.Run("ip", "link", "set", "eth0", "up")
+			for _, command := range move {
+				w.Run(command...)
+			}
+			o := testLink()
+			o.Gateway4 = netip.Addr{}
+			if err := Routes(testContext(t), ns, o); !errors.Is(err, unix.EHOSTUNREACH) && !errors.Is(err, unix.ENETUNREACH) {
+				t.Errorf("error %v", err)
+			}
+			if v := viewLink(t, w, "eth0"); slices.Contains(v.addresses(), "fd00:9::2/64") {
+				t.Errorf("addresses %v", v.addresses())
+			}
+		})
+	}
+}

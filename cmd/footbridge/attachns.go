@@ -65,7 +65,9 @@ func (n *namespaceFlags) register(f *pflag.FlagSet) {
 	f.Var(&n.dns, "dns", "Set custom DNS servers, which the networks' name server asks for this container")
 	f.IntVar(&n.readyFD, "ready-fd", noFD, "Write 1 to this descriptor when the interfaces are up")
 	f.IntVar(&n.exitFD, "exit-fd", noFD, "Stay, and detach when the other end of this descriptor is closed")
+	f.Var(f.Lookup("network-alias").Value, "net-alias", "")
 	f.Lookup("net").Hidden = true
+	f.Lookup("net-alias").Hidden = true
 
 	f.VisitAll(func(flag *pflag.Flag) {
 		if !before[flag.Name] {

@@ -182,6 +182,9 @@ func daemonStopCommand(c *cli) *cobra.Command {
 				fmt.Fprintln(c.stdout, "footbridge daemon is not running")
 			default:
 				fmt.Fprintf(c.stdout, "footbridge daemon (pid %d) has stopped\n", pid)
+				if n := leftRunning(c); n > 0 {
+					fmt.Fprintf(c.stdout, "containers that go on, without a network until the next command starts a daemon: %d\n", n)
+				}
 			}
 			return nil
 		},

@@ -98,6 +98,9 @@ func upgradeDaemon(ctx context.Context, c *cli, binary string) error {
 			errUpgrade, upgrade.To, status.PID, status.Version, d.log())
 	}
 	fmt.Fprintf(c.stdout, "footbridge daemon (pid %d): %s -> %s\n", status.PID, upgrade.From, status.Version)
+	for _, w := range status.Warnings { // as the start of a daemon tells them
+		fmt.Fprintf(c.stderr, "footbridge: warning: %s: %s\n", w.Text, w.Remedy)
+	}
 	return nil
 }
 

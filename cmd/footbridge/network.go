@@ -20,7 +20,7 @@ import (
 func networkCommand(c *cli) *cobra.Command {
 	cmd := &cobra.Command{Use: "network", Short: "Manage networks", Args: unknownCommand, RunE: help}
 	cmd.AddCommand(networkConnectCommand(c), networkCreateCommand(c), networkDisconnectCommand(c),
-		networkInspectCommand(c), networkListCommand(c), networkPruneCommand(c), networkRemoveCommand(c))
+		networkExistsCommand(c), networkInspectCommand(c), networkListCommand(c), networkPruneCommand(c), networkRemoveCommand(c))
 	return cmd
 }
 

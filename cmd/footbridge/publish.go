@@ -50,14 +50,25 @@ func unpublishCommand(c *cli) *cobra.Command {
 		Long: `Take published ports of a container back, at once if it runs, and for its next starts. What
 goes through them ends.
 
-A PORT is written as for -p of run, or is what "footbridge port" shows: [ip:][host-port:]container-port[/tcp|udp].
-A container port alone means all that leads to it. Either all are taken back or none.`,
+A PORT is written as for -p of run: [ip:][host-port:]container-port[/tcp|udp], where a container port
+alone means all that leads to it. Or it is a line of "footbridge port", or that line's ADDRESS:PORT of
+the host, and means what was published there, with its other addresses: what is published at all
+addresses goes as a whole. Either all are taken back or none.`,
 		Example: `  footbridge unpublish web 8000:80
-  footbridge unpublish web 53/udp`,
+  footbridge unpublish web 53/udp
+  footbridge unpublish web '80/tcp -> [::]:8000'
+  footbridge unpublish web 127.0.0.1:8443`,
 		Args: minArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			client, req, err := publishRequest(cmd, c, args[1:])
+			shown, specs, err := splitShown(args[1:])
 			if err != nil {
+				return err
+			}
+			client, req, err := publishRequest(cmd, c, specs)
+			if err != nil {
+				return err
+			}
+			if err := addShown(cmd.Context(), client, args[0], shown, req.PortBindings); err != nil {
 				return err
 			}
 			return client.ContainerUnpublish(cmd.Context(), args[0], req)

@@ -1,12 +1,15 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/containerd/errdefs"
+	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/network"
 
 	"github.com/footbridge-net/footbridge/api"
@@ -67,6 +70,74 @@ func TestPublishAndUnpublish(t *testing.T) {
 	}
 	if len(p.asked) != 2 {
 		t.Errorf("a refused command asked for %+v", p.asked[2:])
+	}
+}
+
+// ContainerInspect is of a container with one port for each protocol, both at 8000.
+func (p *publisher) ContainerInspect(context.Context, string) (container.InspectResponse, error) {
+	at := func(hosts ...string) (out []network.PortBinding) {
+		for _, h := range hosts {
+			out = append(out, network.PortBinding{HostIP: netip.MustParseAddr(h), HostPort: "8000"})
+		}
+		return out
+	}
+	return container.InspectResponse{NetworkSettings: &container.NetworkSettings{Ports: network.PortMap{
+		network.MustParsePort("80/tcp"): at("0.0.0.0", "::"), network.MustParsePort("53/udp"): at("0.0.0.0"), network.MustParsePort("81/tcp"): nil,
+	}}}, nil
+}
+
+func (*publisher) ContainerDetail(context.Context, string) (api.ContainerDetail, error) {
+	return api.ContainerDetail{}, nil
+}
+
+func TestUnpublishWhatPortShows(t *testing.T) {
+	w := newWorld(t)
+	p := &publisher{}
+	w.serveBackend(t, p)
+	for _, tt := range []struct {
+		words []string
+		asked string
+	}{
+		{[]string{"80/tcp -> 0.0.0.0:8000"}, "80/tcp=0.0.0.0:8000"},
+		{[]string{"80/tcp -> 0.0.0.0:8000", "80/tcp->[::]:8000"}, "80/tcp=0.0.0.0:8000 80/tcp=[::]:8000"},
+		{[]string{"[::]:8000"}, "80/tcp=[::]:8000"},
+		{[]string{"0.0.0.0:8000"}, "53/udp=0.0.0.0:8000 80/tcp=0.0.0.0:8000"}, // both are shown there
+		{[]string{"[::]:8000", "25"}, "25/tcp=: 80/tcp=[::]:8000"},
+		{[]string{"0.0.0.0:8000:80"}, "80/tcp=0.0.0.0:8000"},
+	} {
+		p.asked = nil
+		w.expect(t, 0, append([]string{"unpublish", "web"}, tt.words...)...)
+		var got []string
+		for port, bindings := range p.asked[0].PortBindings {
+			for _, b := range bindings {
+				host := ""
+				if b.HostIP.IsValid() {
+					host = hostAddress(b)
+				}
+				got = append(got, port.String()+"="+cmp.Or(host, ":"))
+			}
+		}
+		slices.Sort(got)
+		if s := strings.Join(got, " "); s != tt.asked {
+			t.Errorf("%q: asked for %s, want %s", tt.words, s, tt.asked)
+		}
+	}
+	p.asked = nil
+	for word, said := range map[string]string{
+		"0.0.0.0:8001":           "no public port at 0.0.0.0:8001 published for web",
+		"81/tcp -> 0.0.0.0:8000": "no public port at 0.0.0.0:8000 published for web",
+		"53/udp -> [::]:8000":    "no public port at [::]:8000 published for web",
+		"80/tcp -> nowhere":      "is no line of `footbridge port`",
+		"-> 0.0.0.0:8000":        "unknown",
+		"80/tcp -> ":             "is no line of `footbridge port`",
+		"0.0.0.0:8000->80/tcp":   "is no line of `footbridge port`",
+	} {
+		if w.run(t, "unpublish", "web", word) == 0 || said != "unknown" && !strings.Contains(w.err.String(), said) {
+			t.Errorf("%q: %q, want %q", word, w.err.String(), said)
+		}
+	}
+	if len(p.asked) != 0 {
+		t.Errorf("a refused command asked for %+v", p.asked)
 	}
 }
 

@@ -109,6 +109,7 @@ func newRoot(c *cli) *cobra.Command {
 	add(groupManagement, containerCommand(c), networkCommand(c), daemonCommand(c), doctorCommand(c))
 	add(groupOther, attachCommand(c), detachCommand(c), createCommand(c), dialCommand(c), proxyCommand(c), startCommand(c), stopCommand(c), restartCommand(c), killCommand(c),
 		renameCommand(c), topCommand(c), waitCommand(c), rmCommand(c), publishCommand(c), unpublishCommand(c), eventsCommand(c), versionCommand(c))
+	addAbsent(root, absentCommands, absentOfContainers)
 	refuseUnknownShells(root)
 	finish(root)
 	return root
@@ -132,6 +133,7 @@ func containerCommand(c *cli) *cobra.Command {
 	cmd.AddCommand(runCommand(c), execCommand(c), ls, containerInspectCommand(c), logsCommand(c), portCommand(c),
 		attachCommand(c), detachCommand(c), createCommand(c), startCommand(c), stopCommand(c), restartCommand(c), killCommand(c),
 		renameCommand(c), topCommand(c), waitCommand(c), rmCommand(c), publishCommand(c), unpublishCommand(c), containerPruneCommand(c))
+	addAbsent(cmd, absentOfContainers)
 	return cmd
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/moby/moby/api/types/container"
@@ -135,7 +136,7 @@ func (o *runOptions) start(ctx context.Context, c *cli, client *api.Client, sign
 		defer w.close()
 	}
 	if err := client.ContainerStart(ctx, created.ID); err != nil {
-		return startError(err)
+		return startError(notAnImage(err, req.Cmd[0]))
 	}
 	started = true
 	if o.detach {
@@ -168,6 +169,15 @@ func startError(err error) error {
 		return &statusError{code: exitNotExecutable, err: err}
 	}
 	return &statusError{code: exitUsage, err: err}
+}
+
+// notAnImage adds to the error of a command that was not found what who knows Docker may
+// have meant. A path is none.
+func notAnImage(err error, word string) error {
+	if !errors.Is(err, api.ErrCommandNotFound) || strings.HasPrefix(word, "/") || strings.HasPrefix(word, ".") {
+		return err
+	}
+	return fmt.Errorf("%w\nfootbridge has no images: the first word after the options, %q, is the command", err, word)
 }
 
 // removeUnstarted removes a container that never ran. It does so when ctx has

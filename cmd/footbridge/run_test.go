@@ -102,10 +102,12 @@ func TestRunThatDoesNotStart(t *testing.T) {
 		name string
 		err  error
 		code int
+		hint string
 	}{
-		{"not found", api.Errorf(api.ErrCommandNotFound, `exec: "frobnicate": executable file not found in $PATH`), 127},
-		{"not executable", api.Errorf(api.ErrCommandNotExecutable, `exec: "/etc/passwd": permission denied`), 126},
-		{"port taken", api.Errorf(errdefs.ErrConflict, "port 80 is taken by container web"), 125},
+		{"not found", api.Errorf(api.ErrCommandNotFound, `exec: "frobnicate": executable file not found in $PATH`), 127,
+			"footbridge has no images: the first word after the options, \"frobnicate\", is the command\n"},
+		{"not executable", api.Errorf(api.ErrCommandNotExecutable, `exec: "/etc/passwd": permission denied`), 126, ""},
+		{"port taken", api.Errorf(errdefs.ErrConflict, "port 80 is taken by container web"), 125, ""},
 	} {
 		for _, how := range [][]string{{"run"}, {"run", "-d"}, {"run", "--rm"}} {
 			t.Run(test.name+" "+strings.Join(how, " "), func(t *testing.T) {
@@ -114,7 +116,7 @@ func TestRunThatDoesNotStart(t *testing.T) {
 				w.serve(t, b)
 				cid := filepath.Join(w.folder, "cid")
 				w.expect(t, test.code, append(how, "--cidfile", cid, "frobnicate")...)
-				want := fmt.Sprintf("footbridge: %v\n\nRun 'footbridge run --help' for more information\n", test.err)
+				want := fmt.Sprintf("footbridge: %v\n%s\nRun 'footbridge run --help' for more information\n", test.err, test.hint)
 				if got := w.err.String(); got != want {
 					t.Errorf("said %q, want %q", got, want)
 				}

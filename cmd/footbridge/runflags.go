@@ -41,6 +41,8 @@ type runFlags struct {
 	stopSignal         string
 	stopTimeout        int
 	stopTimeoutChanged func() bool
+	annotations        listFlag
+	refused            func() error // what Docker has and footbridge has not
 }
 
 func (r *runFlags) register(f *pflag.FlagSet) {
@@ -91,6 +93,9 @@ func (r *runFlags) register(f *pflag.FlagSet) {
 		f.Var(f.Lookup(flag).Value, synonym, "")
 		f.Lookup(synonym).Hidden = true
 	}
+	r.annotations.check = checkAnnotation
+	f.Var(&r.annotations, "annotation", "Add an annotation to the container")
+	r.refused = registerAbsent(f)
 	r.stopTimeoutChanged = func() bool { return f.Changed("stop-timeout") }
 }
 
@@ -99,6 +104,9 @@ func (r *runFlags) register(f *pflag.FlagSet) {
 func (r *runFlags) request(c *cli, command []string, cwd string) (container.CreateRequest, error) {
 	fail := func(err error) (container.CreateRequest, error) { return container.CreateRequest{}, err }
 
+	if err := r.refused(); err != nil {
+		return fail(err)
+	}
 	mode, networks, err := networking(r.network.list, r.simple)
 	if err != nil {
 		return fail(err)
@@ -172,6 +180,7 @@ func (r *runFlags) request(c *cli, command []string, cwd string) (container.Crea
 		Links:           r.links.values,
 		Sysctls:         keyValues(r.sysctls.values),
 		UsernsMode:      userns,
+		Annotations:     keyValues(r.annotations.values),
 	}
 	if size, ok := terminalSize(c.outputTerminal()); ok && r.tty {
 		host.ConsoleSize = [2]uint{uint(size.Height), uint(size.Width)}
@@ -212,6 +221,13 @@ func (l *listFlag) Set(value string) error {
 func checkLabel(value string) (string, error) {
 	if key, _, _ := strings.Cut(value, "="); strings.TrimSpace(key) == "" {
 		return "", fmt.Errorf("invalid label '%s': empty name", value)
+	}
+	return value, nil
+}
+
+func checkAnnotation(value string) (string, error) {
+	if key, _, _ := strings.Cut(value, "="); strings.TrimSpace(key) == "" {
+		return "", fmt.Errorf("invalid annotation '%s': empty name", value)
 	}
 	return value, nil
 }

@@ -64,17 +64,23 @@ func (p *Plane) Stats() Stats {
 }
 
 // countFlows adds each container's flows to the outside, and those that were not let
-// out, to its counters.
+// out or, at published ports, in, to its counters.
 func (p *Plane) countFlows(ports map[string]map[string]uint64) {
-	if p.out == nil {
-		return
-	}
 	p.mu.Lock()
 	owners := maps.Clone(p.owners)
 	p.mu.Unlock()
 	for a, name := range owners {
-		if c := ports[name]; c != nil {
+		c := ports[name]
+		if c == nil {
+			continue
+		}
+		if p.out != nil {
 			addFlows(c, p.out.StatsOf(a))
+		}
+		if p.in != nil {
+			for reason, n := range p.in.Refused(a) {
+				c["refused_published_"+reason] = n
+			}
 		}
 	}
 }

@@ -55,7 +55,8 @@ func same(a, b network.PortBinding) bool {
 // Without returns o without what less matches: every binding of a port that has no
 // bindings in less; else those on a host address and a host port, where none given
 // matches any, and the port may be the one asked for or the one that is bound, as
-// bound tells. Each part of less must match something. Nothing of o or less is
+// bound tells. If none is such, an address and port that a binding on all addresses is
+// bound at means that binding, with its other addresses. Each part of less must match something. Nothing of o or less is
 // changed. Errors wrap ErrSpec or ErrNone.
 func (o Options) Without(less network.PortMap, bound func(ID) []netip.AddrPort) (Options, error) {
 	out := o.clone()
@@ -76,11 +77,14 @@ func (o Options) Without(less network.PortMap, bound func(ID) []netip.AddrPort) 
 			if err != nil {
 				return o, fmt.Errorf("container port %v: %w", p, err)
 			}
-			matches := func(b network.PortBinding) bool { return matches(s, p, b, bound) }
-			if !slices.ContainsFunc(o.bindings(p), matches) {
+			fits := func(b network.PortBinding) bool { return matches(s, p, b, bound) }
+			if !slices.ContainsFunc(o.bindings(p), fits) {
+				fits = func(b network.PortBinding) bool { return isBoundAt(s, p, b, bound) }
+			}
+			if !slices.ContainsFunc(o.bindings(p), fits) {
 				return o, o.noneLike(s, p, bound)
 			}
-			left = slices.DeleteFunc(left, matches)
+			left = slices.DeleteFunc(left, fits)
 		}
 		if len(left) > 0 {
 			out.Bindings[p] = left
@@ -104,6 +108,14 @@ func matches(s network.PortBinding, p network.Port, b network.PortBinding, bound
 		return true
 	}
 	return slices.ContainsFunc(bound(ID{p, b}), func(a netip.AddrPort) bool { return strconv.Itoa(int(a.Port())) == s.HostPort })
+}
+
+// isBoundAt: the binding b of container port p is bound at what s names, among others.
+func isBoundAt(s network.PortBinding, p network.Port, b network.PortBinding, bound func(ID) []netip.AddrPort) bool {
+	b, err := Plain(b)
+	return err == nil && s.HostIP.IsValid() && slices.ContainsFunc(bound(ID{p, b}), func(a netip.AddrPort) bool {
+		return a.Addr() == s.HostIP && strconv.Itoa(int(a.Port())) == s.HostPort
+	})
 }
 
 // noneLike says that nothing matches s, and what may have been meant.

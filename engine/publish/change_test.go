@@ -106,7 +106,11 @@ func TestWithout(t *testing.T) {
 	bound := func(id ID) []netip.AddrPort {
 		first, last, err := HostPorts(id.Asked.HostPort)
 		if err == nil && first == last && first != 0 {
-			return []netip.AddrPort{netip.AddrPortFrom(any46[0], first)}
+			at := any46[0]
+			if id.Asked.HostIP.IsValid() {
+				at = id.Asked.HostIP
+			}
+			return []netip.AddrPort{netip.AddrPortFrom(at, first)}
 		}
 		return []netip.AddrPort{netip.MustParseAddrPort("0.0.0.0:49153")}
 	}
@@ -123,6 +127,8 @@ func TestWithout(t *testing.T) {
 		{ports("80/tcp=9000"), "127.0.0.1:9000:80/tcp"},
 		{ports("80/tcp=127.0.0.1 9000"), "127.0.0.1:9000:80/tcp"},
 		{ports("80/tcp=127.0.0.1 "), "127.0.0.1:9000:80/tcp"},
+		{ports("80/tcp=0.0.0.0 8000"), "8000:80/tcp"}, // bound there, and at ::
+		{ports("443/tcp=0.0.0.0 49153"), ":443/tcp"},
 		{ports("80/tcp=7000-7010"), "7000-7010:80/tcp"},
 		{ports("80/tcp=49153"), "7000-7010:80/tcp"},
 		{ports("80/tcp"), "8000:80/tcp 127.0.0.1:9000:80/tcp 7000-7010:80/tcp"},
@@ -156,7 +162,8 @@ func TestWithout(t *testing.T) {
 		{ports("80/tcp=8001"), ErrNone, "no public port '80/tcp' published at host port 8001"},
 		{ports("80/tcp=127.0.0.2 9000"), ErrNone, "at 127.0.0.2:9000"},
 		{ports("80/tcp=::1 "), ErrNone, "at [::1]:any port"},
-		{ports("80/tcp=0.0.0.0 8000"), ErrNone, "at 0.0.0.0:8000 alone: it is published on all addresses together"},
+		{ports("80/tcp=0.0.0.0 9000"), ErrNone, "at 0.0.0.0:9000"},
+		{ports("80/tcp=127.0.0.1 8000"), ErrNone, "at 127.0.0.1:8000 alone: it is published on all addresses together"},
 		{ports("80/tcp=8000", "80/tcp=8001"), ErrNone, "8001"},
 		{ports("80/sctp"), ErrSpec, "SCTP"},
 		{ports("80/tcp=x"), ErrSpec, `host port "x"`},

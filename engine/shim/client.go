@@ -187,12 +187,19 @@ func (s *Shim) Exec(ctx context.Context, spec ExecSpec) (*Exec, error) {
 }
 
 // Kill ends the container at once: SIGKILL to its pid 1, through a descriptor that cannot mean
-// another process. It needs nothing of the shim. A container that has ended is no error.
+// another process. It needs nothing of the shim. A container that has ended is no error,
+// also when somebody else has seen that and closed the handle meanwhile.
 func (s *Shim) Kill() error {
-	if err := signalPidfd(s.pidfd, unix.SIGKILL); err != nil && !errors.Is(err, unix.ESRCH) {
+	err := signalPidfd(s.pidfd, unix.SIGKILL)
+	if err == nil || errors.Is(err, unix.ESRCH) {
+		return nil
+	}
+	select {
+	case <-s.done:
+		return nil
+	default:
 		return fmt.Errorf("kill the container: %w", err)
 	}
-	return nil
 }
 
 // Alive says whether PID still means this container's pid 1. What was opened by that pid before a true

@@ -207,6 +207,23 @@ func TestKillBeforeStart(t *testing.T) {
 	}
 }
 
+// Who stops a container and who notes its end may be two: one closes the handle that the
+// other still has.
+func TestKillAfterTheEndWasNoted(t *testing.T) {
+	s := create(t, newSpec(t, "true"))
+	ctx := testContext(t)
+	if err := s.Start(ctx); err != nil {
+		t.Fatal(err)
+	}
+	_, err := s.Wait(ctx)
+	if err = errors.Join(err, s.Ack(ctx), s.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Kill(); err != nil {
+		t.Errorf("a container that has ended: %v", err)
+	}
+}
+
 func TestCloseLeavesTheContainer(t *testing.T) {
 	spec := newSpec(t, "sleep", "1000")
 	first := create(t, spec)

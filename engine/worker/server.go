@@ -261,6 +261,13 @@ func (s *server) setClient(b clientBody) error {
 		}
 		c.Aliases[strings.ToLower(a.Name)] = dns.Alias{Zone: zone{&s.zones, a.Network}, Name: strings.ToLower(a.Target)}
 	}
+	for _, h := range b.View.Hosts {
+		if c.Hosts == nil {
+			c.Hosts = map[string][]netip.Addr{}
+		}
+		name := strings.ToLower(h.Name)
+		c.Hosts[name] = append(c.Hosts[name], h.Addresses...)
+	}
 	if len(b.View.Servers) > 0 {
 		if c.Upstream, err = dns.NewUpstream("", dns.UpstreamOptions{Servers: b.View.Servers, Logger: s.log}); err != nil {
 			return err

@@ -94,6 +94,14 @@ type View struct {
 	Servers []netip.AddrPort
 	// Aliases are names that it alone has for others.
 	Aliases []Alias `json:",omitempty"`
+	// Hosts are names of its hosts file.
+	Hosts []Host `json:",omitempty"`
+}
+
+// Host is a name of a container's hosts file, with its addresses.
+type Host struct {
+	Name      string
+	Addresses []netip.Addr
 }
 
 // Alias is a name for what is called Target on a network, which may be nobody.
@@ -104,7 +112,7 @@ type Alias struct {
 }
 
 func (v View) empty() bool {
-	return len(v.Networks) == 0 && len(v.Servers) == 0 && len(v.Aliases) == 0
+	return len(v.Networks) == 0 && len(v.Servers) == 0 && len(v.Aliases) == 0 && len(v.Hosts) == 0
 }
 
 // What the worker is asked to do.

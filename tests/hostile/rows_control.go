@@ -15,7 +15,7 @@ const groupControl = "the control plane, and who listens"
 
 // control are the rows about what is reachable that is nobody's but the user's.
 var control = []row{
-	{group: groupControl, name: "the gateway's TCP and UDP ports: 53 alone", run: gatewayPorts},
+	{group: groupControl, name: "the gateway's TCP and UDP ports: 53, and what is published everywhere", run: gatewayPorts},
 	{group: groupControl, name: "what listens on the host: published ports and nothing abstract", run: hostListeners},
 	{group: groupControl, name: "the API and the shims, from containers of every mode", run: controlSockets},
 	{group: groupControl, name: "footbridge's processes, from containers", run: controlProcesses},
@@ -37,7 +37,10 @@ func gatewayPorts(s *stage, r *result) error {
 		for range 60 {
 			ports = append(ports, uint16(601+random.Intn(65535-601)))
 		}
-		ports = append(ports, 2375, 2376, 7777, 8080, 8999, portPublished, portOwnOnly, portPubEcho, portPubCrowd)
+		ports = append(ports, 2375, 2376, 7777, 8080, 8999, portOwnOnly)
+		for _, port := range publishedEverywhere {
+			ports = append(ports, uint16(port))
+		}
 	} else {
 		for port := 1; port < 65536; port++ {
 			ports = append(ports, uint16(port))
@@ -57,7 +60,7 @@ func gatewayPorts(s *stage, r *result) error {
 			return fmt.Errorf("not even port 53 of %s answers (%d closed, %d silent)", scan.To, answer.Closed, answer.Silent)
 		}
 		for _, port := range answer.Open {
-			if port != 53 {
+			if port != 53 && (scan.UDP || !slices.Contains(publishedEverywhere, int(port))) {
 				r.in("port %d of %s, UDP %v", port, scan.To, scan.UDP)
 			}
 		}
@@ -74,7 +77,7 @@ const ephemeral = 32768
 func hostListeners(s *stage, r *result) error {
 	// What the world and the actors serve was there before footbridge: the stage starts them first.
 	expected := map[string]bool{}
-	for _, port := range []int{portPublished, portNoServer, portPubEcho, portPubCrowd} {
+	for _, port := range publishedEverywhere {
 		for _, ip := range []string{"0.0.0.0", "::"} {
 			expected["tcp "+net.JoinHostPort(ip, strconv.Itoa(port))] = true
 		}

@@ -57,6 +57,10 @@ const (
 	portPubCrowd  = 8104 // dora's portEcho, on all addresses
 )
 
+// publishedEverywhere are those of TCP on all addresses, which a gateway's is one of to
+// its containers. None is UDP's.
+var publishedEverywhere = []int{portPublished, portNoServer, portPubEcho, portPubCrowd}
+
 // containers in the order of their start, which gives them their addresses.
 var containers = []struct {
 	name     string

@@ -21,6 +21,7 @@ var sysctls = [][2]string{
 	{"net.ipv6.conf.default.accept_ra", "0"},
 	{"net.ipv4.ip_default_ttl", "64"},
 	{"net.ipv4.icmp_ratelimit", "0"},
+	{"net.ipv4.icmp_ratemask", "0"}, // nor the limit that all machines of the kernel share
 	{"net.ipv6.icmp.ratelimit", "0"},
 	{pingGroups, "1000 1000"},
 }

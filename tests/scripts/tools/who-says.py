@@ -1,18 +1,25 @@
 #!/usr/bin/python3
 """who-says.py tcp|udp HOST PORT: tries to reach a port and says how that fails: the error, and the ICMP message's type and code
-and who has sent it."""
-import errno, ipaddress, socket, sys
+and who has sent it. Routers send no more than some errors a second (RFC 1812, section 4.3.2.8; Linux one to each sender after five
+at once), so a datagram is repeated, as TCP's SYN is."""
+import errno, ipaddress, socket, sys, time
 how, host, port = sys.argv[1], sys.argv[2], int(sys.argv[3])
 v6 = ":" in host
 s = socket.socket(socket.AF_INET6 if v6 else socket.AF_INET, socket.SOCK_STREAM if how == "tcp" else socket.SOCK_DGRAM)
 s.setsockopt(*(socket.IPPROTO_IPV6, 25, 1) if v6 else (socket.IPPROTO_IP, 11, 1))  # RECVERR
-s.settimeout(10)
+s.settimeout(10 if how == "tcp" else 1.5)
+end = time.monotonic() + 10
 said = ""
 try:
     s.connect((host, port))
-    if how == "udp":
+    while how == "udp":
         s.send(b"hello")
-        s.recv(100)
+        try:
+            s.recv(100)
+            break
+        except TimeoutError as e:
+            if e.errno or time.monotonic() > end:
+                raise
     said = "it is reached"
 except TimeoutError as e:
     said = "ETIMEDOUT" if e.errno == errno.ETIMEDOUT else "no answer"
