@@ -27,8 +27,18 @@ func TestARouteThatCannotBeSetCostsNoNetwork(t *testing.T) {
 	if ws := e.flawWarnings(); len(ws) != 1 || !strings.Contains(ws[0].Text, "default routes over network zeta could not be set") {
 		t.Errorf("warnings %v", ws)
 	}
+	// What is missing is no reason to publish nothing.
+	if _, err := e.testPublish("c", map[string]string{"81/tcp": "8001"}); err != nil {
+		t.Error(err)
+	}
+	w.failAt("reroute eth0", nil)
+	eventually(t, "the route is taken back", func() bool { return len(e.flawWarnings()) == 0 && !w.links()["zeta: c eth0"].Default4 })
+	w.failAt("reroute eth0", errInjected)
 	if err := e.NetworkDisconnect(t.Context(), "alpha", network.DisconnectRequest{Container: "c"}); err != nil {
 		t.Fatal(err)
+	}
+	if got := e.published(t, "c"); got != "8000:80/tcp 8001:81/tcp" {
+		t.Errorf("published %s", got)
 	}
 	if links := w.links(); len(links) != 1 || links["zeta: c eth0"].Container != "c" {
 		t.Errorf("after disconnect: links %v", links)
