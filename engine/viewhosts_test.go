@@ -10,7 +10,6 @@ import (
 	"github.com/moby/moby/api/types/network"
 
 	"github.com/footbridge-net/footbridge/api"
-
 )
 
 // The name server knows what the container's hosts file says, so that nobody else is
@@ -27,10 +26,10 @@ func TestTheViewHasTheHostsFilesNames(t *testing.T) {
 		extra []string
 		want  []string // the first ones
 	}{
-		"none":    {nil, []string{"box [10.5.0.2]"}},
-		"several": {[]string{"DB.:192.0.2.7", "db:2001:db8::7", "db:192.0.2.7", "gw:host-gateway"}, []string{"db [192.0.2.7 2001:db8::7]", "gw [10.5.0.1]", "box [10.5.0.2]"}},
-		"words that are no names": {[]string{"<<&>>:192.0.2.1", "é:192.0.2.1"}, []string{"box [10.5.0.2]"}},
-		"more than a message holds":       {many, []string{"host0 [192.0.2.1]"}},
+		"none":                      {nil, []string{"box [10.5.0.2]"}},
+		"several":                   {[]string{"DB.:192.0.2.7", "db:2001:db8::7", "db:192.0.2.7", "gw:host-gateway"}, []string{"db [192.0.2.7 2001:db8::7]", "gw [10.5.0.1]", "box [10.5.0.2]"}},
+		"words that are no names":   {[]string{"<<&>>:192.0.2.1", "é:192.0.2.1"}, []string{"box [10.5.0.2]"}},
+		"more than a message holds": {many, []string{"host0 [192.0.2.1]"}},
 	} {
 		t.Run(what, func(t *testing.T) {
 			e.testRun(t, spec{name: "c", mode: "net", cfg: func(c *container.Config) { c.Hostname = "box" }, host: func(h *container.HostConfig) { h.ExtraHosts = tt.extra }})
