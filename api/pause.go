@@ -47,7 +47,7 @@ func (s *Server) Pause(ctx context.Context) error {
 	late := false
 	for {
 		s.mu.Lock()
-		requests := s.inFlight - s.streams
+		requests := s.inFlight - s.streams + len(s.leaving)
 		quiet := requests == 0 && (late || len(s.fresh) == 0)
 		changed := s.changed
 		s.mu.Unlock()
@@ -105,10 +105,16 @@ func (s *Server) begin() bool {
 	return !s.paused
 }
 
-func (s *Server) end() {
+// end says that a request's answer is made. net/http sends the last of it afterwards,
+// and tells of that by the connection's state.
+func (s *Server) end(r *http.Request) {
+	c, _ := r.Context().Value(connKey{}).(net.Conn)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.inFlight--
+	if _, ok := s.active[c]; ok { // else it was taken over
+		s.leaving[c] = struct{}{}
+	}
 	s.lastEnd = time.Now()
 	s.tell()
 }
@@ -135,6 +141,12 @@ func (s *Server) connState(c net.Conn, state http.ConnState) {
 		s.fresh[c] = struct{}{}
 	} else {
 		delete(s.fresh, c)
+	}
+	if state == http.StateActive {
+		s.active[c] = struct{}{}
+	} else {
+		delete(s.active, c)
+		delete(s.leaving, c)
 	}
 	if state == http.StateClosed { // one that was taken over ends with its stream
 		s.leaveLocked(c)

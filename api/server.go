@@ -66,6 +66,8 @@ type Server struct {
 	listener net.Listener          // that is served; nil: none
 	ended    chan struct{}         // closed when Serve returns
 	fresh    map[net.Conn]struct{} // connections without a request yet
+	active   map[net.Conn]struct{} // with a request, or an answer on its way
+	leaving  map[net.Conn]struct{} // of these, whose answer is made and may not be sent yet
 	changed  chan struct{}         // closed when one of these changes
 	conns    map[net.Conn]bool     // open; true: refused
 	refused  int                   // of these
@@ -83,7 +85,7 @@ func NewServer(o ServerOptions) (*Server, error) {
 	}
 	s := &Server{
 		backend: o.Backend, upgrader: o.Upgrader, log: o.Logger, mux: http.NewServeMux(), lastEnd: time.Now(),
-		fresh: map[net.Conn]struct{}{}, changed: make(chan struct{}), conns: map[net.Conn]bool{}, bounds: usualBounds,
+		fresh: map[net.Conn]struct{}{}, active: map[net.Conn]struct{}{}, leaving: map[net.Conn]struct{}{}, changed: make(chan struct{}), conns: map[net.Conn]bool{}, bounds: usualBounds,
 	}
 	s.closing, s.close = context.WithCancelCause(context.Background())
 	s.routes()
@@ -131,12 +133,17 @@ func (s *Server) Activity() (inFlight int, lastEnd time.Time) {
 	return s.inFlight, s.lastEnd
 }
 
-// refusalKey is the context key under which a connection's refusal is kept.
-type refusalKey struct{}
+// refusalKey is the context key under which a connection's refusal is kept, connKey
+// that of the connection.
+type (
+	refusalKey struct{}
+	connKey    struct{}
+)
 
 // acceptConn looks at a new connection's peer, before a byte is read from it. A
 // stranger's connection is kept for one request, so that he learns why.
 func (s *Server) acceptConn(ctx context.Context, c net.Conn) context.Context {
+	ctx = context.WithValue(ctx, connKey{}, c)
 	err := error(Errorf(errdefs.ErrPermissionDenied, "footbridge is served on unix sockets only"))
 	if u, ok := c.(*net.UnixConn); ok {
 		err = checkPeer(u, os.Geteuid())
@@ -153,7 +160,7 @@ func (s *Server) acceptConn(ctx context.Context, c net.Conn) context.Context {
 func (s *Server) Handler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		serving := s.begin()
-		defer s.end()
+		defer s.end(r)
 		w, r = s.boundAnswer(w, r)
 		defer s.recovered(w, r)
 		h := w.Header()
