@@ -74,6 +74,9 @@ func (p *Plane) countFlows(ports map[string]map[string]uint64) {
 		if c == nil {
 			continue
 		}
+		asked := p.dns.StatsOf(a)
+		c["dns_under_way"] = uint64(asked.Forwards)
+		c["refused_dns"] = asked.Refused
 		if p.out != nil {
 			addFlows(c, p.out.StatsOf(a))
 		}
