@@ -417,7 +417,7 @@ func TestCreateRefuses(t *testing.T) {
 		{"hostname", spec{cfg: func(c *container.Config) { c.Hostname = "a\nb" }}, errdefs.IsInvalidArgument, "invalid hostname"},
 		{"volumes", spec{host: with(func(h *container.HostConfig) { h.Binds = []string{"/a:/b"} })}, errdefs.IsInvalidArgument, "volumes and mounts are not available"},
 		{"restart", spec{host: with(func(h *container.HostConfig) { h.RestartPolicy.Name = "always" })}, errdefs.IsInvalidArgument, "restart policy"},
-		{"link to nobody", spec{host: with(func(h *container.HostConfig) { h.Links = []string{"a:b"} })}, errdefs.IsInvalidArgument, "could not get container for a: No such container: a"},
+		{"link to nobody", spec{host: with(func(h *container.HostConfig) { h.Links = []string{"nobody:b"} })}, errdefs.IsInvalidArgument, "could not get container for nobody: No such container: nobody"},
 		{"add-host", spec{host: with(func(h *container.HostConfig) { h.ExtraHosts = []string{"x:y"} })}, errdefs.IsInvalidArgument, "invalid IP address in add-host"},
 		{"DNS search", spec{host: with(func(h *container.HostConfig) { h.DNSSearch = []string{"a\nnameserver 192.0.2.6"} })}, errdefs.IsInvalidArgument, "invalid DNS search domain"},
 		{"DNS option", spec{host: with(func(h *container.HostConfig) { h.DNSOptions = []string{"debug\nnameserver 192.0.2.6"} })}, errdefs.IsInvalidArgument, "invalid DNS option"},
