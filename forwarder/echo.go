@@ -165,7 +165,7 @@ func (p *ping) send(e packet.Echo) error {
 		next.set(p.fd, e.Dst.Is4(), p.path)
 		p.path = next
 	}
-	p.sa.set(netip.AddrPortFrom(e.Dst, 0))
+	p.sa.Set(netip.AddrPortFrom(e.Dst, 0))
 	err := p.sa.sendTo(p.fd, b)
 	if err != nil { // maybe an earlier request's, which the socket tells first
 		err = p.sa.sendTo(p.fd, b)

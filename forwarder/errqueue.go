@@ -6,6 +6,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/footbridge-net/footbridge/internal/nowait"
 	"github.com/footbridge-net/footbridge/internal/packet"
 )
 
@@ -24,21 +25,21 @@ type socketError struct {
 
 // wantErrors makes a socket keep ICMP errors with their details.
 func wantErrors(fd int, v4 bool) {
+	setErrors(fd, v4, 1)
+}
+
+func setErrors(fd int, v4 bool, wanted int) {
+	level, name := unix.IPPROTO_IPV6, unix.IPV6_RECVERR
 	if v4 {
-		unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_RECVERR, 1)
-		return
+		level, name = unix.IPPROTO_IP, unix.IP_RECVERR
 	}
-	unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_RECVERR, 1)
+	nowait.SetOption(uintptr(fd), level, name, wanted)
 }
 
 // wantNoErrors undoes it, and empties the queue: on a TCP connection that is there, an
 // ICMP error would end it.
 func wantNoErrors(fd int, v4 bool) {
-	if v4 {
-		unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_RECVERR, 0)
-		return
-	}
-	unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_RECVERR, 0)
+	setErrors(fd, v4, 0)
 }
 
 // speaker is who the container is told an error by: the offender, or nobody, which
@@ -54,26 +55,22 @@ func (e *socketError) speaker() netip.Addr {
 type errorQueue struct {
 	data [maxQuoted]byte
 	oob  [256]byte
+	from nowait.Address
 }
 
 // read takes one entry; ok is false when there is none. An entry that stands
 // for nothing on a wire comes back without a valid dst. e.data is valid until
 // the next call.
 func (q *errorQueue) read(fd int) (e socketError, ok bool) {
-	n, oobn, _, from, err := unix.Recvmsg(fd, q.data[:], q.oob[:], unix.MSG_ERRQUEUE|unix.MSG_DONTWAIT)
-	if err != nil {
+	n, control, no := q.from.ErrorOf(uintptr(fd), q.data[:], q.oob[:])
+	if no != 0 {
 		return e, false
 	}
-	e, valid := parseSocketError(q.oob[:oobn])
+	e, valid := parseSocketError(q.oob[:control])
 	if !valid {
 		return socketError{}, true
 	}
-	switch sa := from.(type) {
-	case *unix.SockaddrInet4:
-		e.dst = netip.AddrPortFrom(netip.AddrFrom4(sa.Addr), uint16(sa.Port))
-	case *unix.SockaddrInet6:
-		e.dst = netip.AddrPortFrom(netip.AddrFrom16(sa.Addr), uint16(sa.Port))
-	}
+	e.dst = q.from.Get()
 	e.data = q.data[:n]
 	return e, true
 }

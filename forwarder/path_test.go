@@ -206,7 +206,7 @@ func TestTheKernelsOwnTooBigIsToldOnce(t *testing.T) {
 		sockets = append(sockets, fd)
 		onward(64, 0, true).set(fd, c.ctr.Is4(), path{})
 		var to destination
-		to.set(netip.AddrPortFrom(c.narrow, 9))
+		to.Set(netip.AddrPortFrom(c.narrow, 9))
 		if err := to.sendTo(fd, make([]byte, 2*narrowMTU)); err != unix.EMSGSIZE {
 			t.Fatalf("%s: %v, want EMSGSIZE", c.name, err)
 		}

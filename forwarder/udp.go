@@ -249,14 +249,14 @@ func (m *mapping) send(d packet.Datagram) error {
 		return nil
 	}
 	if m.host.IsValid() {
-		m.sa.set(m.host)
+		m.sa.Set(m.host)
 	} else {
 		m.remember(d.Dst.Addr(), now)
 		if p := onward(d.TTL, d.TOS, d.DontFragment); p != m.path {
 			p.set(m.fd, d.Dst.Addr().Is4(), m.path)
 			m.path = p
 		}
-		m.sa.set(d.Dst)
+		m.sa.Set(d.Dst)
 	}
 	size := d.SegmentSize
 	if size == 0 {

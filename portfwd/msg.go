@@ -7,6 +7,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/footbridge-net/footbridge/internal/nowait"
 )
 
 // recvmsg(2) and sendmsg(2) as they are: the wrappers of x/sys allocate a
@@ -77,7 +79,7 @@ func (r *receiver) recv(fd int, b []byte) (payload []byte, ok bool) {
 	r.msg.SetIovlen(1)
 	r.msg.Control = &r.control[0]
 	r.msg.SetControllen(len(r.control))
-	n, _, err := unix.Syscall(unix.SYS_RECVMSG, uintptr(fd), uintptr(unsafe.Pointer(&r.msg)), unix.MSG_DONTWAIT)
+	n, err := nowait.Recvmsg(uintptr(fd), &r.msg, 0)
 	r.iov.Base = nil // b belongs to a pool
 	r.err = err
 	if err != 0 {
@@ -104,10 +106,6 @@ func sendmsg(fd int, name *sockaddrAny, nameLen uint32, control, payload []byte)
 	msg.SetIovlen(1)
 	msg.Control = unsafe.SliceData(control)
 	msg.SetControllen(len(control))
-	for {
-		_, _, err := unix.Syscall(unix.SYS_SENDMSG, uintptr(fd), uintptr(unsafe.Pointer(&msg)), unix.MSG_DONTWAIT)
-		if err != unix.EINTR {
-			return err
-		}
-	}
+	_, err := nowait.Sendmsg(uintptr(fd), &msg, 0)
+	return err
 }

@@ -7,9 +7,10 @@ import (
 	"sync"
 	"syscall"
 	"time"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/footbridge-net/footbridge/internal/nowait"
 )
 
 // A Queue is one of a device's descriptors. One goroutine may read it at a
@@ -56,22 +57,11 @@ func newQueue(fd int, name string) (*Queue, error) {
 
 // readv is one attempt to read; false waits until the poller says so.
 func (q *Queue) readv(fd uintptr) bool {
-	for {
-		n, _, e := syscall.Syscall(unix.SYS_READV, fd, uintptr(unsafe.Pointer(&q.iov[0])), uintptr(len(q.iov)))
-		switch e {
-		case 0:
-			q.n, q.errno = int(n), 0
-			return true
-		case unix.EAGAIN:
-			q.waited = true
-			return false
-		case unix.EINTR:
-			continue
-		default:
-			q.n, q.errno = 0, e
-			return true
-		}
+	if q.n, q.errno = nowait.Readv(fd, q.iov[:]); q.errno == unix.EAGAIN {
+		q.waited = true
+		return false
 	}
+	return true
 }
 
 // ReadFrame reads one frame: its virtio header into hdr, the Ethernet frame into b,
@@ -149,12 +139,13 @@ func (q *Queue) WriteFrame(parts [][]byte) error {
 		return q.writeCoalesced(parts)
 	}
 	var iov [directParts]unix.Iovec
-	n := 0
+	n, size := 0, 0
 	for _, p := range parts {
 		if len(p) > 0 {
 			iov[n].Base = &p[0]
 			iov[n].SetLen(len(p))
 			n++
+			size += len(p)
 		}
 	}
 	q.users.RLock()
@@ -162,14 +153,8 @@ func (q *Queue) WriteFrame(parts [][]byte) error {
 		q.users.RUnlock()
 		return os.ErrClosed
 	}
-	var e syscall.Errno
-	for {
-		// A TAP takes all of a frame or nothing.
-		_, _, e = syscall.Syscall(unix.SYS_WRITEV, q.fd, uintptr(unsafe.Pointer(&iov[0])), uintptr(n))
-		if e != unix.EINTR {
-			break
-		}
-	}
+	// A TAP takes all of a frame or nothing.
+	_, e := nowait.Writev(q.fd, iov[:n], size)
 	q.users.RUnlock()
 	switch e {
 	case 0:

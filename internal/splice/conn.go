@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/footbridge-net/footbridge/internal/nowait"
 	"github.com/footbridge-net/footbridge/internal/turn"
 )
 
@@ -22,9 +23,9 @@ type Conn struct {
 
 	// The functions given to raw are made once, and their arguments and
 	// results are kept here, so that a call allocates nothing.
-	readable func(fd uintptr) bool
-	pending  int
-	readErr  error
+	ask        func(fd uintptr)
+	pending    int
+	pendingErr error
 
 	read1    func(fd uintptr)
 	into     []byte
@@ -50,12 +51,12 @@ func NewConn(fd int) (*Conn, error) {
 		return nil, err
 	}
 	c.raw = raw
-	c.readable = c.tryReadable
+	c.ask = c.tryAsk
 	c.read1 = c.tryRead
 	c.writev = c.tryWritev
 	// Out of the stream, an urgent byte would also hide how much there is to
 	// read behind it: SIOCINQ counts up to it only.
-	unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_OOBINLINE, 1)
+	nowait.SetOption(uintptr(fd), unix.SOL_SOCKET, unix.SO_OOBINLINE, 1)
 	return c, nil
 }
 
@@ -78,15 +79,17 @@ func (h Hooks) ended(fd int, err error) {
 // connect(2) gives them, ETIMEDOUT for the timeout and for ctx. t is the turn of
 // the container that asks for it.
 func Dial(ctx context.Context, dst netip.AddrPort, timeout time.Duration, t *turn.Turn, h Hooks) (*Conn, error) {
+	var to nowait.Address
+	to.Set(dst)
 	start := t.Begin()
-	c, connected, err := dial(dst, h)
+	c, connected, err := dial(dst.Addr().Is4(), &to, h)
 	t.End(start)
 	if err != nil || connected {
 		return c, err
 	}
 	c.file.SetWriteDeadline(time.Now().Add(timeout))
 	stop := context.AfterFunc(ctx, c.interrupt)
-	err = c.connected()
+	err = c.connected(&to)
 	_ = c.raw.Control(func(fd uintptr) { h.ended(int(fd), err) })
 	if !stop() || err != nil {
 		c.Close()
@@ -100,12 +103,10 @@ func Dial(ctx context.Context, dst netip.AddrPort, timeout time.Duration, t *tur
 }
 
 // dial begins to connect to dst; connected says that this is over.
-func dial(dst netip.AddrPort, h Hooks) (c *Conn, connected bool, err error) {
+func dial(v4 bool, to *nowait.Address, h Hooks) (c *Conn, connected bool, err error) {
 	family := unix.AF_INET6
-	var sa unix.Sockaddr = &unix.SockaddrInet6{Port: int(dst.Port()), Addr: dst.Addr().As16()}
-	if dst.Addr().Is4() {
+	if v4 {
 		family = unix.AF_INET
-		sa = &unix.SockaddrInet4{Port: int(dst.Port()), Addr: dst.Addr().As4()}
 	}
 	fd, err := unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, unix.IPPROTO_TCP)
 	if err != nil {
@@ -113,77 +114,74 @@ func dial(dst netip.AddrPort, h Hooks) (c *Conn, connected bool, err error) {
 	}
 	// Small writes of the container must leave at once: it has applied its
 	// own Nagle already.
-	unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
+	nowait.SetOption(uintptr(fd), unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
 	if h.Prepare != nil {
 		if err := h.Prepare(fd); err != nil {
-			unix.Close(fd)
+			nowait.Close(uintptr(fd))
 			return nil, false, err
 		}
 	}
-	err = unix.Connect(fd, sa)
-	if err != unix.EINPROGRESS {
-		h.ended(fd, err)
+	no := to.Connect(uintptr(fd))
+	if no == unix.EINPROGRESS {
+		// A server of this machine has answered already.
+		if no = to.Connect(uintptr(fd)); no == unix.EALREADY {
+			c, err = NewConn(fd)
+			return c, false, err
+		}
 	}
-	if err != nil && err != unix.EINPROGRESS {
-		unix.Close(fd)
+	if no != 0 {
+		err = no
+	}
+	h.ended(fd, err)
+	if err != nil {
+		nowait.Close(uintptr(fd))
 		return nil, false, err
 	}
-	c, nerr := NewConn(fd)
-	return c, err == nil, nerr
+	c, err = NewConn(fd)
+	return c, true, err
 }
 
 // connected waits for the end of a connection attempt under way.
-func (c *Conn) connected() error {
-	var result error
+func (c *Conn) connected(to *nowait.Address) error {
+	var no syscall.Errno
+	// It is looked at before the first wait, too: the poller may have seen the end of
+	// the attempt before this call.
 	err := c.raw.Write(func(fd uintptr) bool {
-		// The state is looked at before the first wait, too: the poller may
-		// have seen the end of the attempt before this call.
-		code, err := unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_ERROR)
-		switch {
-		case err != nil:
-			result = err
-		case code != 0:
-			result = syscall.Errno(code)
-		default:
-			// No error is not yet a connection.
-			if _, err := unix.Getpeername(int(fd)); err == unix.ENOTCONN {
-				return false
-			}
-		}
-		return true
+		no = to.Connect(fd)
+		return no != unix.EALREADY
 	})
-	if err != nil {
+	switch {
+	case err != nil:
 		return syscall.ETIMEDOUT
+	case no != 0:
+		return no
 	}
-	return result
+	return nil
 }
 
-// Readable waits until bytes can be read and says how many; 0 without an error
-// is the end of data.
-func (c *Conn) Readable() (int, error) {
-	if err := c.raw.Read(c.readable); err != nil {
+// receive reads into b; EAGAIN says that nothing is there, and 0 bytes the end of data.
+// It never waits, and is for functions given to raw.
+func receive(fd uintptr, b []byte) (int, error) {
+	n, e := nowait.Recv(fd, b, 0)
+	if e != 0 {
+		return 0, e
+	}
+	return n, nil
+}
+
+// pendingNow says how many bytes are there to be read.
+func (c *Conn) pendingNow() (int, error) {
+	if err := c.raw.Control(c.ask); err != nil {
 		return 0, err
 	}
-	return c.pending, c.readErr
+	return c.pending, c.pendingErr
 }
 
-func (c *Conn) tryReadable(fd uintptr) bool {
-	c.pending, c.readErr = unix.IoctlGetInt(int(fd), unix.TIOCINQ)
-	if c.readErr != nil || c.pending > 0 {
-		return true
+func (c *Conn) tryAsk(fd uintptr) {
+	var e syscall.Errno
+	if c.pending, e = nowait.Pending(fd); e != 0 {
+		c.pendingErr = e
 	}
-	// Nothing there: the end of data, an error, or too early to say.
-	var b [1]byte
-	n, _, err := unix.Recvfrom(int(fd), b[:], unix.MSG_PEEK)
-	switch {
-	case err == unix.EAGAIN || err == unix.EINTR:
-		return false
-	case err != nil:
-		c.readErr = err
-	case n > 0: // it came a moment ago
-		c.pending, c.readErr = unix.IoctlGetInt(int(fd), unix.TIOCINQ)
-	}
-	return true
 }
 
 // read is one read(2); the caller knows that bytes are there.
@@ -198,11 +196,10 @@ func (c *Conn) read(b []byte) (int, error) {
 }
 
 func (c *Conn) tryRead(fd uintptr) {
-	for {
-		c.got, c.read1Err = unix.Read(int(fd), c.into)
-		if c.read1Err != unix.EINTR {
-			return
-		}
+	var e syscall.Errno
+	c.read1Err = nil
+	if c.got, e = nowait.Read(fd, c.into); e != 0 {
+		c.read1Err = e
 	}
 }
 
@@ -211,9 +208,9 @@ type Source interface {
 	// begin and end are called around each attempt, when there is no waiting.
 	begin()
 	end()
-	// pieces gives what there is. It is asked again after each wait: the memory
-	// it gave before may be somebody else's by then.
-	pieces() ([][]byte, error)
+	// pieces gives what there is, and how many bytes that are. It is asked again after
+	// each wait: the memory it gave before may be somebody else's by then.
+	pieces() ([]unix.Iovec, int, error)
 	// took says that n bytes of what pieces gave are written.
 	took(n int)
 }
@@ -233,30 +230,32 @@ func (c *Conn) WriteFrom(source Source) error {
 func (c *Conn) tryWritev(fd uintptr) bool {
 	c.source.begin()
 	defer c.source.end()
-	iov, err := c.source.pieces()
+	iov, size, err := c.source.pieces()
 	if err != nil {
 		c.writeErr = err
 		return true
 	}
-	for {
-		var n int
-		n, c.writeErr = unix.Writev(int(fd), iov)
-		switch c.writeErr {
-		case nil:
-			c.source.took(n)
-		case unix.EINTR:
-			continue
-		case unix.EAGAIN:
-			return false
-		}
-		return true
+	n, e := nowait.Writev(fd, iov, size)
+	switch e {
+	case 0:
+		c.writeErr = nil
+		c.source.took(n)
+	case unix.EAGAIN:
+		return false
+	default:
+		c.writeErr = e
 	}
+	return true
 }
 
 // CloseWrite ends the outgoing direction (FIN).
 func (c *Conn) CloseWrite() error {
 	var err error
-	cerr := c.raw.Control(func(fd uintptr) { err = unix.Shutdown(int(fd), unix.SHUT_WR) })
+	cerr := c.raw.Control(func(fd uintptr) {
+		if e := nowait.Shutdown(fd, unix.SHUT_WR); e != 0 {
+			err = e
+		}
+	})
 	if cerr != nil {
 		return cerr
 	}
@@ -317,26 +316,21 @@ func (c *Conn) Ended() error {
 // other end any more.
 func (c *Conn) local() (is bool) {
 	_ = c.raw.Control(func(fd uintptr) {
-		domain, err := unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_DOMAIN)
-		is = err == nil && domain == unix.AF_UNIX
+		domain, e := nowait.Option(fd, unix.SOL_SOCKET, unix.SO_DOMAIN)
+		is = e == 0 && domain == unix.AF_UNIX
 	})
 	return is
 }
 
 func poll(fd uintptr) (ended bool, err error) {
-	fds := []unix.PollFd{{Fd: int32(fd)}} // hang-up and errors are always told
-	for {
-		if _, err = unix.Poll(fds, 0); err != unix.EINTR {
-			break
-		}
+	events, e := nowait.Events(fd, 0)
+	if e != 0 {
+		return true, e
 	}
-	if err != nil {
-		return true, err
-	}
-	if fds[0].Revents&unix.POLLERR != 0 {
-		if code, err := unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_ERROR); err == nil && code != 0 {
+	if events&unix.POLLERR != 0 {
+		if code, e := nowait.Option(fd, unix.SOL_SOCKET, unix.SO_ERROR); e == 0 && code != 0 {
 			return true, syscall.Errno(code)
 		}
 	}
-	return fds[0].Revents&unix.POLLHUP != 0, nil
+	return events&unix.POLLHUP != 0, nil
 }

@@ -14,6 +14,7 @@ import (
 	"gvisor.dev/gvisor/pkg/tcpip/transport/tcp"
 	"gvisor.dev/gvisor/pkg/waiter"
 
+	"github.com/footbridge-net/footbridge/internal/crew"
 	"github.com/footbridge-net/footbridge/internal/errno"
 	"github.com/footbridge-net/footbridge/internal/turn"
 )
@@ -68,10 +69,10 @@ func (p *Pair) Run() error {
 	p.hungUp() // it may have happened before
 
 	done := make(chan struct{})
-	go func() {
+	crew.Go(func() {
 		defer close(done)
 		p.run(p.toHost)
-	}()
+	})
 	p.run(p.toContainer)
 	<-done
 

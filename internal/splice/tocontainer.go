@@ -1,7 +1,10 @@
 package splice
 
 import (
+	"bytes"
+	"cmp"
 	"io"
+	"sync"
 	"syscall"
 	"time"
 
@@ -49,70 +52,151 @@ func (r *payload) Read(b []byte) (int, error) {
 	return n, nil
 }
 
+// firstRead is how much of what the host sends is read at once, in bytes. It is copied
+// once more, into netstack's segment, but costs one system call where asking for the
+// length first costs three: right for answers, and for whatever comes in small pieces.
+// A connection whose container has no room keeps this much until it has.
+const firstRead = 4 << 10
+
+// firsts are for those who have just read something; who waits has none.
+var firsts = sync.Pool{New: func() any { return new([firstRead]byte) }}
+
+// fromHost reads what the host sends.
+type fromHost struct {
+	p     *Pair
+	start time.Time // of the turn, which is had from a successful read on
+	b     *[firstRead]byte
+	n     int
+	err   error
+}
+
+// read is one attempt; false waits until there is something.
+func (f *fromHost) read(fd uintptr) bool {
+	f.start = f.p.turn.Begin()
+	f.b = firsts.Get().(*[firstRead]byte)
+	if f.n, f.err = receive(fd, f.b[:]); f.err == syscall.EAGAIN {
+		f.done()
+		return false
+	}
+	return true
+}
+
+// done gives back what a read has taken.
+func (f *fromHost) done() {
+	firsts.Put(f.b)
+	f.b = nil
+	f.p.turn.End(f.start)
+}
+
+// space waits for the container to take something.
+type space struct {
+	ch    <-chan struct{}
+	timer *time.Timer // only for connections that ever wait
+}
+
+func (s *space) stop() {
+	if s.timer != nil {
+		s.timer.Stop()
+	}
+}
+
 // toContainer carries what the host sends.
 func (p *Pair) toContainer() error {
 	entry, ch := waiter.NewChannelEntry(waiter.WritableEvents | waiter.EventHUp | waiter.EventErr)
 	p.wq.EventRegister(&entry)
 	defer p.wq.EventUnregister(&entry)
-	var timer *time.Timer // only for connections that ever wait
-	defer func() {
-		if timer != nil {
-			timer.Stop()
-		}
-	}()
-	r := payload{conn: p.conn}
+	room := space{ch: ch}
+	defer room.stop()
+	first := fromHost{p: p}
+	read := first.read
+	var segment bytes.Reader
+	all := payload{conn: p.conn}
 	for {
-		n, err := p.conn.Readable()
+		if err := p.conn.raw.Read(read); err != nil {
+			return err
+		}
+		n, err := first.n, first.err
+		if n > 0 {
+			segment.Reset(first.b[:n])
+			err = p.give(&segment, &room, &first.start)
+		}
+		first.done()
 		if err != nil {
 			return err
 		}
 		if n == 0 {
 			return p.hostEnded()
 		}
+		if n < firstRead {
+			continue
+		}
+		// There is more: what comes now goes straight into segments.
 		for {
-			r.n, r.err = min(n, maxChunk), nil
-			start := p.turn.Begin()
-			_, terr := p.ep.Write(&r, tcpip.WriteOptions{})
-			p.turn.End(start)
-			if r.err != nil {
-				return r.err
+			n, err := p.conn.pendingNow()
+			if err != nil {
+				return err
 			}
-			if terr == nil {
+			if n == 0 {
 				break
 			}
-			if _, full := terr.(*tcpip.ErrWouldBlock); !full {
-				if p.failed() {
-					if _, told := terr.(*tcpip.ErrClosedForSend); told {
-						return p.endpointError()
-					}
-				}
-				return errno.From(terr)
-			}
-			if timer == nil {
-				timer = time.NewTimer(hostCheck)
-			} else {
-				timer.Reset(hostCheck)
-			}
-			if err := p.waitForSpace(ch, timer); err != nil {
-				return err
+			all.n, all.err = min(n, maxChunk), nil
+			start := p.turn.Begin()
+			err = p.give(&all, &room, &start)
+			p.turn.End(start)
+			if err != nil {
+				return cmp.Or(all.err, err)
 			}
 		}
 	}
 }
 
+// give writes what source has, in the turn that began at start: while it waits, the turn
+// is others', and begins anew.
+func (p *Pair) give(source tcpip.Payloader, room *space, start *time.Time) error {
+	for {
+		_, terr := p.ep.Write(source, tcpip.WriteOptions{})
+		switch terr.(type) {
+		case nil:
+			if source.Len() == 0 {
+				return nil
+			}
+			continue
+		case *tcpip.ErrWouldBlock:
+		case *tcpip.ErrClosedForSend:
+			if p.failed() {
+				return p.endpointError()
+			}
+			return errno.From(terr)
+		default:
+			return errno.From(terr)
+		}
+		p.turn.End(*start)
+		err := p.waitForSpace(room)
+		*start = p.turn.Begin()
+		if err != nil {
+			return err
+		}
+	}
+}
+
 // waitForSpace waits until the endpoint may take more.
-func (p *Pair) waitForSpace(ch <-chan struct{}, timer *time.Timer) error {
+func (p *Pair) waitForSpace(s *space) error {
+	if s.timer == nil {
+		s.timer = time.NewTimer(hostCheck)
+	} else {
+		s.timer.Reset(hostCheck)
+	}
 	for {
 		select {
-		case <-ch:
+		case <-s.ch:
 			return nil
 		case <-p.stop:
 			return syscall.ECONNABORTED
-		case <-timer.C:
+		case <-s.timer.C:
 			if _, err := p.conn.state(); err != nil {
 				return err
 			}
-			timer.Reset(hostCheck)
+			s.timer.Reset(hostCheck)
 		}
 	}
 }

@@ -4,7 +4,9 @@ import (
 	"io"
 	"syscall"
 	"time"
+	"unsafe"
 
+	"golang.org/x/sys/unix"
 	"gvisor.dev/gvisor/pkg/tcpip"
 	"gvisor.dev/gvisor/pkg/waiter"
 
@@ -17,16 +19,19 @@ const maxPieces = 64
 
 // gather notes the slices it is given, without copying.
 type gather struct {
-	pieces [maxPieces][]byte
+	pieces [maxPieces]unix.Iovec
 	n      int
+	size   int
 }
 
 func (g *gather) Write(b []byte) (int, error) {
 	if g.n == maxPieces {
 		return 0, io.ErrShortWrite
 	}
-	g.pieces[g.n] = b
+	g.pieces[g.n].Base = unsafe.SliceData(b)
+	g.pieces[g.n].SetLen(len(b))
 	g.n++
+	g.size += len(b)
 	return len(b), nil
 }
 
@@ -86,23 +91,23 @@ func (f *fromContainer) took(n int) {
 
 // pieces gives what the container has sent and nobody has taken, EAGAIN if
 // that is nothing, or io.EOF at its end.
-func (f *fromContainer) pieces() ([][]byte, error) {
+func (f *fromContainer) pieces() ([]unix.Iovec, int, error) {
 	g := &f.gather
-	g.n = 0
+	g.n, g.size = 0, 0
 	_, terr := f.p.ep.Read(g, tcpip.ReadOptions{Peek: true})
 	if g.n > 0 {
-		return g.pieces[:g.n], nil
+		return g.pieces[:g.n], g.size, nil
 	}
 	switch terr.(type) {
 	case nil, *tcpip.ErrWouldBlock:
-		return nil, syscall.EAGAIN
+		return nil, 0, syscall.EAGAIN
 	case *tcpip.ErrClosedForReceive:
 		// After a reset this is what netstack says to the second who asks.
 		// Taken for an end, it would make half a file a whole one.
 		if f.p.failed() {
-			return nil, f.p.endpointError()
+			return nil, 0, f.p.endpointError()
 		}
-		return nil, io.EOF
+		return nil, 0, io.EOF
 	}
-	return nil, errno.From(terr)
+	return nil, 0, errno.From(terr)
 }
