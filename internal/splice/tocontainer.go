@@ -63,18 +63,24 @@ var firsts = sync.Pool{New: func() any { return new([firstRead]byte) }}
 
 // fromHost reads what the host sends.
 type fromHost struct {
-	p     *Pair
-	start time.Time // of the turn, which is had from a successful read on
-	b     *[firstRead]byte
-	n     int
-	err   error
+	p      *Pair
+	start  time.Time // of the turn, which is had from a successful read on
+	b      *[firstRead]byte
+	n      int
+	err    error
+	waited bool // for the poller
 }
 
 // read is one attempt; false waits until there is something.
 func (f *fromHost) read(fd uintptr) bool {
 	f.start = f.p.turn.Begin()
+	if f.waited {
+		f.waited = false
+		f.p.turn.Rested()
+	}
 	f.b = firsts.Get().(*[firstRead]byte)
 	if f.n, f.err = receive(fd, f.b[:]); f.err == syscall.EAGAIN {
+		f.waited = true
 		f.done()
 		return false
 	}

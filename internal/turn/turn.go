@@ -27,6 +27,10 @@ func (t *Turn) Begin() (start time.Time) {
 	return time.Now()
 }
 
+// Rested is called between Begin and End by whoever has just been woken by the poller,
+// and has waited for it: all others who were ready have been woken, too.
+func (t *Turn) Rested() { t.spent = 0 }
+
 // End ends what Begin began.
 func (t *Turn) End(start time.Time) {
 	t.spent += time.Since(start)
