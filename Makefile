@@ -5,10 +5,15 @@
 #   make demo    containers on a user-space bridge, live
 #   make test    unit tests and the scripts of tests/
 #   make lifecycle  random operations against a model; SEED=N OPS=N REAL=N (on the engine, on the binary) REPLAY=FILE
-#   make bench   iperf3 beside the kernel's bridge and slirp4netns
+#   make bench   everything that is measured, beside the kernel's bridge and whatever else is installed; half an hour.
+#                RUN=regexp BENCHTIME=3s BENCHROUNDS=3; PASTA=, SLIRP4NETNS=, ROOTLESSKIT= paths of other versions.
+#                Results: bin/bench.json, .md, .svg; make bench-docs puts them into docs/
+#   make bench-quick  its short form, two minutes
+#   make bench-go  the Go benchmarks: bin/bench-go.txt, compared with OLD=FILE of an earlier run. RUN=regexp
 #   make chaos    faults under load: what was lost, how long until all worked again. ROUNDS=n; SHORT=1: a minute
 #   make hostile  attacks from inside: what was let in, what neighbours felt. SEED=n; RUN=regexp; SHORT=1: a minute or two
 #   make conformance  the same commands to Docker and to footbridge. Root, for Docker; DOCKERD=path of another; RUN=regexp
+#   make scale    1,000 containers, 20,000 flows, a long way, those who do not read: figures and their bounds. RUN=regexp; SHORT=1
 #   make soak     traffic and churn for DURATION, memory and descriptors watched. SHORT=1: half a minute
 #   make lint    gofmt, go vet and, where it is there, golangci-lint
 #   make fuzz    every fuzz target for FUZZTIME
@@ -21,8 +26,9 @@ VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unre
 COMMIT  := $(shell git rev-parse --short=12 HEAD 2>/dev/null)
 LDFLAGS := -s -w -X $(MODULE)/internal/buildinfo.version=$(VERSION) -X $(MODULE)/internal/buildinfo.commit=$(COMMIT)
 FUZZTIME ?= 10s
-BENCHTIME ?= 5s
+BENCHTIME ?= 3s
 BENCHROUNDS ?= 3
+BENCHCOUNT ?= 6
 OPS ?= 20000
 REAL ?= 400
 ROUNDS ?= $(if $(SHORT),1,40)
@@ -32,12 +38,14 @@ SOAKCSV ?= bin/soak.csv
 # go test looks for the go command when it builds the program under test.
 export PATH := $(dir $(GO)):$(PATH)
 
-.PHONY: all deps tun build demo test lifecycle bench chaos hostile conformance soak lint fuzz clean
+.PHONY: all deps tun build demo test lifecycle bench bench-quick bench-go bench-docs chaos hostile conformance scale soak lint fuzz clean
 all: build
 
 # A command and the Debian package that it comes from.
 PROGRAMS := ip:iproute2 ping:iputils-ping traceroute:traceroute curl:curl dig:dnsutils iperf3:iperf3 python3:python3 \
 	slirp4netns:slirp4netns newuidmap:uidmap ps:procps busybox:busybox
+# What make bench compares with where it is there.
+OPTIONAL := pasta:passt rootlesskit:rootlesskit
 
 deps: tun
 	@missing=; for p in $(PROGRAMS); do \
@@ -47,6 +55,10 @@ deps: tun
 		echo "deps: installing$$missing"; \
 		apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $$missing; \
 	else echo "deps: missing:$$missing. Install them as root: apt-get install$$missing" >&2; exit 1; fi
+	@for p in $(OPTIONAL); do \
+		PATH="$$PATH:/usr/sbin:/sbin" command -v "$${p%%:*}" >/dev/null && continue; \
+		{ [ "$$(id -u)" = 0 ] && DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "$${p#*:}" >/dev/null 2>&1; } || \
+		echo "deps: without $${p#*:}, make bench compares with less"; done
 
 tun:
 	@if [ ! -e /dev/net/tun ] && [ "$$(id -u)" = 0 ]; then mkdir -p /dev/net && mknod /dev/net/tun c 10 200; fi; \
@@ -69,9 +81,24 @@ test: tun
 lifecycle: tun
 	$(GO) test ./tests/lifecycle -count=1 -v -timeout 30m $(if $(SEED),-seed $(SEED)) -ops $(OPS) -real $(REAL) $(if $(REPLAY),-replay $(abspath $(REPLAY)))
 
-bench: tun build
+BENCH = FOOTBRIDGE_TEST_BINARY=$(CURDIR)/bin/footbridge bin/bench -json bin/$@.json -markdown bin/$@.md -svg bin/$@.svg $(if $(RUN),-run '$(RUN)')
+
+bench bench-quick: tun build
 	@CGO_ENABLED=0 $(GO) build -trimpath -o bin/bench ./tests/bench
-	@FOOTBRIDGE_TEST_BINARY=$(CURDIR)/bin/footbridge bin/bench -time $(BENCHTIME) -rounds $(BENCHROUNDS)
+	@rm -f bin/$@.json bin/$@.md bin/$@.svg
+	@$(BENCH) $(if $(filter bench-quick,$@),-quick,-time $(BENCHTIME) -rounds $(BENCHROUNDS))
+
+# The Go benchmarks of the hot paths: time, and memory made, for each frame, datagram, chunk and answer. How much memory
+# each may make is tested by go test.
+bench-go: tun
+	@mkdir -p bin
+	@$(GO) test -run '^$$' -bench '$(or $(RUN),.)' -benchmem -count $(BENCHCOUNT) $$($(GO) list ./... | grep -v /tests) | tee bin/bench-go.txt
+	@$(if $(OLD),$(GO) tool benchstat $(OLD) bin/bench-go.txt)
+
+# Writes what make bench has left into the documentation: the tables between their marks, and the plot.
+bench-docs:
+	@CGO_ENABLED=0 $(GO) build -trimpath -o bin/bench ./tests/bench
+	@bin/bench -from bin/bench.json -markdown docs/performance.md -svg docs/performance.svg >/dev/null
 
 chaos: tun build
 	@CGO_ENABLED=0 $(GO) build -trimpath -o bin/chaos ./tests/chaos
@@ -84,6 +111,10 @@ hostile: tun build
 conformance: tun build
 	@CGO_ENABLED=0 $(GO) build -trimpath -o bin/conformance ./tests/conformance
 	@FOOTBRIDGE_TEST_BINARY=$(CURDIR)/bin/footbridge bin/conformance $(if $(RUN),-run '$(RUN)')
+
+scale: tun build
+	@CGO_ENABLED=0 $(GO) build -trimpath -o bin/scale ./tests/scale
+	@FOOTBRIDGE_TEST_BINARY=$(CURDIR)/bin/footbridge bin/scale $(if $(SHORT),-short) $(if $(RUN),-run '$(RUN)') $(if $(JSON),-json '$(JSON)')
 
 soak: tun build
 	@CGO_ENABLED=0 $(GO) build -trimpath -o bin/soak ./tests/soak

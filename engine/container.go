@@ -19,7 +19,8 @@ import (
 type ctr struct {
 	// op is held while the container is started, torn down, removed, or
 	// changes its networks: one at a time. It is taken before Engine.mu.
-	op sync.Mutex
+	op    sync.Mutex
+	found *found // guarded by op: what is to be attached, until that begins
 
 	// Guarded by Engine.mu.
 	def     *ContainerDef

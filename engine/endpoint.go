@@ -43,6 +43,11 @@ type link struct {
 func (e *Engine) reserveAll(c *ctr) ([]*link, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	return e.reserveEach(c)
+}
+
+// reserveEach is reserveAll with e.mu held.
+func (e *Engine) reserveEach(c *ctr) ([]*link, error) {
 	var links []*link
 	for _, a := range c.def.Attachments {
 		l, err := e.reserve(c, a, links)

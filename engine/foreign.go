@@ -79,23 +79,20 @@ func (e *Engine) NamespaceAttach(_ context.Context, req api.NamespaceRequest) (c
 	if req.Holder != nil {
 		wish.Holder = foreign.Process{PID: req.Holder.PID, Start: req.Holder.Start}
 	}
-	place, ns, err := e.opts.Places.Resolve(wish)
+	found, err := e.find(ctx, wish)
 	if err != nil {
-		return none, foreignError(err)
-	}
-	view, err := e.look(ctx, ns)
-	if err = errors.Join(err, ns.Close()); err != nil {
 		return none, err
 	}
-	place.Cookie = view.Cookie
-	def.Foreign = &ForeignDef{Place: place, NoLoopback: !view.Loopback}
+	defer found.leave()
+	place := found.place
+	def.Foreign = &ForeignDef{Place: place, NoLoopback: !found.view.Loopback}
 	def.Config.Cmd = def.Foreign.command()
-	if err := e.notOfOurs(place); err != nil {
-		return none, err
+	var c *ctr
+	if err = e.notOfOurs(place); err == nil {
+		c, err = e.register(def, mode, endpoints, found)
 	}
-	c, err := e.register(def, mode, endpoints)
 	if err != nil {
-		return none, err
+		return none, errors.Join(err, found.ns.Close())
 	}
 	err = e.start(ctx, c)
 	c.op.Unlock()
@@ -109,6 +106,29 @@ func (e *Engine) NamespaceAttach(_ context.Context, req api.NamespaceRequest) (c
 		return none, err
 	}
 	return container.CreateResponse{ID: def.ID, Warnings: append([]string{}, foreignWarnings(e.snapshot(c))...)}, nil
+}
+
+// find opens the namespace that is asked for and looks into it. Until leave is called one
+// helper is in there for all that is asked about it.
+func (e *Engine) find(ctx context.Context, wish foreign.Wish) (*found, error) {
+	f := &found{}
+	var err error
+	if f.place, f.ns, err = e.opts.Places.Resolve(wish); err != nil {
+		return nil, foreignError(err)
+	}
+	f.ns, f.leave = f.ns.Keep()
+	var loose *os.File
+	f.view, loose, err = e.opts.Places.Look(ctx, f.ns)
+	if loose != nil { // the mount by which it was opened is the user's to unmount
+		err = errors.Join(err, f.ns.Net.Close())
+		f.ns.Net = loose
+	}
+	if err != nil {
+		f.leave()
+		return nil, errors.Join(err, f.ns.Close())
+	}
+	f.place.Cookie = f.view.Cookie
+	return f, nil
 }
 
 // foreignDefinition reads a request.
@@ -175,9 +195,9 @@ func (f *ForeignDef) command() []string {
 	return out
 }
 
-// register makes the container known, in memory and on disk; its op lock is held
-// when it returns without an error.
-func (e *Engine) register(def *ContainerDef, mode netMode, endpoints map[string]*network.EndpointSettings) (*ctr, error) {
+// register makes the container known with its addresses, in memory and on disk; its op lock
+// is held when it returns without an error.
+func (e *Engine) register(def *ContainerDef, mode netMode, endpoints map[string]*network.EndpointSettings, found *found) (*ctr, error) {
 	if err := checkTexts(def); err != nil { // the path is new
 		return nil, err
 	}
@@ -187,15 +207,31 @@ func (e *Engine) register(def *ContainerDef, mode netMode, endpoints map[string]
 	if err == nil {
 		c, err = e.registerContainer(def, mode, endpoints)
 	}
-	e.mu.Unlock()
 	if errdefs.IsNotFound(err) {
 		err = invalid("%w", err)
 	}
-	if err != nil {
+	if err == nil {
+		c.found = found
+		c.noteView(found.view)
+		if found.links, err = e.reserveEach(c); err != nil {
+			err = fmt.Errorf("failed to set up container networking: %w", err)
+		}
+		def.takeRun(&run{links: found.links}, nil)
+	}
+	e.mu.Unlock()
+	if c == nil {
 		return nil, err
 	}
-	if err := e.store.Save(store.Put(store.Containers, def.ID, def)); err != nil {
+	// On disk before anything is made: what a daemon that dies from here on has left
+	// in the namespace is found by the next one.
+	if err == nil {
+		err = e.store.Save(store.Put(store.Containers, def.ID, def))
+	}
+	if err != nil {
 		e.mu.Lock()
+		for _, l := range found.links {
+			e.unreserve(c, l)
+		}
 		delete(e.containers, def.ID)
 		c.gone = true
 		e.mu.Unlock()

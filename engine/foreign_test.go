@@ -303,7 +303,7 @@ func TestAnAttachmentEndsWithItsNamespace(t *testing.T) {
 
 // Whatever fails, nothing is left: not in the namespace, not here.
 func TestAnAttachThatFailsChangesNothing(t *testing.T) {
-	for _, step := range []string{"resolve", "open", "look", "plane", "attach", "publish", "loopback"} {
+	for _, step := range []string{"resolve", "look", "plane", "attach", "publish", "loopback"} {
 		t.Run(step, func(t *testing.T) {
 			w := newWorld(t)
 			e := w.engine()

@@ -17,31 +17,28 @@ import (
 
 // The life of an attachment inside a namespace that others made:
 //
-//	attachSteps   look, reserve, interfaces, ports, lo
+//	find, register   look, reserve; on disk
+//	attachSteps   interfaces, ports, lo
 //	unplugForeign, restoreForeign   the way back, of which nothing of ours is left there
 //	findForeign, clearForeign   after a daemon that was not there
+
+// found is a namespace that is to be attached, and what there is for it already.
+type found struct {
+	place foreign.Place
+	ns    tap.Namespaces
+	view  tap.View
+	leave func()  // ends the helper in there
+	links []*link // reserved
+}
 
 // attachSteps does the work of a start in a namespace that others made. Whatever it
 // leaves in r is for teardown; c.op is held.
 func (e *Engine) attachSteps(ctx context.Context, c *ctr, r *run) (err error) {
 	def := e.snapshot(c)
 	r.process = newForeignProcess(e.opts.Places, def.Foreign.Place, def.Name)
-	if r.ns, err = r.process.Namespaces(ctx); err != nil {
-		return foreignError(err)
-	}
-	r.hasNS = true
-	if err := e.lookInto(ctx, c, r); err != nil {
-		return err
-	}
-	if r.links, err = e.reserveAll(c); err != nil {
-		return fmt.Errorf("failed to set up container networking: %w", err)
-	}
+	r.ns, r.hasNS, r.links = c.found.ns, true, c.found.links
+	c.found = nil
 	if err := os.MkdirAll(e.runtimeDir(def.ID), 0o700); err != nil {
-		return err
-	}
-	// On disk before anything is made: what a daemon that dies from here on has left
-	// in the namespace is found by the next one.
-	if err := e.change(c, func(d *ContainerDef) { d.takeRun(r, nil) }); err != nil {
 		return err
 	}
 	routes := chooseGateways(r.links)
@@ -94,6 +91,12 @@ func (e *Engine) lookInto(ctx context.Context, c *ctr, r *run) error {
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	c.noteView(view)
+	return nil
+}
+
+// noteView notes what a namespace has of its own; Engine.mu is held.
+func (c *ctr) noteView(view tap.View) {
 	var ours []string
 	for _, a := range c.def.Attachments {
 		if a.Endpoint != nil {
@@ -106,7 +109,6 @@ func (e *Engine) lookInto(ctx context.Context, c *ctr, r *run) error {
 	f := *c.def.Foreign
 	f.Own4, f.Own6 = theirs(view.Default4), theirs(view.Default6)
 	c.def.Foreign, c.taken = &f, view.Interfaces
-	return nil
 }
 
 // unplugForeign removes the link's interface from a namespace that others made. From a

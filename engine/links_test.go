@@ -50,7 +50,7 @@ func TestLinksOnTheDefaultNetwork(t *testing.T) {
 
 	// The target comes back with another address.
 	e.testStop(t, "web")
-	eventually(t, "the line of a stopped target to go", func() bool { return !strings.Contains(w.file(e, "me", "hosts"), "db") })
+	eventually(t, "the line of a stopped target to go", func() bool { return !strings.Contains(w.file(e, "me", "hosts"), "\tdb ") })
 	e.testRun(t, spec{name: "taker"})
 	if err := e.ContainerStart(ctx, "web"); err != nil {
 		t.Fatal(err)

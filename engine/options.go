@@ -48,6 +48,7 @@ const (
 	optDHCP           = "com.footbridge.dhcp"
 	optDHCPRange      = "com.footbridge.dhcp.range" // prefixes, with ';' between them
 	optRA             = "com.footbridge.ra"
+	optSplice         = "com.footbridge.publish.splice"
 	optIPRange        = "com.footbridge.ip-range" // FIRST-LAST, with ';' between those of two families
 )
 
@@ -157,6 +158,7 @@ var knownOptions = map[string]netOption{
 		return nil
 	},
 	optHostPorts: func(o *netOptions, v string) (err error) { o.rules.HostPorts, err = readPorts(v); return err },
+	optSplice:    readBool(func(o *netOptions, on bool) { o.rules.NoSplice = !on }),
 	optDNS:       readBool(func(o *netOptions, on bool) { o.noDNS = !on }),
 	optDNSServers: func(o *netOptions, v string) error {
 		for word := range words(v) {

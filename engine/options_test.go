@@ -77,6 +77,7 @@ func TestOptionsRefuse(t *testing.T) {
 		{wish{options: optDNSServers + "=192.0.2.1", internal: true}, "an internal network asks nobody outside"},
 		{wish{options: optOutbound4 + "=192.0.2.1", internal: true}, "an internal network asks nobody outside"},
 		{wish{options: optDNS + "=off"}, "it is true or false"},
+		{wish{options: optSplice + "=on demand"}, "it is true or false"},
 		{wish{options: optDHCPRange + "=10.1.0.128/25"}, "has no effect without com.footbridge.dhcp=true"},
 		{wish{options: optDHCP + "=true " + optDHCPRange + "=10.1.0.128/25"}, "no matching subnet for com.footbridge.dhcp.range=10.1.0.128/25"},
 		{wish{subnets: "10.1.0.0/26", options: optDHCP + "=true " + optDHCPRange + "=10.1.0.128/25"}, "no matching subnet for com.footbridge.dhcp.range=10.1.0.128/25"},
@@ -311,6 +312,15 @@ func TestOptionsAreDocumented(t *testing.T) {
 		short := key[strings.LastIndexByte(key, '_')+1:]
 		if !slices.Contains(hidden, key) && !strings.Contains(string(text), "`"+key+"`") && !strings.Contains(string(text), "`..._"+short+"`") {
 			t.Errorf("%s is not documented", key)
+		}
+	}
+}
+
+func TestSpliceOption(t *testing.T) {
+	for value, off := range map[string]bool{"true": false, "false": true} {
+		o, err := parseOptions(map[string]string{optSplice: value})
+		if err != nil || o.rules.NoSplice != off {
+			t.Errorf("%s: NoSplice is %v, %v", value, o.rules.NoSplice, err)
 		}
 	}
 }

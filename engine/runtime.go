@@ -122,6 +122,8 @@ type Listener interface {
 type PublishedPort struct {
 	Plane Plane
 	portfwd.Mapping
+	// Namespaces are the container's; the zero value where they are not known.
+	Namespaces tap.Namespaces
 }
 
 // PlaneSpec says what a network's data plane is to be.
@@ -153,7 +155,7 @@ func (p realPlane) Attach(ctx context.Context, ns tap.Namespaces, l worker.Link)
 func (d realDataPlane) Publish(ps []PublishedPort, first, last uint16) ([]Listener, error) {
 	all := make([]worker.Published, len(ps))
 	for i, p := range ps {
-		all[i] = worker.Published{Plane: p.Plane.(realPlane).Plane, Mapping: p.Mapping}
+		all[i] = worker.Published{Plane: p.Plane.(realPlane).Plane, Mapping: p.Mapping, Namespaces: p.Namespaces}
 	}
 	ls, err := d.Supervisor.Publish(all, first, last)
 	out := make([]Listener, len(ls))

@@ -90,6 +90,11 @@ func (c *ContainerDef) waitResponse() container.WaitResponse {
 // address that something still answers to; c.op is held.
 func (e *Engine) teardown(c *ctr, r *run) {
 	e.unpublish(c, r)
+	if c.def.Foreign != nil && r.hasNS { // things are undone in there
+		var leave func()
+		r.ns, leave = r.ns.Keep()
+		defer leave()
+	}
 	for i := len(r.links) - 1; i >= 0; i-- {
 		l := r.links[i]
 		connected := l.named

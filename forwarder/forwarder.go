@@ -11,6 +11,7 @@ import (
 	"gvisor.dev/gvisor/pkg/tcpip/stack"
 	"gvisor.dev/gvisor/pkg/tcpip/transport/tcp"
 
+	"github.com/footbridge-net/footbridge/internal/crew"
 	"github.com/footbridge-net/footbridge/internal/packet"
 	"github.com/footbridge-net/footbridge/internal/quota"
 	"github.com/footbridge-net/footbridge/internal/share"
@@ -35,6 +36,9 @@ type Options struct {
 	// of the host's loopback; nil: none. It is called on packet goroutines, with
 	// a protocol of IP.
 	HostPort func(proto uint8, at netip.AddrPort) bool
+	// Hairpins is told of the sockets by which containers reach the host's loopback; nil:
+	// nobody is.
+	Hairpins Hairpins
 	// Outbound is where flows leave the host.
 	Outbound Outbound
 	// Owner gives the address by which a container is known to limits, for any
@@ -50,11 +54,21 @@ type Options struct {
 	Logger *slog.Logger
 }
 
+// Hairpins know which connections on the host's loopback are containers'.
+type Hairpins interface {
+	// Bind binds a socket that is to connect on the host's loopback, and notes where it
+	// comes from.
+	Bind(fd int, v4 bool) (from netip.AddrPort, err error)
+	// Forget says that from is not a container's any more.
+	Forget(from netip.AddrPort)
+}
+
 // Forwarder carries one network's flows to the outside.
 type Forwarder struct {
 	gw        Gateway
 	allow     func(netip.Addr) bool
 	hostPorts func(proto uint8, at netip.AddrPort) bool
+	hairpins  Hairpins
 	out       Outbound
 	limits    Limits
 	yield     func()
@@ -85,7 +99,7 @@ type Forwarder struct {
 // handlers.
 func New(o Options) *Forwarder {
 	f := &Forwarder{
-		gw: o.Gateway, allow: o.Allow, hostPorts: o.HostPort, out: o.Outbound,
+		gw: o.Gateway, allow: o.Allow, hostPorts: o.HostPort, hairpins: o.Hairpins, out: o.Outbound,
 		limits: o.Limits.or(defaults), yield: o.Yield, log: o.Logger, now: time.Now,
 		descriptors: descriptors, ports: ephemeral,
 		pending:  map[stack.TransportEndpointID]*pendingTCP{},
@@ -103,7 +117,10 @@ func New(o Options) *Forwarder {
 	// The number of connections under way is bounded in HandleTCP, where it
 	// is known whose they are.
 	const unbounded = 1 << 30
-	f.accept = tcp.NewForwarder(o.Gateway.Stack(), 0, unbounded, f.handleRequest)
+	f.accept = tcp.NewForwarder(o.Gateway.Stack(), 0, unbounded, func(r *tcp.ForwarderRequest) {
+		// Netstack has made a goroutine for it.
+		crew.Go(func() { f.handleRequest(r) })
+	})
 	return f
 }
 

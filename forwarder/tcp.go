@@ -35,6 +35,9 @@ type pendingTCP struct {
 	// to is what the host connects to: what the container does, or a port of the
 	// host's loopback.
 	to netip.AddrPort
+	// from is where a connection to the host's loopback comes from, once it is told to
+	// Options.Hairpins.
+	from netip.AddrPort
 	// met is the ICMP error that ended the attempt; its dst is invalid without.
 	met socketError
 }
@@ -139,6 +142,9 @@ func (f *Forwarder) handleRequest(r *tcp.ForwarderRequest) {
 	f.mu.Unlock()
 
 	conn, err := f.connect(p)
+	if p.from.IsValid() {
+		defer f.hairpins.Forget(p.from)
+	}
 	if err != nil {
 		// In this order: a repeated SYN that came in between would be pending
 		// here, where netstack has the one before in hand and drops it.
@@ -207,6 +213,11 @@ func (f *Forwarder) connect(p *pendingTCP) (*splice.Conn, error) {
 	var h splice.Hooks
 	if !p.loopback() {
 		h = f.hooks(p)
+	} else if f.hairpins != nil {
+		h.Prepare = func(fd int) (err error) {
+			p.from, err = f.hairpins.Bind(fd, p.to.Addr().Is4())
+			return err
+		}
 	}
 	conn, err := splice.Dial(p.client.ctx, p.to, connectTimeout, p.client.Turn, h)
 	if err != nil && p.client.ctx.Err() != nil {

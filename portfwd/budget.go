@@ -3,6 +3,7 @@ package portfwd
 import (
 	"sync"
 
+	"github.com/footbridge-net/footbridge/internal/kernelsplice"
 	"github.com/footbridge-net/footbridge/internal/share"
 )
 
@@ -11,10 +12,19 @@ import (
 // NewBudget.
 type Budget struct {
 	pool *share.Pool
+	// idle are sockets inside containers that wait for a client, and pipes those of
+	// connections that are joined in the kernel: descriptors, too, beside pool.
+	idle  *share.Pool
+	pipes *kernelsplice.Pipes
 
 	mu     sync.Mutex
 	owners map[string]int // connections by Mapping.Owner, of those who have any
 }
+
+// maxPipes bounds pipes where descriptors abound: of 1 MiB, half of what the kernel allows a
+// user. Only a direction that is at work has one, or whose other side does not read, for
+// which it holds up to 512 KiB. One that finds none copies.
+const maxPipes = 32
 
 // NewBudget makes a Budget of so many connections. 0 is half of the process's
 // limit of open files now: the other half stays for TAPs, outgoing flows and
@@ -24,7 +34,10 @@ func NewBudget(connections int) *Budget {
 	if connections <= 0 {
 		connections = share.OpenFiles() / 2
 	}
-	return &Budget{pool: share.New(connections), owners: make(map[string]int)}
+	return &Budget{
+		pool: share.New(connections), owners: make(map[string]int),
+		idle: share.New(connections / 16), pipes: kernelsplice.NewPipes(min(connections/64, maxPipes)),
+	}
 }
 
 // enter counts a connection in, unless its container has as many as are left:

@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"sync"
 
+	"github.com/footbridge-net/footbridge/internal/kernelsplice"
 	"github.com/footbridge-net/footbridge/internal/quota"
 	"github.com/footbridge-net/footbridge/internal/share"
 	"github.com/footbridge-net/footbridge/internal/turn"
@@ -16,6 +17,8 @@ type container struct {
 
 	halfOpen, connections, flows int
 	ports                        int // that are served
+
+	pipes kernelsplice.Holder // has its own lock
 
 	refused [numRefusals]uint64
 }

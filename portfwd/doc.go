@@ -7,6 +7,9 @@
 //	client ---SYN---> Listener (TCP) --accept---:--> Gateway.DialTCP(client, container) --> container
 //	       <==bytes==   fd    <==splice.Relay===:=>  netstack endpoint                 <==>
 //	                                            :
+//	client ---SYN---> Listener (TCP) --accept---:----> Stock: socket inside the container --> its own address
+//	127/8, ::1            fd     <==kernelsplice.Relay==:====>  fd
+//
 //	client ---UDP---> Listener (UDP) -> flow ---:--> Gateway.SendUDP(shown, container) ---> container
 //	       <----------   sendmsg   <---- reply  :<-- Forwarder.HandleDatagram <------------
 //	                                  table
@@ -21,6 +24,13 @@
 // answer somebody else, the container sees its gateway: clients on loopback,
 // link-local clients, clients of the other IP family, and addresses that belong
 // to the network itself (the function choose has the rules).
+//
+// TCP clients on the host's loopback have no address to keep: where there is a [Stock] of
+// sockets inside the container for its address, all of them are joined to such a socket
+// by the kernel (package kernelsplice), and the container sees its own address. Which
+// of the two it is does not depend on how busy anything is: a client that finds no
+// socket waits for one. Containers, which come over the host's loopback from their
+// gateways (Options.Hairpin), are shown as the gateway all the same.
 //
 // An answer must come back by the gateway: a container on several networks has
 // to be published on the one that holds its default route, for each family.
@@ -41,13 +51,15 @@
 //
 //	keeper: Registry.Bind --> Bound --Handle--> (SCM_RIGHTS) --> worker: Forwarder.Serve --> Listener
 //	                  Adopt <-- a descriptor that an earlier process has left
+//	        sockets made inside containers --> (SCM_RIGHTS) --> worker: Stock.Supply, as Stock.Wanted says
 //
 // Clients that come while nobody serves wait in the socket. A Forwarder opens no
 // file and asks for no names of interfaces.
 //
 // # Limits
 //
-// Every table is bounded ([Limits], [ContainerLimits]): connections that wait for
+// A connection by a Stock is two descriptors in the [Budget], any other one. Every table
+// is bounded ([Limits], [ContainerLimits]): connections that wait for
 // the container, connections, and UDP flows, each for a container over all its
 // ports; and what all containers have together is shared as package share says.
 // TCP over a limit is reset, which tells the client at once. A UDP flow over a
@@ -60,8 +72,8 @@
 // The keeper makes one [Registry], the worker one [Budget], and one Forwarder for
 // each network. Serve makes a [Listener]; closing it ends its connections and
 // flows, waits for them and closes its socket. The host's port is free when the
-// [Bound] is closed as well. Closing the Forwarder closes all of its Listeners and what
-// was joined; what was joined to a container ends with its Release. The Gateway must
+// [Bound] is closed as well. Closing the Forwarder closes all of its Listeners, its
+// Stocks and what was joined; what was joined to a container ends with its Release. The Gateway must
 // outlive the Forwarder.
 //
 // # Concurrency
@@ -76,7 +88,7 @@
 // is set only while there are flows.
 //
 // Locks, in the order in which they are taken: Registry.mu by itself;
-// Forwarder.mu (listeners, both flow tables, what is joined), then containers.mu; tcpServer.mu
+// Forwarder.mu (listeners, both flow tables, what is joined), then Stock.mu, then containers.mu; tcpServer.mu
 // and Budget.mu are leaves. None is held during a dial or Gateway.SendUDP.
 // Forwarder.mu is held for reading while an answer is written to a host socket,
 // which is what keeps that socket open.

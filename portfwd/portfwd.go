@@ -4,7 +4,9 @@ import (
 	"context"
 	"io"
 	"log/slog"
+	"maps"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -46,6 +48,10 @@ type Options struct {
 	// Yield lets others run. Whoever has been busy for long on a socket that is
 	// always ready calls it. nil means runtime.Gosched.
 	Yield func()
+	// Hairpin reports whether a client on loopback is a container of ours, which has come
+	// by a gateway: it is shown as the gateway, never as the container itself. It is
+	// called once for each such client. nil: there are none.
+	Hairpin func(client netip.AddrPort) bool
 	// Logger gets events of listeners, never of packets. Nil means silence.
 	Logger *slog.Logger
 
@@ -64,6 +70,7 @@ type Forwarder struct {
 	log      *slog.Logger
 	clock    clock
 	relay    relay
+	hairpin  func(netip.AddrPort) bool
 
 	containers containers
 	flowsNow   atomic.Int64 // size of replies, read without the lock
@@ -71,6 +78,7 @@ type Forwarder struct {
 	mu        sync.RWMutex
 	closed    bool
 	listeners map[*Listener]struct{}
+	stocks    map[netip.Addr]*Stock
 	replies   map[replyKey]*flow // UDP flows by what the container's answer looks like
 	sweep     sweeper
 	joined    map[*joined]struct{}
@@ -86,7 +94,9 @@ func New(o Options) *Forwarder {
 		log:       o.Logger,
 		clock:     o.clock,
 		relay:     o.relay,
+		hairpin:   o.Hairpin,
 		listeners: make(map[*Listener]struct{}),
+		stocks:    make(map[netip.Addr]*Stock),
 		replies:   make(map[replyKey]*flow),
 		joined:    make(map[*joined]struct{}),
 	}
@@ -136,18 +146,22 @@ func (f *Forwarder) Listeners() []*Listener {
 	return all
 }
 
-// Close closes all Listeners and what was joined, and waits for them. Serve and Join
-// fail from then on.
+// Close closes all Listeners, Stocks and what was joined, and waits for them. Serve,
+// AddStock and Join fail from then on.
 func (f *Forwarder) Close() error {
 	f.mu.Lock()
 	f.closed = true
 	for j := range f.joined {
 		j.cancel()
 	}
+	stocks := slices.Collect(maps.Values(f.stocks))
 	f.mu.Unlock()
 	defer f.joins.Wait()
 	for _, l := range f.Listeners() {
 		l.Close()
+	}
+	for _, st := range stocks {
+		st.Close()
 	}
 	return nil
 }

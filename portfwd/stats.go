@@ -9,6 +9,7 @@ type Stats struct {
 	Connections uint64 // accepted, whatever became of them
 	Active      int    // connected to the container now
 	HalfOpen    int    // waiting for the container now
+	Spliced     uint64 // of Connections, joined to the container inside the kernel
 	Refused     uint64 // reset because the container refused
 	TimedOut    uint64 // reset because the container did not answer
 	Unreachable uint64 // reset for other reasons of the network
@@ -36,7 +37,7 @@ type Stats struct {
 // counters is Stats as it is counted.
 type counters struct {
 	halfOpen, active                                       atomic.Int64
-	connections, refused, timedOut, unreachable            atomic.Uint64
+	connections, spliced, refused, timedOut, unreachable   atomic.Uint64
 	acceptErrors, dropHalfOpen, dropConnections            atomic.Uint64
 	flows                                                  atomic.Int64
 	flowsCreated, flowsEvicted                             atomic.Uint64
@@ -51,6 +52,7 @@ func (l *Listener) Stats() Stats {
 		Connections:     c.connections.Load(),
 		Active:          int(c.active.Load()),
 		HalfOpen:        int(c.halfOpen.Load()),
+		Spliced:         c.spliced.Load(),
 		Refused:         c.refused.Load(),
 		TimedOut:        c.timedOut.Load(),
 		Unreachable:     c.unreachable.Load(),

@@ -182,6 +182,9 @@ func (s *tcpServer) serve(fd int, client netip.AddrPort, c *container, n int) {
 	l, f := s.l, s.l.forwarder
 	defer f.budget.leave(l.mapping.Owner)
 	defer f.containers.leave(c)
+	if s.joins(client) && s.serveInside(fd, client, c) {
+		return
+	}
 	ep, wq, err := s.dial(client, l.mapping.Container)
 	if other := l.mapping.Other; errors.Is(err, syscall.ECONNREFUSED) && other.IsValid() {
 		ep, wq, err = s.dial(client, other)

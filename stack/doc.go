@@ -60,7 +60,7 @@
 //	multicast            a group that nobody here needs, or none in a frame for one
 //	protocol             a protocol that the gateway does not carry
 //	no_outside           for the outside, on a network that has no way there
-//	paced                connections, floods or claims above the port's rate
+//	paced                connections or claims above the port's rate, floods above all ports'
 //	icc                  for another container, on a network that keeps them apart
 //	flows                more flows to other networks than the port may have
 //	device               the receiving device did not take it
@@ -68,10 +68,10 @@
 // # Limits
 //
 // A container is given what others do not need at the moment, and bounded where they
-// would feel it (pace.go, limits.go): a reader's turn is 100 us; frames that are
-// dropped are read at a limited rate; copies of frames for groups, connections, ICMP
-// errors, fragments, learned stations and flows to other networks have limits of each
-// port's own. Frames
+// would feel it (pace.go, limits.go, floods.go): a reader's turn is 100 us; frames that are
+// dropped are read at a limited rate; copies of frames for groups have a limit for all
+// ports together, of which each has a part; connections, ICMP errors, fragments, learned
+// stations and flows to other networks have limits of each port's own. Frames
 // for a container that does not read wait in its kernel or are lost there
 // (device); nothing here waits for it, and nothing is kept for it but what TCP's
 // windows allow.

@@ -37,11 +37,6 @@ var outSYNRate = rate{perSecond: 20000, burst: 2000}
 // limit for longer than its kernel needs to notice.
 var dropRate = rate{perSecond: 50000, burst: 5000}
 
-// floodRate is how many copies of one container's frames for groups are written: each
-// costs as much as a frame for one station. It lets a container send a video of
-// 10 Mbit/s to fifty others, which is more than groups are used for in one machine.
-var floodRate = rate{perSecond: 50000, burst: 5000}
-
 // claimRate is how often a port may move addresses to itself: each time all others are told.
 // A router of VRRP does it once for each address, and repeats it a few times.
 var claimRate = rate{perSecond: 10, burst: 20}

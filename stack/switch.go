@@ -1,8 +1,6 @@
 package stack
 
 import (
-	"time"
-
 	"github.com/footbridge-net/footbridge/internal/packet"
 	"github.com/footbridge-net/footbridge/internal/vnet"
 )
@@ -73,7 +71,7 @@ func (n *Network) flood(in *incoming) DropReason {
 		return DropICC // there is no exception for groups
 	}
 	ports := n.table.Load().ports
-	if len(ports) > 1 && !in.port.floods.takeMany(time.Now(), floodRate, len(ports)-1) {
+	if len(ports) > 1 && !in.port.mayFlood(len(ports)-1) {
 		return DropPaced
 	}
 	in.parts = [2][]byte{in.hdr[:], in.frame}

@@ -19,6 +19,9 @@
 // over frames of up to 64 KiB with a virtio header (linux/virtio_net.h, 10 bytes,
 // little endian) that says what is left to do, and takes such frames back.
 //
+// Sockets makes TCP sockets inside a namespace, for connections to the container's own
+// services; nothing is executed for that.
+//
 // **songgao/water** creates the device but cannot ask for the virtio header. The
 // header can only be had by the first queue that attaches to a device, so water's
 // descriptor is closed before any queue of ours is opened; were it still

@@ -39,24 +39,46 @@ func Dispatch() {
 	}
 }
 
-// serve answers one request. Its exit status tells of errors that cannot be
-// answered.
+// serve answers requests until there are no more. Its exit status tells of errors that
+// cannot be answered.
 func serve() int {
 	// Processes of the same uid shall not trace this one. It does not keep out the root
 	// of the user namespace: see the package comment.
 	_ = unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0)
 
-	b := make([]byte, messageLimit+1)
-	n, err := unix.Read(socketFD, b)
-	if err != nil || n == 0 {
-		fmt.Fprintln(os.Stderr, "read the request:", err)
-		return 2
+	h, err := netlink.NewHandle(unix.NETLINK_ROUTE)
+	if err != nil {
+		err = fmt.Errorf("netlink: %w", err)
 	}
-	req, err := decodeRequest(b[:n])
+	b := make([]byte, messageLimit+1)
+	for answered := 0; ; answered++ {
+		n, rerr := unix.Read(socketFD, b)
+		if errors.Is(rerr, unix.EINTR) {
+			continue
+		}
+		if rerr == nil && n == 0 && answered > 0 {
+			return 0
+		}
+		if rerr != nil || n == 0 {
+			fmt.Fprintln(os.Stderr, "read the request:", rerr)
+			return 2
+		}
+		if serr := answer(h, err, b[:n]); serr != nil {
+			fmt.Fprintln(os.Stderr, "send the reply:", serr)
+			return 2
+		}
+	}
+}
+
+// answer answers one request, with the error if there is one already.
+func answer(h *netlink.Handle, err error, message []byte) error {
 	var r reply
 	var fds []int
 	if err == nil {
-		r, fds, err = perform(req)
+		var req request
+		if req, err = decodeRequest(message); err == nil {
+			r, fds, err = perform(h, req)
+		}
 	}
 	if err != nil {
 		r, fds = failed(err), nil
@@ -65,18 +87,14 @@ func serve() int {
 	if len(fds) > 0 {
 		rights = unix.UnixRights(fds...)
 	}
-	if err := unix.Sendmsg(socketFD, r.encode(), rights, nil, 0); err != nil {
-		fmt.Fprintln(os.Stderr, "send the reply:", err)
-		return 2
+	err = unix.Sendmsg(socketFD, r.encode(), rights, nil, 0)
+	for _, fd := range fds {
+		unix.Close(fd) // a queue is the daemon's alone
 	}
-	return 0
+	return err
 }
 
-func perform(req request) (reply, []int, error) {
-	h, err := netlink.NewHandle(unix.NETLINK_ROUTE)
-	if err != nil {
-		return reply{}, nil, fmt.Errorf("netlink: %w", err)
-	}
+func perform(h *netlink.Handle, req request) (reply, []int, error) {
 	switch req.Op {
 	case opAttach:
 		return performAttach(h, req.Link)

@@ -16,6 +16,8 @@ import (
 // whatever becomes of the process.
 type Namespaces struct {
 	User, Net *os.File
+
+	helper *session // nil: one for each request, see Keep
 }
 
 // OpenNamespaces opens the network namespace of a process and the user

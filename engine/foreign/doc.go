@@ -24,8 +24,11 @@
 //
 // Whoever is attached holds the namespace: by its handle, and by the queues of its
 // interfaces. So the kernel cannot say when everybody else has left. What is watched is
-// what was named: the process, by a descriptor of it; the path, by looking where it leads
-// twice a second, which works alike for a bind mount, a file below /proc, and a link.
+// what was named: the process, by a descriptor of it; the path, by what the kernel tells of
+// its links and directories (inotify) and of what is mounted on them (/proc/self/mountinfo).
+// Nothing is looked at by the clock, but for what nobody tells of: twice a second a path of
+// a file system that others change, and what is below /proc; every minute
+// /proc/PID/ns/net, since the end of that process is told of.
 // What cannot be told for the moment (no files, no permission any more) is not an end.
 //
 // # Lifetime
@@ -35,6 +38,7 @@
 //
 // # Concurrency
 //
-// Everything may be called at once. Await has a goroutine for each process that it
-// watches, which ends with it.
+// Everything may be called at once. Await has a goroutine for each process and table of
+// mounts that it watches, which ends with it. One goroutine of the process reads what
+// inotify tells; notifier.mu guards who is to be told.
 package foreign

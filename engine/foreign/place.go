@@ -249,37 +249,58 @@ func (p Place) Check() error {
 	return nil
 }
 
-// interval is how often Await looks where a path leads: a second is what a name may
-// outlive its namespace.
-const interval = 500 * time.Millisecond
-
 // Await returns when the attachment is over, with ErrGone, or when ctx is done.
 func (p Place) Await(ctx context.Context) error {
-	var exits []<-chan struct{}
-	for _, proc := range []Process{p.Process, p.Holder} {
-		var ch <-chan struct{} // never
+	exits := make([]<-chan struct{}, 2) // nil: never
+	var blind time.Duration             // how often to look where no descriptor can be had
+	for i, proc := range []Process{p.Process, p.Holder} {
 		if proc != (Process{}) {
-			var stop func()
-			ch, stop = proc.exits()
+			ch, stop := proc.exits()
 			defer stop()
+			if exits[i] = ch; ch == nil {
+				blind = interval
+			}
 		}
-		exits = append(exits, ch)
 	}
-	tick := time.NewTicker(interval)
-	defer tick.Stop()
 	for {
-		// What cannot be told for now is no end.
-		if err := p.Check(); errors.Is(err, ErrGone) {
+		// Before the look: what happens from here on is told.
+		w := p.watch()
+		if blind > 0 {
+			w.lookEvery(blind)
+		}
+		err := p.awaitChange(ctx, w, exits)
+		w.stop()
+		if err != nil {
 			return err
+		}
+	}
+}
+
+// awaitChange returns nil when w has told of something, ErrGone when the attachment is over, or the error of ctx.
+func (p Place) awaitChange(ctx context.Context, w *watch, exits []<-chan struct{}) error {
+	for {
+		err := p.Check()
+		if errors.Is(err, ErrGone) {
+			return err
+		}
+		every := w.every
+		if err != nil && (every == 0 || every > interval) {
+			every = interval // what cannot be told for now is no end
+		}
+		var tick <-chan time.Time
+		if every > 0 {
+			tick = time.After(every)
 		}
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
+		case <-w.changed:
+			return nil
 		case <-exits[0]:
 			exits[0] = nil
 		case <-exits[1]:
 			exits[1] = nil
-		case <-tick.C:
+		case <-tick:
 		}
 	}
 }

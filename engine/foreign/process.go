@@ -80,10 +80,8 @@ func parseStat(b []byte) (start uint64, over bool, err error) {
 }
 
 // exits returns a channel that is closed when the process has ended, or when stop is
-// called. Where the kernel gives no descriptor of the process it never is: Await looks
-// again anyway.
+// called; nil where the kernel gives no descriptor of the process.
 func (p Process) exits() (exited <-chan struct{}, stop func()) {
-	ch := make(chan struct{})
 	fd, err := unix.PidfdOpen(p.PID, 0)
 	if err == nil {
 		err = unix.SetNonblock(fd, true) // so that the runtime waits for it in its poller
@@ -92,14 +90,15 @@ func (p Process) exits() (exited <-chan struct{}, stop func()) {
 		if fd >= 0 {
 			unix.Close(fd)
 		}
-		return ch, func() {}
+		return nil, func() {}
 	}
 	f := os.NewFile(uintptr(fd), "pidfd")
 	raw, err := f.SyscallConn()
 	if err != nil {
 		f.Close()
-		return ch, func() {}
+		return nil, func() {}
 	}
+	ch := make(chan struct{})
 	go func() {
 		defer close(ch)
 		_ = raw.Read(func(fd uintptr) bool { // an error is stop's

@@ -55,8 +55,12 @@ func (p *Plane) newForwarder() *forwarder.Forwarder {
 		allow = func(netip.Addr) bool { return false }
 	}
 	way := p.opts.Rules.Outbound
+	var hairpins forwarder.Hairpins
+	if p.opts.Published != nil {
+		hairpins = &p.opts.Published.hairpins
+	}
 	return forwarder.New(forwarder.Options{
-		Gateway: g, Allow: allow, HostPort: p.opts.hostPort(),
+		Gateway: g, Allow: allow, HostPort: p.opts.hostPort(), Hairpins: hairpins,
 		Outbound: forwarder.Outbound{Addr4: way.Addr4, Addr6: way.Addr6, Device: way.Device},
 		Owner:    g.Owner, Yield: g.Yield, Logger: p.opts.Logger,
 	})

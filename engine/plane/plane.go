@@ -79,9 +79,13 @@ func New(o Options) (*Plane, error) {
 		return nil, fmt.Errorf("network %s: %w", o.Name, err)
 	}
 	g := p.net.Gateway()
-	p.join = portfwd.New(portfwd.Options{
+	in := portfwd.Options{
 		Gateway: g, Subnets: p.subnets(), Budget: o.Budget, Owner: g.Owner, Yield: g.Yield, Logger: o.Logger,
-	})
+	}
+	if o.Published != nil {
+		in.Hairpin = o.Published.hairpins.has
+	}
+	p.join = portfwd.New(in)
 	if o.Internal {
 		p.connectHost()
 	} else {
@@ -216,6 +220,15 @@ func (p *Plane) Serve(m portfwd.Mapping, h *fdpass.Handle) (*portfwd.Listener, e
 		return nil, errors.Join(fmt.Errorf("network %s is internal: nothing can be published on it", p.opts.Name), h.Close())
 	}
 	return p.in.Serve(m, h)
+}
+
+// AddStock makes a place for sockets inside the container with address a; see
+// [portfwd.Forwarder.AddStock].
+func (p *Plane) AddStock(a netip.Addr, bell func()) (*portfwd.Stock, error) {
+	if p.in == nil {
+		return nil, fmt.Errorf("network %s is internal: nothing can be published on it", p.opts.Name)
+	}
+	return p.in.AddStock(a, bell)
 }
 
 // Join leads the host's stream socket h to a container's port; see

@@ -19,6 +19,8 @@ type Published struct {
 	// A bit a port, for each family and protocol: the question is asked for every SYN
 	// and datagram to a gateway.
 	open [2][2][1 << 16 / 64]atomic.Uint64
+
+	hairpins hairpins
 }
 
 // Add says that at is published, and Remove that it is not any more. Only unspecified

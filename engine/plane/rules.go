@@ -40,6 +40,10 @@ type Rules struct {
 	// DHCP and RA turn on address configuration by protocol.
 	DHCP DHCP `json:",omitzero"`
 	RA   bool `json:",omitzero"`
+	// NoSplice: clients of published ports that are on the host's loopback go by the
+	// gateway as all others do. It is the keeper's to heed: without sockets inside the
+	// container nothing is joined there.
+	NoSplice bool `json:",omitzero"`
 }
 
 // gateway gives the gateway's address of a family with its subnet's length; zero where

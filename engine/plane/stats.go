@@ -51,11 +51,15 @@ func (p *Plane) Stats() Stats {
 		addFlows(s.Network, p.out.Stats())
 	}
 	if p.in != nil {
+		stock := p.in.StockStats()
+		s.Network["published_sockets_idle"] = uint64(stock.Idle)
+		s.Network["published_sockets_used"] = uint64(stock.Used)
 		for _, l := range p.in.Listeners() {
 			st := l.Stats()
 			s.Network["published_ports"]++
 			s.Network["published_tcp_flows"] += uint64(st.Active)
 			s.Network["published_tcp_connections"] += st.Connections
+			s.Network["published_tcp_spliced"] += st.Spliced
 			s.Network["published_udp_flows"] += uint64(st.Flows)
 			s.Network["published_udp_datagrams"] += st.DatagramsIn + st.DatagramsOut
 		}

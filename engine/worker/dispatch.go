@@ -53,7 +53,7 @@ func run() error {
 	}
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level})).With("process", "worker")
 
-	fdpass.CloseInherited(lockFD)
+	fdpass.CloseInherited(bellFD)
 	// Nobody reads standard error from when the keeper executes another program until
 	// that one has a worker of its own: what is written then is lost, and no more.
 	signal.Ignore(unix.SIGPIPE)
@@ -69,6 +69,7 @@ func run() error {
 	}
 	defer conn.Close()
 	fdpass.NewHandle(lockFD) // held until the end
+	fdpass.NewHandle(bellFD)
 
 	s, err := newServer(log, fds)
 	if err != nil {
@@ -81,6 +82,7 @@ func run() error {
 	if s.sandbox, err = sandbox.Enter(o); err != nil {
 		return err
 	}
+	keepCalm(quiet)
 	return s.serve(conn)
 }
 

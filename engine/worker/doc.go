@@ -24,6 +24,9 @@
 // worker was killed or the program was exchanged. Only a connection that somebody on the
 // host has asked for (Plane.Join) is no fact: it is handed over once.
 //
+// What the worker cannot do itself, making sockets inside containers, the keeper does
+// when the worker has rung a bell (stock.go): for whom, and how many, it is asked.
+//
 // # What a death costs
 //
 // Frames between containers wait in the TAPs and connections in the backlogs of the
@@ -36,7 +39,7 @@
 //
 // The worker is taken for what a container may have made of it. It is only
 // asked: its replies are bounded in size and time, each (wire.go) and all together
-// (patience.go), and nothing but counters and texts is taken from them. Descriptors in
+// (patience.go), and nothing but counters, texts and wishes for sockets (stock.go) is taken from them. Descriptors in
 // them are closed in a way that cannot wait. What it writes comes by a pipe and is
 // bounded (output.go). What it does to the sockets that it shares with the keeper is
 // undone before the next worker gets them (restart.go). A worker that does not answer is
@@ -49,6 +52,11 @@
 // The worker ends when its socket does, so it never outlives the keeper; a lock
 // (lock.go) makes sure of that before another one gets the same TAPs. HandOver leaves
 // worker and descriptors to the program that is executed next.
+//
+// # Memory
+//
+// When a burst is over the worker gives the machine back what it needed (calm.go), within seconds, and
+// without a clock that ticks while there is no traffic.
 //
 // # Concurrency
 //

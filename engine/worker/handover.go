@@ -142,6 +142,7 @@ func (s *Supervisor) TakeBack() error {
 		}
 		return nil
 	}
+	_, _ = s.live.bell.Write(one) // it may have been rung in vain meanwhile
 	err := s.opts.Store.Remove(previousName(s.live.pid))
 	if s.live.broken() {
 		err = errors.Join(err, s.restart())

@@ -73,6 +73,8 @@ func dispatchFake() {
 		hello()
 		_, _, _ = conn.Receive(buf)
 		time.Sleep(time.Hour)
+	case "rings":
+		rings(conn, buf)
 	case "escapes":
 		hello()
 		_, _, _ = conn.Receive(buf)

@@ -53,6 +53,7 @@ type Plane struct {
 
 	mu      sync.Mutex
 	closers map[interface{ Close() error }]struct{} // ports and listeners
+	stocks  map[netip.Addr]int                      // by the listeners that lead there
 }
 
 // NewPlane makes a network without endpoints.
@@ -60,7 +61,7 @@ func (s *Supervisor) NewPlane(spec Spec) (*Plane, error) {
 	if err := s.set(kindPlane, spec.ID, planeBody{spec}); err != nil {
 		return nil, fmt.Errorf("network %s: %w", spec.Name, err)
 	}
-	return &Plane{s: s, spec: spec, log: s.log, closers: map[interface{ Close() error }]struct{}{}}, nil
+	return &Plane{s: s, spec: spec, log: s.log, closers: map[interface{ Close() error }]struct{}{}, stocks: map[netip.Addr]int{}}, nil
 }
 
 // Close ends the network with everything on it.

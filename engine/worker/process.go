@@ -24,6 +24,7 @@ const processName = "footbridge-worker"
 const (
 	socketFD = 3 + iota
 	lockFD
+	bellFD // an eventfd: whatever the worker writes there means that a stock is low
 )
 
 // workerEnv is the worker's environment but for what the user may have set. The Go
@@ -37,6 +38,7 @@ type process struct {
 	cmd      *exec.Cmd
 	said     *stream
 	conn     *fdpass.Conn
+	bell     *os.File // what the worker rings
 	started  time.Time
 	first    Self
 	verdict  atomic.Pointer[string] // why it is of no more use, though it may live
@@ -59,18 +61,23 @@ func startProcess(lock *workerLock, out *output, full time.Duration) (*process, 
 	socket, locked := os.NewFile(uintptr(theirs.Take()), "worker's socket"), os.NewFile(uintptr(held.Take()), "worker's lock")
 	defer socket.Close()
 	defer locked.Close()
+	bell, rope, err := newBell()
+	if err != nil {
+		return nil, errors.Join(err, ours.Close())
+	}
+	defer rope.Close()
 	said := &stream{out: out} // by a pipe, which exec makes
 	cmd := &exec.Cmd{
 		Path: "/proc/self/exe", Args: []string{processName}, Env: environment(), Stderr: said,
 		WaitDelay:  time.Second, // for a log that takes nothing more
-		ExtraFiles: []*os.File{socket, locked},
+		ExtraFiles: []*os.File{socket, locked, rope},
 		// A terminal's Ctrl-C is for the daemon.
 		SysProcAttr: &syscall.SysProcAttr{Setpgid: true},
 	}
 	if err := cmd.Start(); err != nil {
-		return nil, errors.Join(fmt.Errorf("start a worker: %w", err), ours.Close())
+		return nil, errors.Join(fmt.Errorf("start a worker: %w", err), ours.Close(), bell.Close())
 	}
-	p := &process{pid: cmd.Process.Pid, cmd: cmd, said: said, conn: ours, started: time.Now(), done: make(chan struct{}), patience: newPatience(full)}
+	p := &process{pid: cmd.Process.Pid, cmd: cmd, said: said, conn: ours, bell: bell, started: time.Now(), done: make(chan struct{}), patience: newPatience(full)}
 	lock.note(p.pid)
 	socket.Close() // so that the worker's end is the end of file
 	go p.wait()
@@ -101,6 +108,7 @@ func (p *process) wait() {
 	if err := p.cmd.Wait(); !errors.Is(err, exec.ErrWaitDelay) {
 		p.said.flush()
 	}
+	_ = p.bell.Close() // nobody rings any more
 	close(p.done)
 }
 

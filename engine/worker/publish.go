@@ -11,6 +11,7 @@ import (
 	"github.com/footbridge-net/footbridge/internal/fdpass"
 	"github.com/footbridge-net/footbridge/internal/fdstore"
 	"github.com/footbridge-net/footbridge/portfwd"
+	"github.com/footbridge-net/footbridge/tap"
 )
 
 // Published is a published port to be: a mapping, and the network over which it
@@ -18,6 +19,10 @@ import (
 type Published struct {
 	Plane *Plane
 	portfwd.Mapping
+	// Namespaces are the container's, which stay the caller's. With them, TCP clients on
+	// the host's loopback are joined to it by sockets inside, unless the network has
+	// NoSplice.
+	Namespaces tap.Namespaces
 }
 
 // Listener is a published port.
@@ -25,6 +30,7 @@ type Listener struct {
 	plane  *Plane
 	id     factID
 	bound  *portfwd.Bound
+	inside []netip.Addr // stocks that it has
 	closed atomic.Bool
 }
 
@@ -46,7 +52,7 @@ func (s *Supervisor) Publish(ps []Published, first, last uint16) ([]*Listener, e
 	}
 	var out []*Listener
 	for i, b := range bound {
-		l, err := ps[i].Plane.serve(b)
+		l, err := ps[i].Plane.serve(b, ps[i].Namespaces)
 		if err != nil {
 			for _, l := range out {
 				err = errors.Join(err, l.Close())
@@ -103,7 +109,16 @@ func socketName(m portfwd.Mapping) string {
 	return fdstore.Name(storeOwner, "port", m.Proto, m.Host.Addr().String(), strconv.Itoa(int(m.Host.Port())))
 }
 
-func (p *Plane) serve(b *portfwd.Bound) (*Listener, error) {
+func (p *Plane) serve(b *portfwd.Bound, ns tap.Namespaces) (_ *Listener, err error) {
+	l := &Listener{plane: p, bound: b}
+	if b.Mapping().Proto == "tcp" && ns.Net != nil && !p.spec.Rules.NoSplice {
+		l.keepStocks(ns)
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, l.letStocks())
+		}
+	}()
 	body, err := json.Marshal(serveBody{p.spec.ID, b.Mapping()})
 	if err != nil {
 		return nil, err
@@ -117,9 +132,32 @@ func (p *Plane) serve(b *portfwd.Bound) (*Listener, error) {
 	if err := p.s.put(f); err != nil {
 		return nil, err
 	}
-	l := &Listener{plane: p, id: f.factID, bound: b}
+	l.id = f.factID
 	p.add(l)
 	return l, nil
+}
+
+// keepStocks has sockets made inside the container for both addresses that the listener
+// leads to. Without them its clients go by the gateway.
+func (l *Listener) keepStocks(ns tap.Namespaces) {
+	m := l.bound.Mapping()
+	for _, to := range []netip.AddrPort{m.Container, m.Other} {
+		if !to.IsValid() {
+			continue
+		}
+		if err := l.plane.keepStock(to.Addr(), ns); err != nil {
+			l.plane.s.logged(err)
+			continue
+		}
+		l.inside = append(l.inside, to.Addr())
+	}
+}
+
+func (l *Listener) letStocks() (err error) {
+	for _, a := range l.inside {
+		err = errors.Join(err, l.plane.letStock(a))
+	}
+	return err
 }
 
 // Addr is the host's address with the real port.
@@ -131,5 +169,5 @@ func (l *Listener) Close() error {
 		return nil
 	}
 	l.plane.remove(l)
-	return errors.Join(l.plane.s.drop(l.id), l.bound.Close())
+	return errors.Join(l.plane.s.drop(l.id), l.letStocks(), l.bound.Close())
 }

@@ -75,6 +75,7 @@ func (s *Supervisor) bringUp() error {
 	}
 	s.live = p
 	s.ended.Go(func() { s.watch(p) })
+	s.ended.Go(func() { s.attend(p) })
 	s.log.Info("worker is up", "pid", p.pid, "facts", len(facts), "failed", failed, "took", time.Since(begin))
 	return nil
 }

@@ -36,6 +36,7 @@ type server struct {
 	networks  map[string]*network
 	ports     map[string]*plane.Port
 	listeners map[string]listener
+	stocks    map[string]stock
 	start     chan struct{} // closed by opStart
 	zones     sync.Map      // of network ids to *dns.Names: asked by packets
 }
@@ -43,6 +44,12 @@ type server struct {
 // listener is a published port and the network that it leads over.
 type listener struct {
 	*portfwd.Listener
+	network string
+}
+
+// stock is a place for sockets inside a container, and the network that it is on.
+type stock struct {
+	*portfwd.Stock
 	network string
 }
 
@@ -65,6 +72,7 @@ func newServer(log *slog.Logger, fds *os.File) (*server, error) {
 	s := &server{
 		log: log, fds: fds, policy: plane.NewPolicy(), budget: portfwd.NewBudget(0), crossing: new(stack.Crossing), published: new(plane.Published),
 		start: make(chan struct{}), networks: map[string]*network{}, ports: map[string]*plane.Port{}, listeners: map[string]listener{},
+		stocks: map[string]stock{},
 	}
 	var err error
 	s.upstream, err = dns.NewUpstream("", dns.UpstreamOptions{Logger: log})
@@ -112,6 +120,10 @@ func (s *server) do(r request, handles []*fdpass.Handle) (body any, err error) {
 		}
 	case opJoin:
 		return nil, s.join(r, handles)
+	case opWanted:
+		return s.wanted(), nil
+	case opSupply:
+		return nil, s.supply(r, handles)
 	case opStats:
 		if n := s.networks[r.Key]; n != nil {
 			return n.Stats(), nil
@@ -177,6 +189,12 @@ func (s *server) put(r request, handles []*fdpass.Handle) error {
 			return err
 		}
 		return errors.Join(s.drop(r.Kind, r.Key), s.addPort(r.Key, b, handles))
+	case kindStock:
+		var b stockBody
+		if err := decode(r.Body, &b); err != nil {
+			return err
+		}
+		return errors.Join(s.drop(r.Kind, r.Key), s.addStock(r.Key, b))
 	case kindServe:
 		var b serveBody
 		if err := decode(r.Body, &b); err != nil {
@@ -342,7 +360,8 @@ func (s *server) drop(k kind, key string) error {
 				delete(s.listeners, id)
 			}
 		}
-		return n.Close() // with the ports and listeners that are left
+		maps.DeleteFunc(s.stocks, func(_ string, st stock) bool { return st.network == key })
+		return n.Close() // with the ports, stocks and listeners that are left
 	case kindNames:
 		for _, n := range s.networks {
 			n.names.Remove(key)
@@ -369,6 +388,12 @@ func (s *server) drop(k kind, key string) error {
 		}
 		delete(s.ports, key)
 		return p.Close()
+	case kindStock:
+		if st, ok := s.stocks[key]; ok {
+			delete(s.stocks, key)
+			st.Close()
+		}
+		return nil
 	case kindServe:
 		l, ok := s.listeners[key]
 		if !ok {

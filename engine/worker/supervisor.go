@@ -14,6 +14,7 @@ import (
 
 	"github.com/footbridge-net/footbridge/internal/fdpass"
 	"github.com/footbridge-net/footbridge/portfwd"
+	"github.com/footbridge-net/footbridge/tap"
 )
 
 var (
@@ -84,7 +85,15 @@ type fact struct {
 	seq     uint64
 	body    json.RawMessage
 	handles []*fdpass.Handle
-	stored  []string // names of the handles in the store
+	stored  []string       // names of the handles in the store
+	inside  tap.Namespaces // of kindStock: where its sockets are made; no worker gets it
+	next    uint16         // the port of the next one
+}
+
+// close closes what a fact holds.
+func (f *fact) close() {
+	fdpass.CloseAll(f.handles)
+	_ = f.inside.Close() // only read from
 }
 
 // New makes a Supervisor that notes facts until Release. Its error is that of a
@@ -152,7 +161,7 @@ func (s *Supervisor) put(f *fact) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
-		fdpass.CloseAll(f.handles)
+		f.close()
 		return ErrClosed
 	}
 	if old := s.facts[f.factID]; old != nil {
@@ -167,11 +176,11 @@ func (s *Supervisor) put(f *fact) error {
 	}
 	if s.live == nil {
 		if s.retry != nil {
-			fdpass.CloseAll(f.handles)
+			f.close()
 			return fmt.Errorf("%w: %s; it is tried again: see the daemon's log", ErrDown, cmp.Or(s.lastExit, "it cannot be started"))
 		}
 		if err := s.start(); err != nil {
-			fdpass.CloseAll(f.handles)
+			f.close()
 			return err
 		}
 	}
@@ -186,7 +195,7 @@ func (s *Supervisor) put(f *fact) error {
 		}
 	}
 	if err != nil {
-		fdpass.CloseAll(f.handles)
+		f.close()
 		return err
 	}
 	s.keep(f)
@@ -196,7 +205,7 @@ func (s *Supervisor) put(f *fact) error {
 // keep makes f one of the facts; s.mu is held.
 func (s *Supervisor) keep(f *fact) {
 	if old := s.facts[f.factID]; old != nil {
-		fdpass.CloseAll(old.handles)
+		old.close()
 	}
 	s.facts[f.factID] = f
 	for i, name := range f.stored {
@@ -231,7 +240,7 @@ func (s *Supervisor) drop(id factID) error {
 			err = errors.Join(err, s.opts.Store.Remove(name))
 		}
 	}
-	fdpass.CloseAll(f.handles)
+	f.close()
 	if id.kind == kindPlane {
 		s.retire()
 	}
@@ -296,7 +305,7 @@ func (s *Supervisor) Close() error {
 		s.live = nil
 	}
 	for _, f := range s.facts {
-		fdpass.CloseAll(f.handles)
+		f.close()
 	}
 	s.mu.Unlock()
 	s.ended.Wait()

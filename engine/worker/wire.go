@@ -26,12 +26,13 @@ const (
 	kindClient  kind = "client"  // a container's own view of names
 	kindLinks   kind = "links"   // an endpoint's exceptions from ICC off
 	kindPort    kind = "port"    // an endpoint, with its TAP's queues
+	kindStock   kind = "stock"   // a container's address for which sockets are made inside it
 	kindServe   kind = "serve"   // a published port, with its socket
 )
 
 // ranks order the kinds. From firstServed on, a worker carries packets: before, it has
 // all ports, and reads none (opStart).
-var ranks = map[kind]int{kindServers: 0, kindBlocked: 1, kindPlane: 2, kindNames: 3, kindClient: 4, kindLinks: 4, kindPort: 5, kindServe: 6}
+var ranks = map[kind]int{kindServers: 0, kindBlocked: 1, kindPlane: 2, kindNames: 3, kindClient: 4, kindLinks: 4, kindPort: 5, kindStock: 5, kindServe: 6}
 
 const firstServed = 6
 
@@ -59,6 +60,10 @@ type (
 		Network string
 		Link    plane.Link
 	}
+	stockBody struct {
+		Network string
+		Addr    netip.Addr
+	}
 	serveBody struct {
 		Network string
 		Mapping portfwd.Mapping
@@ -70,6 +75,21 @@ type joinBody struct {
 	Network string
 	Owner   string
 	To      []netip.AddrPort
+}
+
+// A wish is one of opWanted's answers: so many sockets for the stock with that key.
+type wish struct {
+	Key   string
+	Count int
+}
+
+// maxWishes bounds an answer; what is left is rung for again.
+const maxWishes = 1 << 12
+
+// supplyBody is opSupply's. The sockets may be fewer than those that were asked for.
+type supplyBody struct {
+	Key   string
+	Asked int
 }
 
 // Spec is a network's data plane.
@@ -123,8 +143,11 @@ const (
 	opDrop  op = "drop"
 	opStart op = "start" // the facts before kindServe are complete: read frames
 	opJoin  op = "join"  // the one handle is the host's end of a connection to a container
-	opStats op = "stats" // Key is a network's id
-	opSelf  op = "self"  // what the process uses
+	// opWanted asks which stocks want sockets; opSupply brings some.
+	opWanted op = "wanted"
+	opSupply op = "supply"
+	opStats  op = "stats" // Key is a network's id
+	opSelf   op = "self"  // what the process uses
 )
 
 type request struct {

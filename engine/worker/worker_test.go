@@ -59,9 +59,9 @@ func (sc *scene) build(host netip.AddrPort) {
 	if err := sc.plane.SetNames("a", []string{"web"}, []netip.Addr{addr}); err != nil {
 		t.Fatal(err)
 	}
-	ls, err := sc.s.Publish([]Published{{sc.plane, portfwd.Mapping{
+	ls, err := sc.s.Publish([]Published{{Plane: sc.plane, Mapping: portfwd.Mapping{
 		Proto: "tcp", Owner: "c2", Host: host, Container: netip.AddrPortFrom(addr, 7000),
-	}}}, 0, 0)
+	}, Namespaces: sc.a.ns}}, 0, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -174,8 +174,8 @@ func TestWhatIsDroppedStaysDropped(t *testing.T) {
 	if got, err := sc.b.Call("lookup", "udp", "10.99.0.1:53", "web"); got != "[10.99.0.2]" || err != nil {
 		t.Errorf("what was not dropped: %q, %v", got, err)
 	}
-	// One socket held twice, and one TAP's queue.
-	if got := openFDs(t); got != fds-3 {
+	// One socket held twice, one TAP's queue, and the two namespaces for sockets inside.
+	if got := openFDs(t); got != fds-5 {
 		t.Errorf("%d descriptors, were %d", got, fds)
 	}
 	if err := sc.plane.Close(); err != nil {
@@ -256,7 +256,7 @@ func TestARefusedPortStaysItsOwnersInTheStore(t *testing.T) {
 	store := openStore(t)
 	sc := newScene(t, Options{Store: store})
 	before := store.Names()
-	_, err := sc.s.Publish([]Published{{sc.plane, portfwd.Mapping{
+	_, err := sc.s.Publish([]Published{{Plane: sc.plane, Mapping: portfwd.Mapping{
 		Proto: "tcp", Owner: "c3", Host: sc.listener.Addr(), Container: netip.MustParseAddrPort("10.99.0.3:7000"),
 	}}}, 0, 0)
 	if !errors.Is(err, portfwd.ErrInUse) {

@@ -27,7 +27,7 @@
 // then compared with strace -f of the tests of stack, forwarder, portfwd, dns,
 // internal/splice and engine/plane: TCP, UDP, ping, traceroute, DNS and published
 // ports through real namespaces. What only tests and the control plane do is not on
-// it: openat, listen, pipe2, netlink, namespaces, children. A call that is missing
+// it: openat, listen, netlink, namespaces, children. A call that is missing
 // shows as a death by SIGSYS, which [Explain] names: add a row with its reason, or
 // better do it before Enter or in the keeper.
 //

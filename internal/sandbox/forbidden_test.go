@@ -171,8 +171,9 @@ var forbidden = []attempt{
 	syscallAttempt("another filter", unix.SYS_SECCOMP, minusOne, 0, 0),
 	syscallAttempt("landlock_create_ruleset", unix.SYS_LANDLOCK_CREATE_RULESET, 0, 0, unix.LANDLOCK_CREATE_RULESET_VERSION),
 	syscallAttempt("shmget", unix.SYS_SHMGET, 0, 0, 0),
-	syscallAttempt("pipe2", unix.SYS_PIPE2, 0, minusOne),
-	syscallAttempt("splice", unix.SYS_SPLICE, minusOne, 0, minusOne, 0, 0, 0),
+	syscallAttempt("a pipe that blocks", unix.SYS_PIPE2, 0, unix.O_CLOEXEC),
+	syscallAttempt("a splice that waits", unix.SYS_SPLICE, minusOne, 0, minusOne, 0, 0, unix.SPLICE_F_MOVE),
+	syscallAttempt("the size of somebody's file", unix.SYS_FCNTL, minusOne, unix.F_ADD_SEALS, 0),
 	syscallAttempt("a number that is no call", 0x3fff),
 	syscallAttempt("the other numbers of this machine", unix.SYS_READ|0x40000000, minusOne, 0, 0),
 }

@@ -46,6 +46,9 @@ func dataPath(unixSocket uint32) []call {
 		allow(unix.SYS_SENDMMSG, "sendmmsg", "UDP, several at once"),
 		allow(unix.SYS_CLOSE, "close", "ends of flows"),
 		allow(unix.SYS_IOCTL, "ioctl", "how much there is to read", is(1, ioctlFIONREAD)),
+		// Neither may wait, and both ends of a splice are descriptors that there are.
+		allow(unix.SYS_SPLICE, "splice", "published ports, for clients on the host", is(5, unix.SPLICE_F_NONBLOCK|unix.SPLICE_F_MOVE)),
+		allow(unix.SYS_PIPE2, "pipe2", "what splice goes through", is(1, unix.O_NONBLOCK|unix.O_CLOEXEC)),
 		allow(unix.SYS_PPOLL, "ppoll", "has a connection been hung up"),
 
 		allow(unix.SYS_SOCKET, "socket", "TCP to the outside",
@@ -63,7 +66,7 @@ func dataPath(unixSocket uint32) []call {
 		// The net package falls back to TCP.
 		refuse(unix.SYS_SOCKET, "socket", unix.EPROTONOSUPPORT, "MPTCP, which Landlock does not see",
 			is(0, unix.AF_INET, unix.AF_INET6), masked(1, ^uint32(socketFlags), unix.SOCK_STREAM), is(2, unix.IPPROTO_MPTCP)),
-		allow(unix.SYS_CONNECT, "connect", "TCP and UDP to the outside", not(0, unixSocket)),
+		allow(unix.SYS_CONNECT, "connect", "TCP and UDP to the outside; a container's own services; the end of such a connection", not(0, unixSocket)),
 		// Port 0 of TCP is Landlock's to allow, and others to refuse; nobody can listen.
 		allow(unix.SYS_BIND, "bind", "UDP mappings and ping; the address that TCP leaves from", not(0, unixSocket)),
 		allow(unix.SYS_ACCEPT4, "accept4", "published ports; the keeper listens"),
@@ -96,6 +99,7 @@ func dataPath(unixSocket uint32) []call {
 		// No F_SETOWN, which sends signals, no leases, no notifications.
 		allow(unix.SYS_FCNTL, "fcntl", "what the keeper has sent",
 			is(1, unix.F_GETFL, unix.F_GETFD, unix.F_SETFD)),
+		allow(unix.SYS_FCNTL, "fcntl", "pipes for splice", is(1, unix.F_SETPIPE_SZ)),
 		// Under another number the socket would not be known for what it is.
 		allow(unix.SYS_FCNTL, "fcntl", "what the keeper has sent", is(1, unix.F_DUPFD_CLOEXEC), not(0, unixSocket)),
 		// Never without O_NONBLOCK: these files are the next worker's, too.

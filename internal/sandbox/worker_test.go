@@ -20,6 +20,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/footbridge-net/footbridge/internal/fdpass"
+	"github.com/footbridge-net/footbridge/internal/kernelsplice"
 	"github.com/footbridge-net/footbridge/internal/splice"
 	"github.com/footbridge-net/footbridge/internal/turn"
 )
@@ -47,6 +48,10 @@ func workRole(args []string) error {
 			return err
 		}
 	}
+	published, err := newPublished()
+	if err != nil {
+		return err
+	}
 	if _, err := Enter(Options{}); err != nil {
 		return err
 	}
@@ -57,6 +62,7 @@ func workRole(args []string) error {
 	}{
 		{"TCP", func() error { return useTCP(tcp) }},
 		{"TCP as dns dials it", func() error { return dialTCP(tcp) }},
+		{"TCP joined in the kernel", func() error { return published.useKernelSplice(tcp) }},
 		{"UDP", func() error { return useUDP(udp) }},
 		{"a way out", func() error { return useWayOut(tcp) }},
 		{"ping sockets", usePing},
@@ -162,6 +168,86 @@ func dialTCP(server netip.AddrPort) error {
 		}()
 		if n, err := io.Copy(io.Discard, c); n != 1<<20 || err != nil {
 			return fmt.Errorf("%d bytes came back: %w", n, err)
+		}
+	}
+	return nil
+}
+
+// published is what useKernelSplice is given from outside of the sandbox.
+type published struct {
+	listener *net.TCPListener
+	inner    int // a socket with a port
+}
+
+func newPublished() (p published, err error) {
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		return p, err
+	}
+	p.listener = l.(*net.TCPListener)
+	if p.inner, err = unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0); err != nil {
+		return p, err
+	}
+	for port := 50000 + os.Getpid()%10000; ; port++ {
+		err := unix.Bind(p.inner, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}, Port: port})
+		if err != unix.EADDRINUSE {
+			return p, err
+		}
+	}
+}
+
+// useKernelSplice joins a client of a published port to the server, twice by one socket.
+func (p published) useKernelSplice(server netip.AddrPort) error {
+	defer p.listener.Close()
+	inner, err := kernelsplice.NewInner(p.inner)
+	if err != nil {
+		return err
+	}
+	defer inner.Close()
+	t := turn.New(runtime.Gosched)
+	o := kernelsplice.Options{Pipes: kernelsplice.NewPipes(4), Holder: new(kernelsplice.Holder), Turn: t}
+	for range 2 {
+		client, err := net.Dial("tcp4", p.listener.Addr().String())
+		if err != nil {
+			return err
+		}
+		defer client.Close()
+		_ = client.SetDeadline(time.Now().Add(patience))
+		raw, err := p.listener.SyscallConn()
+		if err != nil {
+			return err
+		}
+		accepted := -1
+		_ = raw.Control(func(fd uintptr) {
+			for accepted, _, err = unix.Accept4(int(fd), unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC); err == unix.EAGAIN; {
+				accepted, _, err = unix.Accept4(int(fd), unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
+			}
+		})
+		if err != nil {
+			return err
+		}
+		host, err := kernelsplice.NewSocket(accepted)
+		if err != nil {
+			return err
+		}
+		defer host.Close()
+		if err := inner.Connect(context.Background(), server, t); err != nil {
+			return err
+		}
+		over := make(chan error, 1)
+		go func() {
+			_, err := kernelsplice.Relay(context.Background(), host, inner, o)
+			over <- errors.Join(err, inner.Closed(context.Background()), inner.Disconnect(0))
+		}()
+		go func() {
+			_, _ = client.Write(make([]byte, 1<<20))
+			_ = client.(*net.TCPConn).CloseWrite()
+		}()
+		if n, err := io.Copy(io.Discard, client); n != 1<<20 || err != nil {
+			return fmt.Errorf("%d bytes came back: %w", n, err)
+		}
+		if err := <-over; err != nil {
+			return err
 		}
 	}
 	return nil

@@ -36,7 +36,31 @@ func (p *Pool) Take(held int) bool {
 }
 
 // Give gives one back.
-func (p *Pool) Give() { p.used.Add(-1) }
+func (p *Pool) Give() {
+	p.used.Add(-1)
+	if l := returns.Load(); l != nil && l.count.Add(1)%l.every == 0 {
+		l.tell()
+	}
+}
+
+// returns is who is told of what is given back.
+var returns atomic.Pointer[listener]
+
+type listener struct {
+	count atomic.Int64
+	every int64
+	tell  func()
+}
+
+// OnReturn has tell called each time that so many have been given back, to all Pools of the process together, by
+// whoever gives back the last of them: it must not wait. There is one such function, the last one; nil is none.
+func OnReturn(every int, tell func()) {
+	if tell == nil {
+		returns.Store(nil)
+		return
+	}
+	returns.Store(&listener{every: int64(every), tell: tell})
+}
 
 // Used is how many are taken.
 func (p *Pool) Used() int { return int(p.used.Load()) }

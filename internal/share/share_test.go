@@ -65,6 +65,28 @@ func TestNeverMoreThanThereAre(t *testing.T) {
 	}
 }
 
+func TestWhatIsGivenBackIsToldOfBySoMany(t *testing.T) {
+	told := 0
+	OnReturn(3, func() { told++ })
+	defer OnReturn(0, nil)
+	p, q := New(10), New(10)
+	for range 4 {
+		if !p.Take(0) || !q.Take(0) {
+			t.Fatal("nothing to give")
+		}
+		p.Give()
+		q.Give()
+	}
+	if told != 2 {
+		t.Errorf("told %d times of 8 by threes", told)
+	}
+	OnReturn(0, nil)
+	p.Give()
+	if told != 2 {
+		t.Error("told when nobody listens")
+	}
+}
+
 func TestAProcessHasOpenFiles(t *testing.T) {
 	if n := OpenFiles(); n < 3 || n > 1<<20 {
 		t.Errorf("%d", n)

@@ -1,187 +1,208 @@
 package main
 
 import (
-	"encoding/json"
-	"errors"
 	"flag"
 	"fmt"
 	"os"
-	"runtime"
+	"os/signal"
+	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
+	"github.com/footbridge-net/footbridge/tests/bench/probe"
 	"github.com/footbridge-net/footbridge/tests/world"
 )
 
 var (
-	duration = flag.Duration("time", 5*time.Second, "length of one measurement, whole seconds")
-	rounds   = flag.Int("rounds", 3, "measurements of each cell; the median counts")
-	check    = flag.Bool("check", false, "exit with status 1 where a ratio is under what is expected of it")
+	duration = flag.Duration("time", 3*time.Second, "length of one measurement; iperf3 takes whole seconds")
+	rounds   = flag.Int("rounds", 3, "measurements of each system in each row; their median counts")
+	pattern  = flag.String("run", "", "only rows whose title matches this `regexp`")
+	quick    = flag.Bool("quick", false, "the short form: main rows, MTU 1500 and 65520, one round of one second")
+	list     = flag.Bool("list", false, "print the titles of the rows and end")
+	from     = flag.String("from", "", "measure nothing: take these reports (`files` that -json wrote, with commas between) together as one run")
+	jsonFile = flag.String("json", "", "`file` for all samples")
+	markdown = flag.String("markdown", "", "`file` for the tables: between its marks, where it has them")
+	svgFile  = flag.String("svg", "", "`file` for a plot of the ratios")
+	internal = flag.String("report", "", "file in which the started-again program leaves its report; not for you")
 )
 
 func main() {
 	world.Dispatch()
+	if len(os.Args) > 1 {
+		switch os.Args[1] {
+		case "probe":
+			os.Exit(probe.Main(os.Args[2:]))
+		case roleAttach:
+			os.Exit(status(timeAttachments(os.Args[2:])))
+		case roleDial:
+			os.Exit(status(dialSoon(os.Args[2])))
+		}
+	}
 	flag.Parse()
-	os.Exit(world.Main(nil, run))
+	if world.Stage() != "" {
+		os.Exit(world.Main(nil, run))
+	}
+	os.Exit(start())
 }
 
-// mtus are the two that are compared: Ethernet's, and the largest that IP and slirp4netns take.
-var mtus = []int{1500, 65520}
-
-// row is one way of the data and the two systems that offer it.
-type row struct {
-	name       string
-	peer       string
-	ours       func(b *bench, mtu int) (measurement, error)
-	theirs     func(b *bench, mtu int) (measurement, error)
-	expected   map[int]float64 // by MTU: the ratio that is expected
-	results    map[int][2][]float64
-	congestion map[string]bool
-}
-
-// measurement is what one run of iperf3 says.
-type measurement struct {
-	gbps       float64
-	congestion string // sender's
-}
-
-var rows = []*row{
-	{name: "container <-> container", peer: "veth+bridge", ours: (*bench).containers, theirs: (*bench).kernel, expected: map[int]float64{1500: 0.3}},
-	{name: "container -> host", peer: "slirp4netns", ours: (*bench).toHost, theirs: (*bench).slirpToHost, expected: map[int]float64{1500: 5}},
-	{name: "host -> container", peer: "slirp4netns", ours: (*bench).fromHost, theirs: (*bench).slirpFromHost},
-	{name: "client -> container", peer: "slirp4netns", ours: (*bench).fromClient, theirs: (*bench).slirpFromClient},
-}
-
-func run() int {
-	w, err := world.Start(world.Options{Footbridge: world.Binary(), Share: world.SharedFolders()})
+// status is the exit status of a role.
+func status(err error) int {
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		return 1
 	}
-	defer w.Close()
-	b := &bench{w: w, slirp: make(map[int]string)}
-	if err := b.setUp(); err != nil {
-		fmt.Fprintln(os.Stderr, "bench: setting the stage:", err)
-		return 1
-	}
-	kernel := strings.TrimSpace(w.Run(world.Host, "uname", "-sr").Stdout)
-	version, _, _ := strings.Cut(w.Run(world.Host, "slirp4netns", "--version").Stdout, "\n")
-	fmt.Printf("%s, %d CPUs, default congestion control %s, %s\n", kernel, runtime.NumCPU(), w.CongestionControl(world.Host), version)
-	fmt.Printf("iperf3, one TCP stream, %v each, median of %d interleaved rounds, Gbit/s\n\n", *duration, *rounds)
-
-	for round := range *rounds {
-		for _, mtu := range mtus {
-			for _, r := range rows {
-				// Who goes first changes: neither always meets the warmer machine.
-				for i := range 2 {
-					if err := r.measure(b, mtu, (i+round)%2); err != nil {
-						fmt.Fprintf(os.Stderr, "bench: %s at MTU %d: %v\n", r.name, mtu, err)
-						return 1
-					}
-				}
-			}
-		}
-	}
-	return report()
-}
-
-// measure adds one figure: of footbridge (0) or of the peer (1).
-func (r *row) measure(b *bench, mtu, which int) error {
-	f := r.ours
-	if which == 1 {
-		f = r.theirs
-	}
-	m, err := f(b, mtu)
-	if err != nil {
-		return err
-	}
-	if r.results == nil {
-		r.results, r.congestion = make(map[int][2][]float64), make(map[string]bool)
-	}
-	cell := r.results[mtu]
-	cell[which] = append(cell[which], m.gbps)
-	r.results[mtu] = cell
-	r.congestion[m.congestion] = true
-	return nil
-}
-
-// report prints the table and returns the exit status.
-func report() int {
-	code := 0
-	fmt.Printf("%-24s %6s %11s   %-12s %8s %7s  %s\n", "", "MTU", "footbridge", "", "", "ratio", "expected")
-	for _, mtu := range mtus {
-		for _, r := range rows {
-			ours, theirs := median(r.results[mtu][0]), median(r.results[mtu][1])
-			ratio := ours / theirs
-			verdict := ""
-			if want := r.expected[mtu]; want > 0 {
-				verdict = fmt.Sprintf(">= %.2g", want)
-				if ratio < want {
-					verdict += "  UNDER"
-					code = 1
-				}
-			}
-			fmt.Printf("%-24s %6d %11.2f   %-12s %8.2f %7.2f  %s\n", r.name, mtu, ours, r.peer, theirs, ratio, verdict)
-		}
-	}
-	used := make(map[string]bool)
-	for _, r := range rows {
-		for name := range r.congestion {
-			used[name] = true
-		}
-	}
-	names := make([]string, 0, len(used))
-	for name := range used {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	fmt.Printf("\ncongestion control of the senders: %s\n", strings.Join(names, ", "))
-	if !*check {
-		return 0
-	}
-	return code
-}
-
-func median(values []float64) float64 {
-	sorted := slices.Sorted(slices.Values(values))
-	if n := len(sorted); n > 0 {
-		return (sorted[(n-1)/2] + sorted[n/2]) / 2
-	}
 	return 0
 }
 
-// iperf runs an iperf3 client at a place, with a command before it (such as nsenter).
-func (b *bench) iperf(place world.Place, before []string, host string, port int) (measurement, error) {
-	args := append(slices.Clone(before), "iperf3", "--json", "-C", "cubic",
-		"-t", fmt.Sprint(int(duration.Seconds())), "-c", host, "-p", fmt.Sprint(port))
-	var r world.Result
-	var out struct {
-		Error string
-		End   struct {
-			Received struct {
-				BitsPerSecond float64 `json:"bits_per_second"`
-			} `json:"sum_received"`
-			Sender string `json:"sender_tcp_congestion"`
+// start measures in a world, as an unprivileged user, or reads what was measured before, and writes as the user who
+// started this what has become of it.
+func start() int {
+	if *quick {
+		setUnlessGiven("rounds", "1")
+		setUnlessGiven("time", "1s")
+	}
+	rows, err := chosen()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		return 2
+	}
+	if *list {
+		for _, r := range rows {
+			fmt.Println(r.title())
+		}
+		return 0
+	}
+	var r *report
+	code := 0
+	if *from != "" {
+		r, err = together(strings.Split(*from, ","))
+	} else {
+		r, code, err = measureApart()
+	}
+	if err == nil {
+		r.compute()
+		err = r.publish()
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		return 1
+	}
+	failures := r.failures()
+	for _, f := range failures {
+		fmt.Fprintln(os.Stderr, "failed:", f)
+	}
+	return max(code, min(len(failures), 1))
+}
+
+func setUnlessGiven(name, value string) {
+	given := false
+	flag.Visit(func(f *flag.Flag) { given = given || f.Name == name })
+	if !given {
+		flag.Set(name, value)
+		os.Args = append(os.Args, "-"+name+"="+value) // for the program that is started again
+	}
+}
+
+// chosen returns the rows to be measured.
+func chosen() ([]row, error) {
+	choose, err := regexp.Compile(*pattern)
+	if err != nil {
+		return nil, fmt.Errorf("-run: %w", err)
+	}
+	rows := slices.DeleteFunc(allRows(), func(r row) bool { return *quick && !r.quick || !choose.MatchString(r.title()) })
+	if len(rows) == 0 {
+		return nil, fmt.Errorf("no row matches -run %q", *pattern)
+	}
+	return rows, nil
+}
+
+// measureApart starts this program again, as world.Main does it, and reads the report that it leaves. Ended by a signal, it
+// has left what it had.
+func measureApart() (*report, int, error) {
+	// It belongs to another user when root starts this, so the file is made here, and open.
+	f, err := os.CreateTemp("", "bench-report-*.json")
+	if err != nil {
+		return nil, 1, err
+	}
+	defer os.Remove(f.Name())
+	defer f.Close()
+	if err := f.Chmod(0o666); err != nil {
+		return nil, 1, err
+	}
+	// An interrupt from the terminal ends the other program; this one stays to write what there is.
+	signal.Ignore(syscall.SIGINT)
+	for _, given := range []struct {
+		name string
+		path *string
+	}{{"slirp4netns", slirpPath}, {"pasta", pastaPath}, {"rootlesskit", rootlesskitPath}} {
+		if *given.path != "" {
+			if absolute, err := filepath.Abs(*given.path); err == nil {
+				os.Args = append(os.Args, "-"+given.name+"="+absolute)
+			}
 		}
 	}
-	// A server that has just served another client says "busy" for a moment.
-	var problem error
-	ok := world.Poll(5*time.Second, func() bool {
-		r = b.w.Run(place, args...)
-		out.Error = ""
-		if err := json.Unmarshal([]byte(r.Stdout), &out); err != nil {
-			problem = fmt.Errorf("%s: %w: %s%s", strings.Join(args, " "), err, r.Stdout, r.Stderr)
-			return false
-		}
-		if out.Error != "" {
-			problem = fmt.Errorf("%s: %w", strings.Join(args, " "), errors.New(out.Error))
-			return false
-		}
-		return true
-	})
-	if !ok {
-		return measurement{}, problem
+	os.Args = append(os.Args, "-report="+f.Name())
+	code := world.Main(nil, run)
+	text, err := os.ReadFile(f.Name())
+	if err == nil && len(text) == 0 {
+		return nil, code, fmt.Errorf("nothing was measured")
 	}
-	return measurement{gbps: out.End.Received.BitsPerSecond / 1e9, congestion: out.End.Sender}, nil
+	if err != nil {
+		return nil, code, err
+	}
+	r, err := readReport(text)
+	return r, code, err
+}
+
+// together reads several reports as one run.
+func together(files []string) (*report, error) {
+	var sum *report
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			return nil, err
+		}
+		r, err := readReport(text)
+		if err == nil && sum != nil {
+			err = sum.merge(r)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", file, err)
+		}
+		if sum == nil {
+			sum = r
+		}
+	}
+	return sum, nil
+}
+
+// publish writes the files that were asked for, and the tables to standard output.
+func (r *report) publish() error {
+	tables := r.markdown()
+	fmt.Print("\n", tables)
+	if *jsonFile != "" {
+		if err := os.WriteFile(*jsonFile, r.json(), 0o644); err != nil {
+			return err
+		}
+	}
+	if *markdown != "" {
+		page, err := os.ReadFile(*markdown)
+		if err != nil && !os.IsNotExist(err) {
+			return err
+		}
+		text, err := insert(string(page), tables)
+		if err != nil {
+			return fmt.Errorf("%s: %w", *markdown, err)
+		}
+		if err := os.WriteFile(*markdown, []byte(text), 0o644); err != nil {
+			return err
+		}
+	}
+	if *svgFile != "" {
+		return os.WriteFile(*svgFile, r.svg(), 0o644)
+	}
+	return nil
 }

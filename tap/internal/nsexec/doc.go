@@ -26,6 +26,9 @@
 // that nobody in the container's user namespace can trace the child and thereby
 // the daemon.
 //
+// Sockets is the same without a program: such a child shares the daemon's descriptors
+// as well (CLONE_FILES), makes sockets in the namespace and ends. They are the daemon's.
+//
 // Where a sandbox forbids one of these calls but allows nsenter(1), that program
 // is used instead; Process.Method tells which way worked.
 //

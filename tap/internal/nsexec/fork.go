@@ -28,6 +28,8 @@ const (
 	stepCaps
 	stepFiles
 	stepExec
+	stepSocket
+	stepBind
 	stepCount
 )
 
@@ -39,6 +41,9 @@ var stepNames = [stepCount]string{
 	stepCaps:  "capset",
 	stepFiles: "dup3",
 	stepExec:  "execveat",
+
+	stepSocket: "socket",
+	stepBind:   "bind",
 }
 
 func (s step) String() string {

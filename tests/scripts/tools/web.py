@@ -11,6 +11,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.wfile.write(body)
 class Server(http.server.ThreadingHTTPServer):
     address_family = socket.AF_INET6
+    request_queue_size = 512
     def server_bind(self):
         self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
         super().server_bind()

@@ -1,0 +1,86 @@
+package stack
+
+import (
+	"testing"
+	"time"
+)
+
+// flooders are ports of one network that send as many frames to all as they like.
+func flooders(n int) (*Network, []*Port) {
+	net := &Network{}
+	ports := make([]*Port, n)
+	for i := range ports {
+		ports[i] = &Port{net: net}
+	}
+	net.table.Store(&table{ports: ports})
+	return net, ports
+}
+
+// second asks for a second, a thousand times at each of those that shout, and counts the copies of each.
+func second(ports []*Port, shout int, from time.Time) (copies []int) {
+	copies = make([]int, len(ports))
+	for ms := range 1000 {
+		now := from.Add(time.Duration(ms) * time.Millisecond)
+		for i := range shout {
+			for ports[i].mayFloodAt(now, len(ports)-1) {
+				copies[i] += len(ports) - 1
+				if copies[i] > 10*floodRate.perSecond {
+					return copies
+				}
+			}
+		}
+	}
+	return copies
+}
+
+func TestFloodsOfAllAreBounded(t *testing.T) {
+	for _, c := range []struct{ ports, shout int }{{100, 100}, {100, 1}, {100, 10}, {10, 10}, {2, 1}, {500, 500}} {
+		_, ports := flooders(c.ports)
+		begin := time.Now()
+		second(ports, c.shout, begin) // the burst
+		sum := 0
+		for _, n := range second(ports, c.shout, begin.Add(time.Second)) {
+			sum += n
+		}
+		// A frame that there is room for is given to all, at the expense of the next.
+		slack := c.shout * c.ports
+		if sum < floodRate.perSecond*8/10 || sum > floodRate.perSecond*12/10+slack {
+			t.Errorf("%d of %d ports shout: %d copies a second, want about %d", c.shout, c.ports, sum, floodRate.perSecond)
+		}
+	}
+}
+
+func TestNobodyIsSilencedByThoseWhoShout(t *testing.T) {
+	const n = 100
+	_, ports := flooders(n)
+	begin := time.Now()
+	second(ports, n-1, begin)
+	shouted := second(ports, n-1, begin.Add(time.Second))
+	last := ports[n-1]
+	for i := range 2 { // two a second are everybody's own
+		if at := begin.Add(2*time.Second + time.Duration(i)*500*time.Millisecond); !last.mayFloodAt(at, n-1) {
+			t.Errorf("frame %d of the one who seldom says anything is dropped; the others sent %v", i, shouted[:3])
+		}
+	}
+	least := shouted[0]
+	for _, s := range shouted[:n-1] {
+		least = min(least, s)
+	}
+	if part := floodRate.perSecond / n; least < part*8/10 {
+		t.Errorf("one of those who shout got %d copies, its own part is %d", least, part)
+	}
+}
+
+func TestWhatIsOwedHasAnEnd(t *testing.T) {
+	var p pace
+	now := time.Now()
+	for range 1000 {
+		p.spend(now, floodRate, 1000)
+	}
+	if p.takeMany(now, floodRate, 1) {
+		t.Error("there is room after a million")
+	}
+	if !p.takeMany(now.Add(time.Second+time.Millisecond), floodRate, 1) {
+		t.Error("there is no room a second after a million")
+	}
+}

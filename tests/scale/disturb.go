@@ -1,0 +1,129 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Press opens connections and writes to each of them without end, until Release. It returns when they have got stuck, or
+// nearly: a server that reads slowly lets them go on for ever.
+func (a *Actor) Press(args FlowArgs, _ *struct{}) error {
+	var written atomic.Int64
+	for i := range args.Count {
+		c, err := dial(args.Targets[i%len(args.Targets)])
+		if err != nil {
+			return err
+		}
+		a.hold(func() {
+			_ = c.SetLinger(0)
+			c.Close()
+		})
+		go func() {
+			b := make([]byte, chunk)
+			for {
+				n, err := c.Write(b)
+				written.Add(int64(n))
+				if err != nil {
+					return
+				}
+			}
+		}()
+	}
+	const moment, patience, trickle = 200 * time.Millisecond, 3 * time.Second, 1 << 20
+	for begin, last := time.Now(), int64(-trickle); time.Since(begin) < patience; {
+		now := written.Load()
+		if now-last < trickle {
+			return nil
+		}
+		last = now
+		time.Sleep(moment) // what is looked for is that next to nothing happens in it
+	}
+	return nil
+}
+
+// ShoutArgs ask for datagrams.
+type ShoutArgs struct {
+	To   string
+	Rate int // a second; 0: as many as the machine can
+	Size int // bytes of each
+	Time time.Duration
+}
+
+// deafPort is that of the socket that nobody reads.
+const deafPort = 7999
+
+// Deaf opens a UDP socket that nobody reads, until Release.
+func (a *Actor) Deaf(struct{}, *struct{}) error {
+	c, err := net.ListenPacket("udp4", fmt.Sprint(":", deafPort))
+	if err != nil {
+		return err
+	}
+	a.hold(func() { c.Close() })
+	return nil
+}
+
+// Shout sends datagrams for a time, to deafPort of an address, of all or of one, and says how many.
+func (a *Actor) Shout(args ShoutArgs, sent *int) error {
+	allow := func(_, _ string, c syscall.RawConn) error {
+		return c.Control(func(fd uintptr) { _ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_BROADCAST, 1) })
+	}
+	p, err := (&net.ListenConfig{Control: allow}).ListenPacket(context.Background(), "udp4", ":0")
+	if err != nil {
+		return err
+	}
+	defer p.Close()
+	to, err := netip.ParseAddr(args.To)
+	if err != nil {
+		return err
+	}
+	c, there := p.(*net.UDPConn), netip.AddrPortFrom(to, deafPort)
+	b := make([]byte, max(args.Size, 1))
+	begin := time.Now()
+	for n := 0; ; n++ {
+		passed := time.Since(begin)
+		if passed > args.Time {
+			return nil
+		}
+		if args.Rate > 0 {
+			if due := time.Duration(n) * time.Second / time.Duration(args.Rate); due > passed {
+				time.Sleep(min(due-passed, args.Time-passed))
+			}
+		}
+		if _, err := c.WriteToUDPAddrPort(b, there); err == nil {
+			*sent++
+		} else if !errors.Is(err, syscall.ENOBUFS) && !errors.Is(err, syscall.EAGAIN) && !errors.Is(err, syscall.ECONNREFUSED) {
+			return err
+		}
+	}
+}
+
+// Knock sends datagrams from sockets of their own to where nobody listens, and keeps the sockets, until Release.
+func (a *Actor) Knock(args FlowArgs, _ *struct{}) error {
+	var mu sync.Mutex
+	return together(make([]struct{}, args.Count), func(i int, _ struct{}) error {
+		c, err := net.Dial("udp", args.Targets[i%len(args.Targets)])
+		if err != nil {
+			return err
+		}
+		mu.Lock()
+		a.hold(func() { c.Close() })
+		mu.Unlock()
+		for range 3 {
+			// A refusal of the one before is what is wanted.
+			if _, err := c.Write([]byte("knock")); err != nil && !errors.Is(err, syscall.ECONNREFUSED) && !errors.Is(err, syscall.EHOSTUNREACH) {
+				return err
+			}
+			time.Sleep(10 * time.Millisecond) // for the refusal to come back
+		}
+		return nil
+	})
+}
