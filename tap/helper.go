@@ -20,8 +20,9 @@ const helperName = "footbridge-tap"
 const holdArg = "hold"
 
 // helperEnv is the helper's whole environment. It lives for milliseconds: garbage
-// need not be collected, and one thread of Go code is all it uses.
-var helperEnv = []string{"GOGC=off", "GOMAXPROCS=1"}
+// need not be collected, one thread of Go code is all it uses, and the limits of its
+// cgroup need not be looked for.
+var helperEnv = []string{"GOGC=off", "GOMAXPROCS=1", "GODEBUG=containermaxprocs=0,updatemaxprocs=0"}
 
 // socketFD is where nsexec puts the socket to the daemon.
 const socketFD = 3

@@ -34,13 +34,19 @@ func burst(size int) {
 	runtime.KeepAlive(all)
 }
 
+// given reports whether memory was given back for the n-th time, or there is nothing to give: Go's own scavenger may have
+// been faster. c.mu is held.
+func given(c *calm, n int) bool {
+	return !c.armed && (c.emptied >= n || heap() <= c.floor+worth)
+}
+
 func TestMemoryIsGivenBackAfterABurst(t *testing.T) {
 	runtime.GC()
 	before := heap()
 	c := keepCalm(20 * time.Millisecond)
 	for i := range 3 {
 		burst(64 << 20)
-		awaitCalm(t, c, "memory to be given back", func() bool { return c.emptied > i && !c.armed && heap() < before+16<<20 })
+		awaitCalm(t, c, "memory to be given back", func() bool { return given(c, i+1) && heap() < before+16<<20 })
 	}
 }
 
@@ -86,7 +92,7 @@ func TestABusyWorkerKeepsItsMemory(t *testing.T) {
 	}
 	close(stop)
 	<-done
-	awaitCalm(t, c, "memory to be given back", func() bool { return c.emptied == 1 })
+	awaitCalm(t, c, "memory to be given back", func() bool { return given(c, 1) })
 }
 
 // What flows leave at their end is given back, though nothing else happens.
@@ -107,5 +113,5 @@ func TestMemoryIsGivenBackWhenManyFlowsHaveEnded(t *testing.T) {
 		}
 		p.Give()
 	}
-	awaitCalm(t, c, "memory to be given back", func() bool { return c.emptied == 1 && heap() < before+16<<20 })
+	awaitCalm(t, c, "memory to be given back", func() bool { return given(c, 1) && heap() < before+16<<20 })
 }
