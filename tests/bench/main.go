@@ -90,11 +90,11 @@ func start() int {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		return 1
 	}
-	failures := r.failures()
-	for _, f := range failures {
+	ours, theirs := r.failures()
+	for _, f := range slices.Concat(ours, theirs) {
 		fmt.Fprintln(os.Stderr, "failed:", f)
 	}
-	return max(code, min(len(failures), 1))
+	return max(code, min(len(ours), 1))
 }
 
 func setUnlessGiven(name, value string) {

@@ -181,17 +181,20 @@ func (r *report) merge(other *report) error {
 	return nil
 }
 
-// failures lists what failed.
-func (r *report) failures() []string {
-	var list []string
+// failures lists what failed of footbridge, and of its peers, which is for others to mend.
+func (r *report) failures() (ours, theirs []string) {
 	for _, row := range r.Rows {
 		for _, c := range row.Cells {
-			if c.Error != "" {
-				list = append(list, fmt.Sprintf("%s, %s: %s", row.Title, c.System, abridged(c.Error, 500)))
+			switch text := fmt.Sprintf("%s, %s: %s", row.Title, c.System, abridged(c.Error, 500)); {
+			case c.Error == "":
+			case c.System == footbridgeName:
+				ours = append(ours, text)
+			default:
+				theirs = append(theirs, text)
 			}
 		}
 	}
-	return list
+	return ours, theirs
 }
 
 // read and write are -json's.

@@ -29,7 +29,7 @@ func streams(s *stage, r *result) error {
 		return err
 	}
 	host := net.JoinHostPort(world.Addr("HOST4").String(), strconv.Itoa(bulkPort))
-	long := pick(1500*time.Millisecond, 600*time.Millisecond)
+	long := pick(time.Second, 600*time.Millisecond)
 	total := func(n, streams int, receive bool, to func(i int) string) func() (float64, error) {
 		return func() (float64, error) {
 			var mu sync.Mutex
@@ -71,7 +71,7 @@ func streams(s *stage, r *result) error {
 				}
 			}
 			atLeast := pick(kept, kept*0.8)
-			a, b, ratio, err := pairs(pick(5, 2), atLeast, costing(0, total(many.n, many.streams, c.receive, c.to)), costing(1, total(1, 1, c.receive, c.to)))
+			a, b, ratio, err := pairs(pick(3, 2), atLeast, costing(0, total(many.n, many.streams, c.receive, c.to)), costing(1, total(1, 1, c.receive, c.to)))
 			if err != nil {
 				return err
 			}
