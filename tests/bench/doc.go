@@ -18,7 +18,8 @@
 //
 // iperf3 measures bulk and datagrams, package probe what is small: the same two programs at both ends of every path. A
 // system that is not installed is said to be absent, one that has nothing for a row has a dash there, one that fails is
-// reported with its error; the others go on, and the exit status is 1.
+// reported with its error; the others go on. The exit status is 1 where footbridge has failed; what
+// peers cannot do is for others to mend.
 //
 // # What is the same for all
 //

@@ -273,8 +273,13 @@ func TestTheMarkdownSaysAllOfIt(t *testing.T) {
 		}
 		columns = n
 	}
-	if got := mixed().failures(); len(got) != 1 || !strings.Contains(got[0], "no | such device") {
-		t.Errorf("failures are %q", got)
+	if ours, theirs := mixed().failures(); len(ours) != 0 || len(theirs) != 1 || !strings.Contains(theirs[0], "no | such device") {
+		t.Errorf("failures are %q and %q", ours, theirs)
+	}
+	r := mixed()
+	r.Rows[0].add(footbridgeName).Error = "exit status 2"
+	if ours, _ := r.failures(); len(ours) != 1 || !strings.Contains(ours[0], "exit status 2") {
+		t.Errorf("failures of footbridge are %q", ours)
 	}
 }
 
