@@ -142,20 +142,14 @@ func (e *Engine) change(c *ctr, f func(*ContainerDef)) error {
 	f(c.def)
 	def := c.def.clone()
 	e.mu.Unlock()
-	// Both wait for the disk: together they take as long as one.
-	copied := make(chan struct{})
-	go func() {
-		defer close(copied)
-		e.keepCopy(def)
-	}()
 	err := e.store.Save(store.Put(store.Containers, def.ID, def))
-	<-copied
 	if err != nil {
 		e.later(c, "state not written", func() error {
 			def := e.snapshot(c)
 			return e.store.Save(store.Put(store.Containers, def.ID, def))
 		})
 	}
+	e.keepCopy(def)
 	return err
 }
 
