@@ -113,20 +113,28 @@ func (f *Forwarder) Refused(a netip.Addr) map[string]uint64 {
 }
 
 // enter counts a connection to address a in, which waits for the container.
-func (cs *containers) enter(a netip.Addr) (*container, refusal) {
+func (cs *containers) enter(a netip.Addr) (*container, refusal) { return cs.let(a, true) }
+
+// enterInside counts a connection in that is made inside the container: those wait for a
+// socket, not for the container, and any number of them may.
+func (cs *containers) enterInside(a netip.Addr) (*container, refusal) { return cs.let(a, false) }
+
+func (cs *containers) let(a netip.Addr, waits bool) (*container, refusal) {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
 	c := cs.all.Of(a)
 	why := let
 	switch {
-	case c.halfOpen >= c.Limits.HalfOpen:
+	case waits && c.halfOpen >= c.Limits.HalfOpen:
 		why = overHalfOpen
 	case c.connections >= c.Limits.Connections:
 		why = overConnections
-	case !cs.halfOpen.Take(c.halfOpen):
+	case waits && !cs.halfOpen.Take(c.halfOpen):
 		why = overHalfOpen
 	default:
-		c.halfOpen++
+		if waits {
+			c.halfOpen++
+		}
 		c.connections++
 	}
 	if why != let {
@@ -134,6 +142,19 @@ func (cs *containers) enter(a netip.Addr) (*container, refusal) {
 	}
 	cs.all.Forget(c)
 	return c, why
+}
+
+// await is for a connection that was to be made inside, and is to wait for the container
+// after all; false: too many do.
+func (cs *containers) await(c *container) bool {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	if c.halfOpen >= c.Limits.HalfOpen || !cs.halfOpen.Take(c.halfOpen) {
+		c.refused[overHalfOpen]++
+		return false
+	}
+	c.halfOpen++
+	return true
 }
 
 // connected says that a connection does not wait any more.

@@ -16,17 +16,17 @@ func (s *tcpServer) joins(client netip.AddrPort) bool {
 	return client.Addr().IsLoopback() && f.stock(s.l.mapping.Container.Addr()) != nil && (f.hairpin == nil || !f.hairpin(client))
 }
 
-// serveInside serves a client of c by a socket inside the container. It reports false, and
-// has done nothing, if there are none.
-func (s *tcpServer) serveInside(fd int, client netip.AddrPort, c *container) bool {
+// serveInside serves a client of c by a socket inside the container; by netstack, as its
+// n-th connection, if there are none any more.
+func (s *tcpServer) serveInside(fd int, client netip.AddrPort, c *container, n int) {
 	l, f := s.l, s.l.forwarder
 	// The socket inside is a descriptor, too.
 	if _, ok := f.budget.enter(l.mapping.Owner); !ok {
 		l.counters.dropConnections.Add(1)
 		f.containers.refuse(c, overShare)
-		s.settled(c)
+		l.counters.halfOpen.Add(-1)
 		reset(fd)
-		return true
+		return
 	}
 	defer f.budget.leave(l.mapping.Owner)
 	st, inner, err := s.connect(l.mapping.Container)
@@ -36,14 +36,15 @@ func (s *tcpServer) serveInside(fd int, client netip.AddrPort, c *container) boo
 			err = syscall.ECONNREFUSED
 		}
 	}
-	if errors.Is(err, errNoStock) {
-		return false
+	if errors.Is(err, errNoStock) && f.containers.await(c) {
+		s.serve(fd, client, c, n)
+		return
 	}
-	s.settled(c)
+	l.counters.halfOpen.Add(-1)
 	if err != nil {
 		s.failed(client, err)
 		reset(fd)
-		return true
+		return
 	}
 	l.counters.active.Add(1)
 	defer l.counters.active.Add(-1)
@@ -60,7 +61,7 @@ func (s *tcpServer) serveInside(fd int, client netip.AddrPort, c *container) boo
 			if err != nil {
 				inner.Reset()
 				st.lost()
-				return true
+				return
 			}
 		}
 	}
@@ -68,16 +69,9 @@ func (s *tcpServer) serveInside(fd int, client netip.AddrPort, c *container) boo
 	if err := inner.Disconnect(moved); err != nil {
 		inner.Reset()
 		st.lost()
-		return true
+		return
 	}
 	st.give(inner)
-	return true
-}
-
-// settled says that a connection does not wait for the container any more.
-func (s *tcpServer) settled(c *container) {
-	s.l.counters.halfOpen.Add(-1)
-	s.l.forwarder.containers.connected(c)
 }
 
 // connectTries bounds how many sockets are tried for one client. One that has the very port

@@ -206,7 +206,7 @@ func TestClientsWaitForSockets(t *testing.T) {
 	s := w.stock(inside4)
 	s.off.Store(true)
 	l := w.publish("tcp", "127.0.0.1:0", to)
-	const clients = 100
+	const clients = 300 // more than may wait for a container
 	var all sync.WaitGroup
 	for range clients {
 		c := dial(t, "", l.Addr())
@@ -222,7 +222,7 @@ func TestClientsWaitForSockets(t *testing.T) {
 	}
 	s.on()
 	all.Wait()
-	if n := s.made.Load(); n < stockBase || n > clients+stockBase {
+	if n := s.made.Load(); n < stockBase || n > 2*clients { // batches grow
 		t.Errorf("%d sockets were made for %d clients", n, clients)
 	}
 }

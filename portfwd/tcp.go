@@ -147,7 +147,12 @@ func (s *tcpServer) tryAccept(fd uintptr) bool {
 func (s *tcpServer) accepted(fd int, client netip.AddrPort) {
 	l, f := s.l, s.l.forwarder
 	l.counters.connections.Add(1)
-	c, why := f.containers.enter(l.mapping.Container.Addr())
+	inside := s.joins(client)
+	enter, connected := f.containers.enter, f.containers.connected
+	if inside {
+		enter, connected = f.containers.enterInside, func(*container) {}
+	}
+	c, why := enter(l.mapping.Container.Addr())
 	switch why {
 	case overHalfOpen:
 		l.counters.dropHalfOpen.Add(1)
@@ -162,15 +167,23 @@ func (s *tcpServer) accepted(fd int, client netip.AddrPort) {
 	if !ok {
 		l.counters.dropConnections.Add(1)
 		f.containers.refuse(c, overShare)
-		f.containers.connected(c)
+		connected(c)
 		f.containers.leave(c)
 		reset(fd)
 		return
 	}
+	serve := s.serve
+	if inside {
+		serve = s.serveInside
+	}
 	l.counters.halfOpen.Add(1)
-	if !s.start(func() { s.serve(fd, client, c, n) }) {
+	if !s.start(func() {
+		defer f.budget.leave(l.mapping.Owner)
+		defer f.containers.leave(c)
+		serve(fd, client, c, n)
+	}) {
 		l.counters.halfOpen.Add(-1)
-		f.containers.connected(c)
+		connected(c)
 		f.containers.leave(c)
 		f.budget.leave(l.mapping.Owner)
 		reset(fd)
@@ -180,11 +193,6 @@ func (s *tcpServer) accepted(fd int, client netip.AddrPort) {
 // serve serves a client of c, whose n-th connection it is.
 func (s *tcpServer) serve(fd int, client netip.AddrPort, c *container, n int) {
 	l, f := s.l, s.l.forwarder
-	defer f.budget.leave(l.mapping.Owner)
-	defer f.containers.leave(c)
-	if s.joins(client) && s.serveInside(fd, client, c) {
-		return
-	}
 	ep, wq, err := s.dial(client, l.mapping.Container)
 	if other := l.mapping.Other; errors.Is(err, syscall.ECONNREFUSED) && other.IsValid() {
 		ep, wq, err = s.dial(client, other)

@@ -4,7 +4,7 @@ import "sync/atomic"
 
 // Idle is how many goroutines wait for work at most: as many as end and begin in one
 // turn of a busy process. Each holds its stack, some 8 KB.
-const Idle = 64
+const Idle = 16
 
 var (
 	work = make(chan func()) // unbuffered: who sends has met somebody idle

@@ -20,8 +20,7 @@ const (
 	toWrite      // room at its destination
 )
 
-// few is the size of a buffer, in bytes: what fits into it is copied. Twice the system
-// calls of a splice cost as much as 16 KiB cost to copy.
+// few is the size of a buffer, in bytes: what fits into it is copied, which needs no pipe.
 const few = 16 << 10
 
 // many is how much a direction must have moved since it waited last to begin with

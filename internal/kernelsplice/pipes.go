@@ -10,14 +10,14 @@ import (
 
 const (
 	// chunk bounds one splice into a pipe, in bytes, and so what a direction holds for
-	// a side that does not read, and how long one takes: some 50 us with the way out.
+	// a side that does not read, and how long one takes.
 	chunk = 512 << 10
 	// pipeSize is asked for, in bytes: a slot a page, of which each piece of a segment takes
 	// one, on average for 5 KiB. With 64 KiB the same bytes take four times the system
 	// calls, and 0.22 instead of 0.12 s/GB. The kernel refuses more to a user whose pipes
 	// have 64 MiB (pipe-user-pages-soft); a smaller one does, too.
 	pipeSize = 1 << 20
-	// spare pipes are kept open: making one costs 5 us. An empty pipe holds no page.
+	// spare pipes are kept open, so that a burst need not make one. An empty pipe holds no page.
 	spare = 8
 )
 

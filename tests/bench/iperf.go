@@ -17,7 +17,8 @@ type job struct {
 	place   world.Place
 	before  []string // what enters a container, such as nsenter
 	host    string
-	port    int    // of iperf3
+	port    int // of iperf3
+	server  *server
 	probe   int    // of the probe
 	reverse bool   // the server sends
 	streams int    // at the same time
@@ -55,6 +56,11 @@ func (b *bench) iperf(jobs ...job) (transfer, error) {
 		sum.bytes += o.bytes
 		sum.congestion = o.congestion
 		problem = errors.Join(problem, o.err)
+	}
+	if problem != nil {
+		for _, j := range jobs {
+			problem = errors.Join(problem, b.again(j.server))
+		}
 	}
 	return sum, problem
 }
@@ -138,7 +144,11 @@ func (b *bench) iperfUDP(j job, packets float64) (datagrams, error) {
 	if j.reverse {
 		args = append(args, "-R")
 	}
-	return runIperf(b, j.place, args, parseIperfUDP)
+	d, err := runIperf(b, j.place, args, parseIperfUDP)
+	if err != nil {
+		err = errors.Join(err, b.again(j.server))
+	}
+	return d, err
 }
 
 // parseIperfUDP reads the report of an iperf3 -u client. What counts is the receiver's side of it.

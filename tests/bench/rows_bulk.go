@@ -117,7 +117,7 @@ func toNeighbour(b *bench, s system, mtu, i, n int, f family) (job, error) {
 	if !to.address[f].IsValid() {
 		return job{}, fmt.Errorf("%w: containers have no %v addresses of their own", errCannot, f)
 	}
-	return job{place: from.place, before: from.before, host: to.address[f].String(), port: iperfPort, probe: probePort}, nil
+	return job{place: from.place, before: from.before, host: to.address[f].String(), port: iperfPort, probe: probePort, server: to.iperf}, nil
 }
 
 // toHost: each container connects to a server of its own on the host.
@@ -129,7 +129,7 @@ func toHost(b *bench, s system, mtu, i, _ int, f family) (job, error) {
 	if why := from.cannot[f]; why != "" {
 		return job{}, fmt.Errorf("%w: %s", errCannot, why)
 	}
-	j := job{place: from.place, before: from.before, host: f.host(), port: iperfPort + i, probe: probePort}
+	j := job{place: from.place, before: from.before, host: f.host(), port: iperfPort + i, probe: probePort, server: b.host[i]}
 	if s.name() == longPastaName {
 		j.aside = "the queue was made longer by hand"
 	}
@@ -146,7 +146,7 @@ func toPublished(from world.Place) func(b *bench, s system, mtu, i, n int, f fam
 		if to.port[f] == 0 {
 			return job{}, fmt.Errorf("%w: no port is published for %v", errCannot, f)
 		}
-		j := job{place: from, host: f.host(), port: to.port[f], probe: to.port[f] + probeOffset}
+		j := job{place: from, host: f.host(), port: to.port[f], probe: to.port[f] + probeOffset, server: to.iperf}
 		if from == world.Host {
 			j.host = f.loopback()
 			return j, nil

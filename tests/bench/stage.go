@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/netip"
 	"slices"
@@ -46,7 +45,8 @@ func (f family) host() string { return world.Addr([...]string{"HOST4", "HOST6"}[
 type bench struct {
 	w       *world.World
 	seconds time.Duration
-	program string // this program's file, as the world sees it
+	program string            // this program's file, as the world sees it
+	host    [maxBoxes]*server // the host's iperf3
 	boxes   map[boxKey]boxOrNot
 }
 
@@ -69,6 +69,7 @@ type box struct {
 	cannot  [2]string     // by family: why it reaches nothing outside, "" where it does
 	port    [2]int        // by family: port of the host that leads to its iperf3; probeOffset above, to its probe. 0: none
 	kept    [2]*bool      // by family: see keeps
+	iperf   *server
 }
 
 // errCannot says that a system does not have what a row measures.
@@ -83,8 +84,9 @@ func newBench(w *world.World, seconds time.Duration, program string) (*bench, er
 		}
 	}
 	host := &box{place: world.Admin}
-	for i := range maxBoxes {
-		if err := b.serve(host, iperfPort+i, "iperf3", "-s", "-p", strconv.Itoa(iperfPort+i)); err != nil {
+	for i := range b.host {
+		var err error
+		if b.host[i], err = b.serveIperf(host, iperfPort+i); err != nil {
 			return nil, err
 		}
 	}
@@ -113,7 +115,7 @@ func (b *bench) newBox(s system, mtu, i int) (*box, error) {
 		err = b.chooseCubic(made)
 	}
 	if err == nil {
-		err = b.serve(made, iperfPort, "iperf3", "-s", "-p", strconv.Itoa(iperfPort))
+		made.iperf, err = b.serveIperf(made, iperfPort)
 	}
 	if err == nil {
 		err = b.serveProbe(made)
@@ -219,19 +221,46 @@ func (b *bench) start(at *box, args ...string) (*world.Cmd, *output, error) {
 	return c, out, c.Start()
 }
 
+// server is a process that listens at some place as long as the world lives.
+type server struct {
+	at   *box
+	port int
+	args []string
+	cmd  *world.Cmd
+}
+
 // serve starts a server and waits until it listens.
-func (b *bench) serve(at *box, port int, args ...string) error {
-	c := b.w.Command(at.place, append(slices.Clone(at.before), args...)...)
-	c.Stdout, c.Stderr = io.Writer(nil), io.Writer(nil)
-	if err := c.Start(); err != nil {
+func (b *bench) serve(at *box, port int, args ...string) (*server, error) {
+	s := &server{at: at, port: port, args: args}
+	return s, b.startServer(s)
+}
+
+func (b *bench) startServer(s *server) error {
+	s.cmd = b.w.Command(s.at.place, append(slices.Clone(s.at.before), s.args...)...)
+	if err := s.cmd.Start(); err != nil {
 		return err
 	}
-	_, err := b.until(at, "ss -Hltn sport = :%d | grep -q .", port)
+	_, err := b.until(s.at, "ss -Hltn sport = :%d | grep -q .", s.port)
 	return err
 }
 
+// again ends a server that hangs with a client that is gone, so that it has not gone for those who come after.
+func (b *bench) again(s *server) error {
+	s.cmd.Kill()
+	if _, err := s.cmd.Wait(); err != nil {
+		return err
+	}
+	return b.startServer(s)
+}
+
+// serveIperf starts an iperf3 server, serveProbe one of the probe.
+func (b *bench) serveIperf(at *box, port int) (*server, error) {
+	return b.serve(at, port, "iperf3", "-s", "-p", strconv.Itoa(port))
+}
+
 func (b *bench) serveProbe(at *box) error {
-	return b.serve(at, probePort, b.program, "probe", "serve", "-port", strconv.Itoa(probePort))
+	_, err := b.serve(at, probePort, b.program, "probe", "serve", "-port", strconv.Itoa(probePort))
+	return err
 }
 
 // enter is the command before others that makes them work in the user and network namespace of a process, with all

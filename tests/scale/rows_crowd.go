@@ -120,9 +120,8 @@ func (s *stage) census() (c census, err error) {
 // pss is what the daemon itself has in memory.
 func (c census) pss() int { return c.keeper.PSS + c.worker.PSS }
 
-// processor is the time of processors that the daemon's processes have had. What helpers take inside a container's namespaces
-// is told only: most of it is the kernel's, which makes room for a new namespace from memory that it has not used before.
-func (c census) processor() time.Duration { return c.keeper.CPU + c.worker.CPU }
+// processor is the time of processors that keeper, its helpers and worker have had.
+func (c census) processor() time.Duration { return c.keeper.CPU + c.keeper.Children + c.worker.CPU }
 
 // gather starts the crowd and says what each one more costs.
 func (s *stage) gather(r *result, total, nets int) error {
@@ -165,12 +164,12 @@ func (s *stage) gather(r *result, total, nets int) error {
 	early, late := median(took[0]), median(took[steps-1])
 	r.told("a start, the first tenth of them", early, "ms", "%d containers on %d networks", total, nets)
 	// Each part is a minute after the other: what the machine does meanwhile is in there. The processor's time decides.
-	r.most("the last tenth : the first, elapsed", late/early, "", 2.5, "%s ms", number(late))
+	r.most("the last tenth : the first, elapsed", late/early, "", 2, "%s ms", number(late))
 	cpu := func(part int) float64 { return ms(seen[part+1].processor()-seen[part].processor()) / each }
 	cpuEarly, cpuLate := median([]float64{cpu(0), cpu(1), cpu(2)}), median([]float64{cpu(steps - 3), cpu(steps - 2), cpu(steps - 1)})
 	helpers := func(part int) float64 { return ms(seen[part+1].keeper.Children-seen[part].keeper.Children) / each }
-	r.told("a start, keeper's and worker's time, first three tenths", cpuEarly, "ms", "and helpers': %s", number(helpers(1)))
-	r.most("the last three tenths : the first", cpuLate/cpuEarly, "", 1.6, "%s ms, and helpers' %s", number(cpuLate), number(helpers(steps-2)))
+	r.told("a start, keeper's, helpers' and worker's time, first three tenths", cpuEarly, "ms", "of which helpers' %s", number(helpers(1)))
+	r.most("the last three tenths : the first", cpuLate/cpuEarly, "", 1.5, "%s ms, of which helpers' %s", number(cpuLate), number(helpers(steps-2)))
 	kib := func(of func(c census) int, from, to int) float64 {
 		return float64(of(seen[to])-of(seen[from])) / 1024 / each / float64(to-from)
 	}

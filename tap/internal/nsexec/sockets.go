@@ -51,8 +51,8 @@ const portTries = 4096
 // address the error is EADDRNOTAVAIL.
 //
 // The child is one of fork's that executes nothing: it shares the caller's descriptors
-// besides its memory, so that what it makes is the caller's at once. It costs some
-// 100 us where a program that is executed costs 5 ms. On an error no socket is left.
+// besides its memory, so that what it makes is the caller's at once. Four take 0.2
+// to 0.5 ms, where a program that is executed takes 2.8 ms. On an error no socket is left.
 func Sockets(user, net *os.File, a netip.AddrPort, n int) (fds []int, next uint16, err error) {
 	switch {
 	case n < 1 || n > MaxSockets || !a.IsValid():
