@@ -26,8 +26,9 @@ const (
 	many = 256
 )
 
-// calm gives memory back to the machine when a burst is over. Go's runtime alone would collect what the last connections
-// have left after two minutes, and return pages by and by: 2,000 connections left 60 MiB for longer than that.
+// calm gives memory back to the machine when a burst is over. Go's runtime alone collects what the last connections have left
+// after two minutes at the latest, and returns pages by and by: 20 s after the end of 2,000 connections 60 MiB were still
+// there. With this, 2 MiB are after 3 to 6 s.
 //
 //	collection --> sentinel --> timer: quiet? worth it? --> collect, return pages
 //	     ^              |-- is made anew             '--no--> later, or at the next collection

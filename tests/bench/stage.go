@@ -146,8 +146,8 @@ func (b *bench) keeps(to *box, f family) (bool, error) {
 		return *to.kept[f], nil
 	}
 	address := netip.AddrPortFrom(netip.MustParseAddr(f.host()), uint16(to.port[f]+probeOffset))
-	// A client that tries again: who has never been asked by IPv6 loses SYNs while it looks for its neighbours.
-	c := b.w.Command(world.Client, "sh", "-c", `while :; do "$@"; done`, "sh", b.program, "probe", "hold", "-to", address.String(), "-time", "1m")
+	// One process, which Kill ends for sure: a connection that stays would be taken for the next one.
+	c := b.w.Command(world.Client, b.program, "probe", "hold", "-to", address.String(), "-time", "1m")
 	if err := c.Start(); err != nil {
 		return false, err
 	}
@@ -155,6 +155,9 @@ func (b *bench) keeps(to *box, f family) (bool, error) {
 	c.Kill()
 	if _, ended := c.Wait(); err == nil {
 		err = ended
+	}
+	if err == nil {
+		_, err = b.until(to, "! ss -Htn state established sport = :%d | grep -q .", probePort)
 	}
 	if err != nil {
 		return false, err
