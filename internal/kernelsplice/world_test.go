@@ -22,7 +22,7 @@ import (
 //
 // where host was accepted and inner has connected.
 
-const patience = 20 * time.Second
+const patience = time.Minute
 
 var loopback = netip.AddrFrom4([4]byte{127, 0, 0, 1})
 
