@@ -35,7 +35,19 @@ type supplier struct {
 
 func (w *world) stock(a string) *supplier {
 	w.t.Helper()
+	return w.newStock(a, false)
+}
+
+// emptyStock is one that supplies nothing before on.
+func (w *world) emptyStock(a string) *supplier {
+	w.t.Helper()
+	return w.newStock(a, true)
+}
+
+func (w *world) newStock(a string, off bool) *supplier {
+	w.t.Helper()
 	s := &supplier{t: w.t, rung: make(chan struct{}, 1), done: make(chan struct{})}
+	s.off.Store(off)
 	var err error
 	s.stock, err = w.forwarder.AddStock(netip.MustParseAddr(a), func() {
 		select {
@@ -203,8 +215,7 @@ func TestOthersGoByTheGateway(t *testing.T) {
 func TestClientsWaitForSockets(t *testing.T) {
 	w := newWorld(t, Options{})
 	to, _ := kernelService(t, inside4)
-	s := w.stock(inside4)
-	s.off.Store(true)
+	s := w.emptyStock(inside4)
 	l := w.publish("tcp", "127.0.0.1:0", to)
 	const clients = 300 // more than may wait for a container
 	var all sync.WaitGroup
@@ -231,8 +242,7 @@ func TestAWaitingClientGoesByTheGatewayWhenItsStockEnds(t *testing.T) {
 	w := newWorld(t, Options{})
 	to := netip.AddrPortFrom(container4, 80)
 	w.echo("tcp", to)
-	s := w.stock(container4.String())
-	s.off.Store(true)
+	s := w.emptyStock(container4.String())
 	l := w.publish("tcp", "127.0.0.1:0", to)
 	c := dial(t, "", l.Addr())
 	until(t, "it waits", func() bool { return w.stockStats().Waiting == 1 })
@@ -244,11 +254,9 @@ func TestAWaitingClientGoesByTheGatewayWhenItsStockEnds(t *testing.T) {
 
 func TestWaitingForSocketsIsBounded(t *testing.T) {
 	w := newWorld(t, Options{Limits: Limits{DialTimeout: 50 * time.Millisecond}})
-	s := w.stock(inside4)
-	s.off.Store(true)
+	w.emptyStock(inside4)
 	l := w.publish("tcp", "127.0.0.1:0", netip.AddrPortFrom(netip.MustParseAddr(inside4), 80))
-	c := dial(t, "", l.Addr())
-	if _, err := c.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
+	if err := tryRead(l.Addr()); !errors.Is(err, syscall.ECONNRESET) {
 		t.Errorf("read: %v", err)
 	}
 	until(t, "it is counted", func() bool { return l.Stats().TimedOut == 1 && l.Stats().HalfOpen == 0 })
