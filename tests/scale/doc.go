@@ -11,7 +11,8 @@
 //
 // A bound is a ratio within one run, or an amount that no machine's speed decides: bytes, descriptors, wake-ups, the worker's
 // processor time for a unit of work. What compares two ways of doing the same does both in turns, and takes the median of the
-// rounds' ratios; where that is under its bound there are more rounds, up to a limit, before it counts as broken.
+// rounds' ratios; where that is under its bound there are more rounds, up to a limit, before it counts as broken. Rates and times
+// decide in the full form only: the short one is for machines that others use, and tells them.
 //
 // "Alone" is a second daemon of the same user, with folders of its own and nothing but the pair that is measured. So what a
 // crowd costs is measured while the crowd is there, on the same machine at the same moment, not before and after.

@@ -159,6 +159,10 @@ func perform(chosen []row) report {
 	verdict := "all bounds kept"
 	if !all.Good {
 		verdict = "BOUNDS BROKEN"
+		fmt.Println()
+		for _, r := range all.Rows {
+			r.printBroken(os.Stdout)
+		}
 	}
 	fmt.Printf("\n%s, in %v\n", verdict, time.Since(begin).Round(100*time.Millisecond))
 	return all

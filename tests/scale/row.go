@@ -36,10 +36,14 @@ type check struct {
 	Bound float64 // 0 with neither Most nor Least: only told
 	Least bool    // Value must be at least Bound
 	Most  bool    // at most
+	Told  bool    `json:",omitempty"` // the bound is shown, and does not decide
 	Note  string  `json:",omitempty"`
 }
 
-func (c check) good() bool {
+// good reports whether c has kept its bound, or has none that decides.
+func (c check) good() bool { return c.Told || c.kept() }
+
+func (c check) kept() bool {
 	switch {
 	case math.IsNaN(c.Value):
 		return !c.Least && !c.Most
@@ -76,6 +80,16 @@ func (r *result) least(what string, value float64, unit string, bound float64, n
 	r.add(check{What: what, Value: value, Unit: unit, Bound: bound, Least: true, Note: fmt.Sprintf(note, args...)})
 }
 
+// rate and takes add figures that the machine's speed and its other users have a part in: a ratio of two rates, or a time.
+// The short form, whose few rounds a busy machine decides, tells them only.
+func (r *result) rate(what string, value, bound float64, note string, args ...any) {
+	r.add(check{What: what, Value: value, Bound: bound, Least: true, Told: *short, Note: fmt.Sprintf(note, args...)})
+}
+
+func (r *result) takes(what string, value float64, unit string, bound float64, note string, args ...any) {
+	r.add(check{What: what, Value: value, Unit: unit, Bound: bound, Most: true, Told: *short, Note: fmt.Sprintf(note, args...)})
+}
+
 func (r *result) add(c check) {
 	r.Checks = append(r.Checks, c)
 	if *verbose {
@@ -94,6 +108,8 @@ func (c check) line() string {
 	switch {
 	case !c.good():
 		verdict = "BROKEN"
+	case !c.kept():
+		verdict = "(not)"
 	case bound != "":
 		verdict = "ok"
 	}
@@ -107,6 +123,18 @@ func (r *result) print(w io.Writer, about string) {
 	}
 	if r.Error != "" {
 		fmt.Fprintln(w, "  !! ", r.Error)
+	}
+}
+
+// printBroken repeats what is not good, for the end of a long table.
+func (r *result) printBroken(w io.Writer) {
+	for _, c := range r.Checks {
+		if !c.good() {
+			fmt.Fprintln(w, r.Name+":", c.line())
+		}
+	}
+	if r.Error != "" {
+		fmt.Fprintln(w, r.Name+":", r.Error)
 	}
 }
 

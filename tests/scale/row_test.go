@@ -28,6 +28,9 @@ func TestABoundIsKeptOrBroken(t *testing.T) {
 			t.Errorf("%+v counts as kept", c)
 		}
 	}
+	if c := (check{Value: 0.89, Bound: 0.9, Least: true, Told: true}); !c.good() || strings.Contains(c.line(), "BROKEN") {
+		t.Errorf("%+v decides, though it is only told", c)
+	}
 	if bad := (&result{Error: "x"}); bad.good() {
 		t.Error("a row that could not be carried out counts as good")
 	}

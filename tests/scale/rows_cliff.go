@@ -144,8 +144,8 @@ func (n *noise) stop() error { return <-n.done }
 func besideTime() time.Duration { return pick(time.Second, 600*time.Millisecond) }
 
 // beside compares what victims reach beside a disturber with what they reach beside its control, and what it costs the worker to
-// carry that, where a disturber should cost it nothing. Elapsed time is everybody's on a machine with two processors, so the
-// short form, which has few rounds, takes a fifth off its bound.
+// carry that, where a disturber should cost it nothing. The short form has few rounds, and so
+// a bound that is a fifth less.
 func (s *stage) beside(r *result, name string, victims pair, bound float64, free bool, begin, end, control, controlEnd func() error) error {
 	rounds := pick(4, 2)
 	atLeast := pick(bound, bound*0.8)
@@ -174,9 +174,9 @@ func (s *stage) beside(r *result, name string, victims pair, bound float64, free
 		if err != nil {
 			return err
 		}
-		r.least(name+": others "+v.what, ratio, "", atLeast, "%s, otherwise %s Gbit/s", number(a), number(b))
+		r.rate(name+": others "+v.what, ratio, atLeast, "%s, otherwise %s Gbit/s", number(a), number(b))
 		if free {
-			r.least("bytes for the worker's time", median(costs[1])/median(costs[0]), "", 0.8*bound, "%s, otherwise %s ms for a GB",
+			r.rate("bytes for the worker's time", median(costs[1])/median(costs[0]), 0.8*bound, "%s, otherwise %s ms for a GB",
 				number(1e12*median(costs[0])), number(1e12*median(costs[1])))
 		}
 	}

@@ -164,12 +164,12 @@ func (s *stage) gather(r *result, total, nets int) error {
 	early, late := median(took[0]), median(took[steps-1])
 	r.told("a start, the first tenth of them", early, "ms", "%d containers on %d networks", total, nets)
 	// Each part is a minute after the other: what the machine does meanwhile is in there. The processor's time decides.
-	r.most("the last tenth : the first, elapsed", late/early, "", 2, "%s ms", number(late))
+	r.takes("the last tenth : the first, elapsed", late/early, "", 2, "%s ms", number(late))
 	cpu := func(part int) float64 { return ms(seen[part+1].processor()-seen[part].processor()) / each }
 	cpuEarly, cpuLate := median([]float64{cpu(0), cpu(1), cpu(2)}), median([]float64{cpu(steps - 3), cpu(steps - 2), cpu(steps - 1)})
 	helpers := func(part int) float64 { return ms(seen[part+1].keeper.Children-seen[part].keeper.Children) / each }
 	r.told("a start, keeper's, helpers' and worker's time, first three tenths", cpuEarly, "ms", "of which helpers' %s", number(helpers(1)))
-	r.most("the last three tenths : the first", cpuLate/cpuEarly, "", 1.5, "%s ms, of which helpers' %s", number(cpuLate), number(helpers(steps-2)))
+	r.takes("the last three tenths : the first", cpuLate/cpuEarly, "", 1.5, "%s ms, of which helpers' %s", number(cpuLate), number(helpers(steps-2)))
 	kib := func(of func(c census) int, from, to int) float64 {
 		return float64(of(seen[to])-of(seen[from])) / 1024 / each / float64(to-from)
 	}
@@ -179,7 +179,7 @@ func (s *stage) gather(r *result, total, nets int) error {
 	// Go's heaps grow by doubling, so one half may look cheap and the other dear.
 	r.most("the second half : the first", kib(census.pss, steps/2, steps)/kib(census.pss, 1, steps/2), "", 1.5, "")
 	// Two small programs of Go, of which each has a heap, stacks and tables of its own before it does anything.
-	r.most("and of the processes beside it", kib(func(c census) int { return c.shimPSS }, 1, steps), "KiB", 3072, "footbridge-shim and footbridge-init")
+	r.most("and of the processes beside it", kib(func(c census) int { return c.shimPSS }, 1, steps), "KiB", 4096, "footbridge-shim and footbridge-init")
 	r.told("all that the machine has less of for each", float64(seen[1].free-last.free)/(1<<20)/each/(steps-1), "MiB", "namespaces, threads, mounts and its command, too")
 	r.told("keeper, PSS", float64(last.keeper.PSS)/(1<<20), "MiB", "of the first %d: %s", total/2, number(float64(mid.keeper.PSS)/(1<<20)))
 	r.told("worker, PSS", float64(last.worker.PSS)/(1<<20), "MiB", "of the first %d: %s", total/2, number(float64(mid.worker.PSS)/(1<<20)))
@@ -235,7 +235,7 @@ func (s *stage) feltByPair(r *result, with, alone pair) error {
 		if err != nil {
 			return err
 		}
-		r.least(m.what+", in the crowd : alone", ratio, "", 0.9, "%s, alone %s %s", number(a), number(b), m.unit)
+		r.rate(m.what+", in the crowd : alone", ratio, 0.9, "%s, alone %s %s", number(a), number(b), m.unit)
 	}
 	return nil
 }
@@ -264,19 +264,19 @@ func (s *stage) askAbout(r *result, total int) error {
 	if n := len(strings.Fields(text)); n != total+2 {
 		return fmt.Errorf("ps lists %d containers of %d", n, total+2)
 	}
-	r.most("ps", took, "ms", 200+each*float64(total), "")
+	r.takes("ps", took, "ms", 200+each*float64(total), "")
 	if took, _, err = timed("network", "inspect", "n00"); err != nil {
 		return err
 	}
-	r.most("network inspect", took, "ms", 200+each*float64(total), "")
+	r.takes("network inspect", took, "ms", 200+each*float64(total), "")
 	if took, _, err = timed("daemon", "status"); err != nil {
 		return err
 	}
-	r.most("daemon status", took, "ms", 300+each*float64(total), "")
+	r.takes("daemon status", took, "ms", 300+each*float64(total), "")
 	if took, _, err = timed("inspect", crowdName(total-1)); err != nil {
 		return err
 	}
-	r.most("inspect of one", took, "ms", 200, "")
+	r.takes("inspect of one", took, "ms", 200, "")
 	return nil
 }
 
@@ -299,7 +299,7 @@ func (s *stage) comeBack(r *result, with pair, total int) error {
 		return errors.New("no connection between two containers 30 s after the worker's death")
 	}
 	// A second for the worker, and two milliseconds for each container that it is told of.
-	r.most("until a connection succeeds again, worker killed", ms(time.Since(begin)), "ms", 1000+2*float64(total), "")
+	r.takes("until a connection succeeds again, worker killed", ms(time.Since(begin)), "ms", 1000+2*float64(total), "")
 	if status, err = s.main.status(); err != nil {
 		return err
 	}
@@ -313,11 +313,11 @@ func (s *stage) comeBack(r *result, with pair, total int) error {
 	if _, err := s.main.do("ps", "-q"); err != nil {
 		return err
 	}
-	r.most("the daemon's start with all of them, until it answers", ms(time.Since(begin)), "ms", 5000, "it was killed")
+	r.takes("the daemon's start with all of them, until it answers", ms(time.Since(begin)), "ms", 5000, "it was killed")
 	if !world.Poll(2*time.Minute, works) {
 		return errors.New("no connection between two containers two minutes after the daemon's start")
 	}
-	r.most("and until a connection succeeds", ms(time.Since(begin)), "ms", 2000+20*float64(total), "")
+	r.takes("and until a connection succeeds", ms(time.Since(begin)), "ms", 2000+20*float64(total), "")
 	var problem string
 	if !world.Poll(time.Minute, func() bool {
 		status, err = s.main.status()
@@ -326,7 +326,7 @@ func (s *stage) comeBack(r *result, with pair, total int) error {
 	}) {
 		return fmt.Errorf("the containers are not all back: %s", problem)
 	}
-	r.most("and until all are on their networks", ms(time.Since(begin)), "ms", 3000+30*float64(total), "")
+	r.takes("and until all are on their networks", ms(time.Since(begin)), "ms", 3000+30*float64(total), "")
 	return nil
 }
 
@@ -355,7 +355,7 @@ func (s *stage) disperse(r *result, total, nets int, before census) error {
 	}
 	r.told("rm -f, each of the first tenth", took[0], "ms", "stop, in the middle: %s", number(took[steps/2]))
 	// The first are removed among all others: if that cost something for each of them, they would be dearer.
-	r.most("the first tenth : the last", took[0]/took[len(took)-1], "", 3, "")
+	r.takes("the first tenth : the last", took[0]/took[len(took)-1], "", 3, "")
 	networks := []string{"network", "rm"}
 	for i := range nets {
 		networks = append(networks, fmt.Sprintf("n%02d", i))

@@ -54,7 +54,7 @@ func idle(s *stage, r *result) error {
 	names := map[int]string{status.PID: "keeper", status.Worker.PID: "worker"}
 	args := LookArgs{PIDs: []int{status.PID, status.Worker.PID}, Programs: shimPrograms}
 	// A signal that the runtime sends to itself, for instance, is none of a program's doing: so not quite never.
-	const most = 1.
+	most := pick(1., 5.) // of few seconds a single one weighs more
 	length := pick(10*time.Second, 3*time.Second)
 	var least float64
 	var who string

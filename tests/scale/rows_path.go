@@ -121,7 +121,7 @@ func (s *stage) lossy(r *result, kinds []kind) error {
 		}
 	}
 	for i, k := range kinds {
-		r.least(k.name+", 40 ms, 1 % lost : the host's own socket", median(ratios[i]), "", within(), "%s, %s Mbit/s, %d connections, %d rounds",
+		r.rate(k.name+", 40 ms, 1 % lost : the host's own socket", median(ratios[i]), within(), "%s, %s Mbit/s, %d connections, %d rounds",
 			number(median(our[i])), number(median(plain[i])), connections, len(ratios[i]))
 	}
 	return nil
@@ -153,7 +153,7 @@ func (s *stage) wide(r *result, kinds []kind) error {
 		if err != nil {
 			return err
 		}
-		r.least(k.name+", 50 ms, nothing lost : the host's own socket", ratio, "", within(), "%s, %s Mbit/s, one connection", number(our), number(plain))
+		r.rate(k.name+", 50 ms, nothing lost : the host's own socket", ratio, within(), "%s, %s Mbit/s, one connection", number(our), number(plain))
 	}
 	return nil
 }

@@ -14,7 +14,7 @@ import (
 // them has anything to do: a hundredth of a processor is for what keeps trying, such as window probes.
 func spin(s *stage, r *result) error {
 	const each = 20
-	most := pick(1., 2.) // all kinds at once in the short form
+	most := pick(1., 10.) // the short form has all kinds at once; a busy loop is 100
 	if err := s.main.network("spin", "10.107.0.0/16"); err != nil {
 		return err
 	}

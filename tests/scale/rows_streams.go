@@ -75,7 +75,7 @@ func streams(s *stage, r *result) error {
 			if err != nil {
 				return err
 			}
-			r.least(many.what+" "+c.what+" : one", ratio, "", atLeast, "%s, one %s Gbit/s; worker %s, one %s ms for a GB", number(a), number(b),
+			r.rate(many.what+" "+c.what+" : one", ratio, atLeast, "%s, one %s Gbit/s; worker %s, one %s ms for a GB", number(a), number(b),
 				number(1e3*median(costs[0])), number(1e3*median(costs[1])))
 		}
 	}
