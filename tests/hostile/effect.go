@@ -57,7 +57,7 @@ var (
 	fullBound = bound{0.99, 2, floor}
 	fullForm  = form{turn: 2 * time.Second, turns: 3, most: 8, samples: 1000, bounds: []bound{fullBound}}
 	shortForm = form{turn: 300 * time.Millisecond, turns: 3, most: 6, samples: 60,
-		bounds: []bound{{0.5, 2, 2 * floor}, {0.99, 4, 150 * time.Millisecond}}}
+		bounds: []bound{{0.5, 2, 2 * floor}, {0.99, 4, 60 * time.Millisecond}}}
 )
 
 const (
