@@ -16,6 +16,43 @@ import (
 	"github.com/footbridge-net/footbridge/internal/turn"
 )
 
+// What a host or a container has chosen for networks does not slow down what crosses none, also not
+// after a connection.
+func TestCongestionControlIsNeitherTheHostsNorTheContainers(t *testing.T) {
+	l, at := listen(t)
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	if err == nil {
+		err = unix.SetsockoptString(fd, unix.IPPROTO_TCP, unix.TCP_CONGESTION, "reno")
+	}
+	if err == nil {
+		err = unix.Bind(fd, &unix.SockaddrInet4{Addr: at.Addr().As4()})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := NewInner(fd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	for range 2 {
+		if err := s.Connect(t.Context(), at, turn.New(runtime.Gosched)); err != nil {
+			t.Fatal(err)
+		}
+		c, err := l.AcceptTCP()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if name, err := unix.GetsockoptString(fd, unix.IPPROTO_TCP, unix.TCP_CONGESTION); name != congestion || err != nil {
+			t.Errorf("it is %q, %v", name, err)
+		}
+		c.Close()
+		if err := s.Disconnect(0); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // One socket makes connection after connection, from one port, without a pause that a client
 // would notice, whoever ends first. Were its port the kernel's to choose, the 28,232
 // that there are would be used up.

@@ -90,6 +90,12 @@ func SetOption(fd uintptr, level, name, value int) syscall.Errno {
 	return e
 }
 
+// SetText sets an option of a socket to a text.
+func SetText(fd uintptr, level, name int, value string) syscall.Errno {
+	_, _, e := unix.RawSyscall6(unix.SYS_SETSOCKOPT, fd, uintptr(level), uintptr(name), uintptr(unsafe.Pointer(unsafe.StringData(value))), uintptr(len(value)), 0)
+	return e
+}
+
 // Option gives an option of a socket that is a number.
 func Option(fd uintptr, level, name int) (int, syscall.Errno) {
 	var v, size int32 = 0, 4

@@ -78,8 +78,8 @@ func dataPath(unixSocket uint32) []call {
 		// protocols of their own (SO_ATTACH_FILTER, TCP_ULP, IPT_SO_SET_REPLACE).
 		allow(unix.SYS_SETSOCKOPT, "setsockopt", "buffers, ends and urgent data", is(1, unix.SOL_SOCKET),
 			is(2, unix.SO_REUSEADDR, unix.SO_BROADCAST, unix.SO_KEEPALIVE, unix.SO_LINGER, unix.SO_OOBINLINE, unix.SO_RCVBUF, unix.SO_SNDBUF)),
-		allow(unix.SYS_SETSOCKOPT, "setsockopt", "delays, and clients that vanished", is(1, unix.IPPROTO_TCP),
-			is(2, unix.TCP_NODELAY, unix.TCP_KEEPIDLE, unix.TCP_KEEPINTVL, unix.TCP_KEEPCNT)),
+		allow(unix.SYS_SETSOCKOPT, "setsockopt", "delays, clients that vanished, and congestion where there is no network", is(1, unix.IPPROTO_TCP),
+			is(2, unix.TCP_NODELAY, unix.TCP_CONGESTION, unix.TCP_KEEPIDLE, unix.TCP_KEEPINTVL, unix.TCP_KEEPCNT)),
 		// Any process may choose the interface of a socket that has none; which
 		// addresses are behind it is the host's routes' to say, as without.
 		allow(unix.SYS_SETSOCKOPT, "setsockopt", "the interface that a network leaves by", is(1, unix.SOL_SOCKET),
