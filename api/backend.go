@@ -28,6 +28,7 @@ type Backend interface {
 	ExecBackend
 	DaemonBackend
 	NamespaceBackend
+	RuntimeBackend
 	Dialer
 	Publisher
 }

@@ -191,3 +191,17 @@ func TestDockersCommandLine(t *testing.T) {
 		}
 	}
 }
+
+// TestErrorsOfOldVersionsAreText: before 1.24 the body of an error was not JSON.
+func TestErrorsOfOldVersionsAreText(t *testing.T) {
+	_, c := start(t)
+	d, err := client.New(client.WithHost("unix://"+c.Socket()), client.WithAPIVersion("1.23"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	_, err = d.NetworkList(testContext(t), client.NetworkListOptions{})
+	if err == nil || strings.Contains(err.Error(), "{") || !strings.HasSuffix(err.Error(), "please upgrade your client to a newer version") {
+		t.Errorf("a list by version 1.23: %v", err)
+	}
+}

@@ -43,6 +43,9 @@ type fake struct {
 	logs      []LogEntry
 	logsErr   error
 	detached  chan struct{} // one value each time a stream is detached
+
+	livesIn    map[NamespaceID]string // user namespace -> container
+	passedFrom map[string]NamespaceID // container -> user namespace
 }
 
 type fakeContainer struct {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"net/http"
 	"net/netip"
+	"os"
+	"runtime"
 	"strings"
 
 	"github.com/containerd/errdefs"
@@ -20,11 +22,31 @@ type NamespaceRequest struct {
 	// has the number.
 	PIDStart uint64 `json:",omitempty"`
 	NetNS    string `json:",omitempty"` // absolute path
+	// Descriptor is a network namespace that the client has open, by number. NetNS is
+	// then a path that it may be found at again, in the mount namespace of the client.
+	Descriptor *int `json:",omitempty"`
+	// Passed is what Descriptor led to; the backend closes it. From is the user namespace
+	// of the runtime that has passed it, which must have power over it; zero: it was passed
+	// by a process of our own. The server sets both.
+	Passed *os.File    `json:"-"`
+	From   NamespaceID `json:"-"`
 	// UserNS is the absolute path of the user namespace that the network namespace must
 	// belong to; "": whichever it is.
 	UserNS string `json:",omitempty"`
+	// Via is another process in the namespace, by which that is opened while PID, which must
+	// be given, keeps its own from its user: runtimes hide a process until it has become the
+	// container's command. nil: by PID itself.
+	Via *ProcessID `json:",omitempty"`
+	// Bare asks for an interface that is only made, down and without addresses, for a runtime
+	// that sets it up and moves it to another namespace. There may be many in a namespace, each
+	// on one network. NamespaceDetach removes it, wherever it is then.
+	Bare bool `json:",omitempty"`
 	// Holder is a process whose end ends the attachment, nil for none.
 	Holder *ProcessID `json:",omitempty"`
+	// Files asks for the resolv.conf and hosts that a container of footbridge's would see,
+	// kept current, for whoever asks to show them in there: ResolvConfPath and HostsPath of
+	// ContainerInspect. What is about their lines may be asked for then.
+	Files bool `json:",omitempty"`
 
 	// Of these, what is about networks, ports, names and labels.
 	container.CreateRequest
@@ -67,8 +89,20 @@ func (s *Server) namespaceAttach(w http.ResponseWriter, r *http.Request) error {
 			return err
 		}
 	}
-	if req.PID < 0 || (req.PID == 0) == (req.NetNS == "") {
+	given := req.NetNS != "" || req.Descriptor != nil
+	if req.PID < 0 || (req.PID == 0) != given {
 		return Errorf(errdefs.ErrInvalidArgument, "nothing to attach: give the PID of a process, or the path NetNS of a network namespace, and not both")
+	}
+	var guest bool
+	req.From, guest = runtimeOf(r.Context())
+	if guest && (req.Descriptor == nil || req.Via != nil || req.Holder != nil || req.UserNS != "") {
+		return Errorf(errdefs.ErrPermissionDenied, "a runtime in a user namespace of its own passes the network namespace as a Descriptor, and names no process and no other namespace")
+	}
+	if req.Descriptor != nil {
+		var err error
+		if req.Passed, err = s.passed(r, *req.Descriptor); err != nil {
+			return err
+		}
 	}
 	res, err := s.backend.NamespaceAttach(r.Context(), req)
 	if err != nil {
@@ -94,6 +128,16 @@ func (s *Server) namespaceDetach(w http.ResponseWriter, r *http.Request) error {
 func (c *Client) NamespaceAttach(ctx context.Context, req NamespaceRequest) (container.CreateResponse, error) {
 	var out container.CreateResponse
 	return out, c.postOwn(ctx, "/attach", req, &out)
+}
+
+// NamespaceAttachFile is NamespaceAttach of a namespace that this process has open. Where
+// the daemon finds the same one at req.NetNS, the attachment ends with the path; else when
+// nobody lives in the namespace and nobody sees the path any more.
+func (c *Client) NamespaceAttachFile(ctx context.Context, req NamespaceRequest, netns *os.File) (container.CreateResponse, error) {
+	fd := int(netns.Fd())
+	defer runtime.KeepAlive(netns)
+	req.Descriptor = &fd
+	return c.NamespaceAttach(ctx, req)
 }
 
 // NamespaceDetach ends the attachment of a namespace.

@@ -108,6 +108,9 @@ func (s *Server) networkConnect(w http.ResponseWriter, r *http.Request) error {
 	if req.Container, err = lookupName("container", req.Container); err != nil {
 		return err
 	}
+	if err := s.checkPassed(r, req.Container); err != nil {
+		return err
+	}
 	if err := s.backend.NetworkConnect(r.Context(), name, req); err != nil {
 		return err
 	}
@@ -125,6 +128,9 @@ func (s *Server) networkDisconnect(w http.ResponseWriter, r *http.Request) error
 		return err
 	}
 	if req.Container, err = lookupName("container", req.Container); err != nil {
+		return err
+	}
+	if err := s.checkPassed(r, req.Container); err != nil {
 		return err
 	}
 	if err := s.backend.NetworkDisconnect(r.Context(), name, req); err != nil {

@@ -26,6 +26,10 @@ import (
 // learned is refused, except one whose pid we have no number for (0): it lives
 // in a pid namespace above ours, where no container of ours can be.
 
+// errOtherUserNS: the peer has our uid, and is in a user namespace that is not ours.
+// It may be a runtime all the same, see runtimepeer.go.
+var errOtherUserNS = errors.New("another user namespace")
+
 // peerCred returns the credentials that the other end had when it connected or
 // listened.
 func peerCred(conn *net.UnixConn) (*unix.Ucred, error) {
@@ -65,7 +69,8 @@ func checkPeer(conn *net.UnixConn, uid int) error {
 		return Errorf(errdefs.ErrPermissionDenied, "process %d cannot be looked at: %w", cred.Pid, err)
 	}
 	if !same {
-		return Errorf(errdefs.ErrPermissionDenied, "process %d lives in another user namespace than the footbridge daemon; containers may not control it: run the command on the host", cred.Pid)
+		return Errorf(errOtherUserNS, "%w",
+			Errorf(errdefs.ErrPermissionDenied, "process %d lives in another user namespace than the footbridge daemon; containers may not control it: run the command on the host", cred.Pid))
 	}
 	if pidfd >= 0 {
 		if err := unix.PidfdSendSignal(pidfd, 0, nil, 0); err != nil {

@@ -146,7 +146,14 @@ func (s *Server) acceptConn(ctx context.Context, c net.Conn) context.Context {
 	ctx = context.WithValue(ctx, connKey{}, c)
 	err := error(Errorf(errdefs.ErrPermissionDenied, "footbridge is served on unix sockets only"))
 	if u, ok := c.(*net.UnixConn); ok {
-		err = checkPeer(u, os.Geteuid())
+		if err = checkPeer(u, os.Geteuid()); errors.Is(err, errOtherUserNS) {
+			runtime, why := s.admitRuntime(ctx, u)
+			if why == nil {
+				err, ctx = nil, context.WithValue(ctx, runtimeKey{}, runtime)
+			} else {
+				err = Errorf(err, "%w (it is no runtime's: %w)", err, why)
+			}
+		}
 	}
 	if err = s.admit(c, err); err == nil {
 		return ctx
@@ -180,6 +187,10 @@ func (s *Server) Handler() http.Handler {
 			return
 		}
 		v, r2, err := negotiate(r)
+		if errors.Is(err, errTooOld) {
+			http.Error(w, sentence(err.Error()), StatusCode(err))
+			return
+		}
 		if err != nil {
 			s.fail(w, r, err)
 			return
@@ -245,7 +256,11 @@ func (s *Server) handle(pattern string, h handlerFunc) {
 		// A panic after the header has gone out must not be taken for the end.
 		w = &startedWriter{ResponseWriter: w}
 		defer s.recovered(w, r)
-		if err := h(w, r); err != nil {
+		err := s.checkRuntime(r, pattern)
+		if err == nil {
+			err = h(w, r)
+		}
+		if err != nil {
 			s.fail(w, r, err)
 		}
 	})

@@ -37,6 +37,9 @@ var (
 	versionEnableIPv4     = apiVersion{1, 48} // a network may be without IPv4
 )
 
+// errTooOld: clients of such versions take an error's body for text, and not for JSON.
+var errTooOld = Errorf(errdefs.ErrInvalidArgument, "too old")
+
 func (v apiVersion) less(w apiVersion) bool {
 	return v.major < w.major || v.major == w.major && v.minor < w.minor
 }
@@ -78,7 +81,7 @@ func negotiate(r *http.Request) (v apiVersion, stripped *http.Request, err error
 	case !ok:
 		return v, nil, errPageNotFound
 	case v.less(minVersion):
-		return v, nil, Errorf(errdefs.ErrInvalidArgument, "client version %s is too old. Minimum supported API version is %s, please upgrade your client to a newer version", number, MinVersion)
+		return v, nil, Errorf(errTooOld, "client version %s is too old. Minimum supported API version is %s, please upgrade your client to a newer version", number, MinVersion)
 	case maxVersion.less(v):
 		return v, nil, Errorf(errdefs.ErrInvalidArgument, "client version %s is too new. Maximum supported API version is %s", number, MaxVersion)
 	}

@@ -39,6 +39,8 @@ func (e *Engine) NetworkConnect(_ context.Context, nameOrID string, req network.
 func (e *Engine) NetworkDisconnect(_ context.Context, nameOrID string, req network.DisconnectRequest) error {
 	return e.changeNetworks(nameOrID, req.Container, func(ctx context.Context, c *ctr, n *netw) error {
 		switch {
+		case c.def.bare():
+			return errBare(c.def.Name, "be disconnected from a network")
 		case n.def.Driver == driverNull:
 			return e.disconnectNone(c, n)
 		case n.def.Driver == driverHost && c.def.HostConfig.NetworkMode.IsHost():

@@ -264,7 +264,12 @@ func (e *Engine) plug(ctx context.Context, def *ContainerDef, r *run, l *link, r
 	if err != nil {
 		return err
 	}
-	port, err := l.plane.Attach(ctx, r.ns, spec)
+	var port Port
+	if def.bare() {
+		port, err = e.plugBare(ctx, r, l, spec)
+	} else {
+		port, err = l.plane.Attach(ctx, r.ns, spec)
+	}
 	if err != nil {
 		return fmt.Errorf("network %s: %w", l.n.def.Name, err)
 	}
@@ -294,7 +299,10 @@ func (l *link) spec(def *ContainerDef, routes gateways) (worker.Link, error) {
 	}
 	spec.Existing = l.existing
 	if f := def.Foreign; f != nil {
-		spec.Guest = true
+		spec.Guest, spec.Bare = true, f.Bare
+		if f.Bare { // addresses and routes are others' to make
+			spec.Default4, spec.Default6 = false, false
+		}
 		spec.Default4 = spec.Default4 && len(f.Own4) == 0
 		spec.Default6 = spec.Default6 && len(f.Own6) == 0
 	}
@@ -304,6 +312,9 @@ func (l *link) spec(def *ContainerDef, routes gateways) (worker.Link, error) {
 // rerouteLink makes the container's default routes over the link what routes says; what
 // goes through it goes on.
 func (e *Engine) rerouteLink(ctx context.Context, def *ContainerDef, r *run, l *link, routes gateways) error {
+	if def.bare() {
+		return nil
+	}
 	spec, err := l.spec(def, routes)
 	if err == nil {
 		err = l.plane.Reroute(ctx, r.ns, spec)

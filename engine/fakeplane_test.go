@@ -50,7 +50,10 @@ func (d fakeDataPlane) NewPlane(spec PlaneSpec) (Plane, error) {
 	return p, nil
 }
 
-func (p *fakePlane) Attach(_ context.Context, _ tap.Namespaces, l worker.Link) (Port, error) {
+func (p *fakePlane) Attach(_ context.Context, ns tap.Namespaces, l worker.Link) (Port, error) {
+	if err := p.w.step("attach " + l.Interface + " in " + fakeName(ns)); err != nil {
+		return nil, err
+	}
 	if err := p.w.step("attach " + l.Interface); err != nil {
 		return nil, err
 	}

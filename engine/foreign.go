@@ -32,13 +32,20 @@ type ForeignDef struct {
 	// Own4 and Own6: the namespace has default routes of its own, over these
 	// interfaces. They stay, and none of ours is made beside them.
 	Own4, Own6 []string `json:",omitempty"`
+	// Owner is the user namespace of the network namespace, and From that of the runtime that
+	// has passed it; zero: it was named, or passed by a process of our own.
+	Owner, From foreign.Owner `json:",omitzero"`
 	// NoLoopback: lo was down. Whoever detaches the namespace gets it back like that.
 	NoLoopback bool `json:",omitempty"`
+	// Bare: of the interface others take care, see bare.go.
+	Bare bool `json:",omitempty"`
+	// Files: resolv.conf and hosts are written, for whoever attached it to show in there.
+	Files bool `json:",omitempty"`
 }
 
 // path leads to the network namespace as long as the attachment lasts.
 func (f *ForeignDef) path() string {
-	if f.Net != "" {
+	if f.Net != "" || f.Passed {
 		return f.Net
 	}
 	return "/proc/" + itoa(f.Process.PID) + "/ns/net"
@@ -64,6 +71,9 @@ func foreignError(err error) error {
 // leave it half-done.
 func (e *Engine) NamespaceAttach(_ context.Context, req api.NamespaceRequest) (container.CreateResponse, error) {
 	none := container.CreateResponse{Warnings: []string{}}
+	if req.Passed != nil {
+		defer req.Passed.Close()
+	}
 	leave, err := e.enter()
 	if err != nil {
 		return none, err
@@ -76,6 +86,10 @@ func (e *Engine) NamespaceAttach(_ context.Context, req api.NamespaceRequest) (c
 	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
 	defer cancel()
 	wish := foreign.Wish{PID: req.PID, Start: req.PIDStart, Net: req.NetNS, User: req.UserNS}
+	if req.Via != nil {
+		wish.Via = foreign.Process{PID: req.Via.PID, Start: req.Via.Start}
+	}
+	wish.Passed, wish.From = req.Passed, foreign.Owner(req.From)
 	if req.Holder != nil {
 		wish.Holder = foreign.Process{PID: req.Holder.PID, Start: req.Holder.Start}
 	}
@@ -85,7 +99,7 @@ func (e *Engine) NamespaceAttach(_ context.Context, req api.NamespaceRequest) (c
 	}
 	defer found.leave()
 	place := found.place
-	def.Foreign = &ForeignDef{Place: place, NoLoopback: !found.view.Loopback}
+	def.Foreign = &ForeignDef{Place: place, Owner: found.owner, From: wish.From, NoLoopback: !found.view.Loopback && !req.Bare, Files: req.Files, Bare: req.Bare}
 	def.Config.Cmd = def.Foreign.command()
 	var c *ctr
 	if err = e.notOfOurs(place); err == nil {
@@ -115,6 +129,9 @@ func (e *Engine) find(ctx context.Context, wish foreign.Wish) (*found, error) {
 	var err error
 	if f.place, f.ns, err = e.opts.Places.Resolve(wish); err != nil {
 		return nil, foreignError(err)
+	}
+	if f.owner, err = e.opts.Places.Owner(f.ns); err != nil {
+		return nil, errors.Join(err, f.ns.Close())
 	}
 	f.ns, f.leave = f.ns.Keep()
 	var loose *os.File
@@ -154,7 +171,7 @@ func (e *Engine) foreignDefinition(req api.NamespaceRequest) (*ContainerDef, net
 		{len(cfg.Cmd) > 0 || len(cfg.Entrypoint) > 0, "a command"},
 		{len(cfg.Env) > 0 || cfg.WorkingDir != "" || cfg.User != "" || cfg.StopSignal != "" || cfg.Tty || cfg.OpenStdin, "settings of a command"},
 		{len(host.CapAdd) > 0 || len(host.CapDrop) > 0 || host.Privileged || host.UsernsMode != "", "capabilities and user namespaces"},
-		{len(host.ExtraHosts) > 0 || len(host.DNSSearch) > 0 || len(host.DNSOptions) > 0 || cfg.Domainname != "", "lines of /etc/hosts and /etc/resolv.conf"},
+		{!req.Files && (len(host.ExtraHosts) > 0 || len(host.DNSSearch) > 0 || len(host.DNSOptions) > 0 || cfg.Domainname != ""), "lines of /etc/hosts and /etc/resolv.conf"},
 		{len(host.Sysctls) > 0, "sysctls"},
 	} {
 		if asked.given {
@@ -185,7 +202,7 @@ func (e *Engine) foreignDefinition(req api.NamespaceRequest) (*ContainerDef, net
 
 // command is how the container came to be, for lists.
 func (f *ForeignDef) command() []string {
-	if f.Net == "" {
+	if f.Net == "" && !f.Passed {
 		return []string{"attach", "--pid", strconv.Itoa(f.Process.PID)}
 	}
 	out := []string{"attach", "--netns", f.Net}
@@ -202,7 +219,7 @@ func (e *Engine) register(def *ContainerDef, mode netMode, endpoints map[string]
 		return nil, err
 	}
 	e.mu.Lock()
-	err := e.notAttached(def.Foreign.Place)
+	err := e.notAttached(def.Foreign)
 	var c *ctr
 	if err == nil {
 		c, err = e.registerContainer(def, mode, endpoints)
@@ -213,7 +230,10 @@ func (e *Engine) register(def *ContainerDef, mode netMode, endpoints map[string]
 	if err == nil {
 		c.found = found
 		c.noteView(found.view)
-		if found.links, err = e.reserveEach(c); err != nil {
+		if err = checkBare(def); err == nil {
+			found.links, err = e.reserveEach(c)
+		}
+		if err != nil {
 			err = fmt.Errorf("failed to set up container networking: %w", err)
 		}
 		def.takeRun(&run{links: found.links}, nil)
@@ -243,9 +263,12 @@ func (e *Engine) register(def *ContainerDef, mode netMode, endpoints map[string]
 }
 
 // notAttached refuses a namespace that is attached already; e.mu is held.
-func (e *Engine) notAttached(p foreign.Place) error {
+func (e *Engine) notAttached(p *ForeignDef) error {
 	for _, c := range e.containers {
-		if f := c.def.Foreign; f != nil && f.Boot == p.Boot && f.Dev == p.Dev && f.Ino == p.Ino {
+		if p.Bare {
+			break // there may be many
+		}
+		if f := c.def.Foreign; f != nil && !f.Bare && f.Boot == p.Boot && f.Dev == p.Dev && f.Ino == p.Ino {
 			return conflict("the network namespace %s is attached already, as container %s (%s): connect it to more networks with `footbridge network connect`, or end that with `footbridge detach %s`",
 				p, c.def.Name, short(c.def.ID), c.def.Name)
 		}

@@ -112,6 +112,11 @@ func (p *fakePlaces) Open(place foreign.Place) (tap.Namespaces, error) {
 	return p.open(n)
 }
 
+// Owner is as many as there are namespaces.
+func (p *fakePlaces) Owner(ns tap.Namespaces) (foreign.Owner, error) {
+	return foreign.Owner{Dev: 4, Ino: p.of(ns).place.Ino + 1}, nil
+}
+
 func (p *fakePlaces) Check(place foreign.Place) error {
 	if err := p.w.step("check"); err != nil {
 		return err

@@ -26,6 +26,7 @@ import (
 type found struct {
 	place foreign.Place
 	ns    tap.Namespaces
+	owner foreign.Owner
 	view  tap.View
 	leave func()  // ends the helper in there
 	links []*link // reserved
@@ -48,13 +49,24 @@ func (e *Engine) attachSteps(ctx context.Context, c *ctr, r *run) (err error) {
 		}
 		e.networkEvent(events.ActionConnect, &l.n.def, c.def)
 	}
+	if def.Foreign.Files {
+		mode, err := def.mode()
+		if err == nil {
+			err = e.writeFiles(def, mode, r.links, &shim.Spec{Hostname: hostname(def)})
+		}
+		if err != nil {
+			return err
+		}
+	}
 	bindings, err := e.publishPorts(def, r, nil)
 	if err != nil {
 		return fmt.Errorf("failed to set up container networking: driver failed programming external connectivity on endpoint %s (%s): %w", def.Name, r.wayID(), err)
 	}
 	// Last: what is refused has changed nothing.
-	if err := e.opts.Places.Loopback(ctx, r.ns, true); err != nil {
-		return err
+	if !def.bare() {
+		if err := e.opts.Places.Loopback(ctx, r.ns, true); err != nil {
+			return err
+		}
 	}
 	return e.change(c, func(d *ContainerDef) {
 		d.State = StateDef{Status: container.StateRunning, Pid: d.Foreign.Process.PID, Started: e.now()}
@@ -107,7 +119,9 @@ func (c *ctr) noteView(view tap.View) {
 		return slices.DeleteFunc(slices.Clone(over), func(name string) bool { return slices.Contains(ours, name) })
 	}
 	f := *c.def.Foreign
-	f.Own4, f.Own6 = theirs(view.Default4), theirs(view.Default6)
+	if !f.Bare { // whose routes are made elsewhere
+		f.Own4, f.Own6 = theirs(view.Default4), theirs(view.Default6)
+	}
 	c.def.Foreign, c.taken = &f, view.Interfaces
 }
 
@@ -128,9 +142,17 @@ func (e *Engine) unplugForeign(c *ctr, r *run, l *link) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), removeTimeout)
 	defer cancel()
-	if err := e.opts.Places.Unplug(ctx, r.ns, l.ep.Interface); err != nil {
+	if err := e.unplugFrom(ctx, r.ns, c.def, l.ep); err != nil {
 		e.log.Warn("interface not removed", "container", c.def.Name, "interface", l.ep.Interface, "error", err)
 	}
+}
+
+// unplugFrom removes an endpoint's interface from a namespace that others made.
+func (e *Engine) unplugFrom(ctx context.Context, ns tap.Namespaces, def *ContainerDef, ep *Endpoint) error {
+	if def.bare() {
+		return e.unplugBare(ctx, ns, ep)
+	}
+	return e.opts.Places.Unplug(ctx, ns, ep.Interface)
 }
 
 // restoreForeign gives back a namespace that was detached as it was, after the last
@@ -175,7 +197,7 @@ func (e *Engine) clearForeign(def *ContainerDef) {
 		if a.Endpoint == nil {
 			continue
 		}
-		if err := e.opts.Places.Unplug(ctx, ns, a.Endpoint.Interface); err != nil {
+		if err := e.unplugFrom(ctx, ns, def, a.Endpoint); err != nil {
 			e.log.Warn("interface not removed", "container", def.Name, "interface", a.Endpoint.Interface, "error", err)
 		}
 	}

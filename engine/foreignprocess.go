@@ -18,6 +18,8 @@ import (
 type Places interface {
 	Resolve(foreign.Wish) (foreign.Place, tap.Namespaces, error)
 	Open(foreign.Place) (tap.Namespaces, error)
+	// Owner identifies the user namespace of what was opened.
+	Owner(tap.Namespaces) (foreign.Owner, error)
 	// Check returns foreign.ErrGone when an attachment is over; Await waits for that.
 	Check(foreign.Place) error
 	Await(context.Context, foreign.Place) error
@@ -25,6 +27,10 @@ type Places interface {
 	// Unplug removes an interface of ours from it.
 	Look(context.Context, tap.Namespaces) (tap.View, *os.File, error)
 	Unplug(ctx context.Context, ns tap.Namespaces, name string) error
+	// Beside returns the namespaces where the runtime that made ns has its containers;
+	// UnplugBare is tap.DetachBare.
+	Beside(ns tap.Namespaces) ([]tap.Namespaces, error)
+	UnplugBare(ctx context.Context, ns tap.Namespaces, name string, mac [6]byte) error
 	// Loopback brings the loopback interface up, or takes it down.
 	Loopback(ctx context.Context, ns tap.Namespaces, up bool) error
 }
@@ -36,6 +42,7 @@ func (realPlaces) Resolve(w foreign.Wish) (foreign.Place, tap.Namespaces, error)
 	return foreign.Resolve(w)
 }
 func (realPlaces) Open(p foreign.Place) (tap.Namespaces, error)     { return p.Open() }
+func (realPlaces) Owner(ns tap.Namespaces) (foreign.Owner, error)   { return foreign.OwnerOf(ns) }
 func (realPlaces) Check(p foreign.Place) error                      { return p.Check() }
 func (realPlaces) Await(ctx context.Context, p foreign.Place) error { return p.Await(ctx) }
 func (realPlaces) Look(ctx context.Context, ns tap.Namespaces) (tap.View, *os.File, error) {
@@ -43,6 +50,10 @@ func (realPlaces) Look(ctx context.Context, ns tap.Namespaces) (tap.View, *os.Fi
 }
 func (realPlaces) Unplug(ctx context.Context, ns tap.Namespaces, name string) error {
 	return tap.Detach(ctx, ns, name)
+}
+func (realPlaces) Beside(ns tap.Namespaces) ([]tap.Namespaces, error) { return foreign.Beside(ns) }
+func (realPlaces) UnplugBare(ctx context.Context, ns tap.Namespaces, name string, mac [6]byte) error {
+	return tap.DetachBare(ctx, ns, name, mac)
 }
 func (realPlaces) Loopback(ctx context.Context, ns tap.Namespaces, up bool) error {
 	if up {

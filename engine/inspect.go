@@ -56,8 +56,11 @@ func (e *Engine) ContainerInspect(_ context.Context, nameOrID string) (container
 			out.NetworkSettings.SandboxKey = "/proc/" + itoa(d.State.Pid) + "/ns/net"
 		}
 	}
-	if d.Foreign != nil { // whose files and output are not ours
-		out.LogPath, out.ResolvConfPath, out.HostsPath, out.HostnamePath = "", "", "", ""
+	if d.Foreign != nil { // whose output is not ours
+		out.LogPath, out.HostnamePath = "", ""
+		if !d.Foreign.Files {
+			out.ResolvConfPath, out.HostsPath = "", ""
+		}
 		out.NetworkSettings.SandboxKey = d.Foreign.path()
 	}
 	for id, x := range e.execs {

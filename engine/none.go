@@ -18,6 +18,8 @@ func connectable(d *ContainerDef, n *netw) error {
 	shares := mode.kind != modeNetwork && mode.kind != modeNone
 	null := n.def.Driver == driverNull
 	switch {
+	case d.bare():
+		return errBare(d.Name, "be connected to further networks")
 	case null && d.onNone(), n.def.Driver == driverHost && mode.kind == modeHost:
 		return forbidden("endpoint with name %s already exists in network %s", d.Name, n.def.Name)
 	case shares:

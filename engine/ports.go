@@ -133,7 +133,7 @@ func (e *Engine) openRequest(def *ContainerDef, r *run, q publish.Request, was u
 			continue
 		}
 		missing = append(missing, l)
-		ps = append(ps, PublishedPort{Plane: l.plane, Namespaces: r.ns, Mapping: portfwd.Mapping{
+		ps = append(ps, PublishedPort{Plane: l.plane, Namespaces: r.listenersIn(def), Mapping: portfwd.Mapping{
 			Proto: string(q.Port.Proto()), Owner: def.Name,
 			Host: netip.AddrPortFrom(l.at, fixed), Container: l.target, Other: l.other,
 		}})

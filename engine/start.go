@@ -253,8 +253,13 @@ func (e *Engine) spec(def *ContainerDef, m netMode) (shim.Spec, error) {
 			return s, err
 		}
 		s.Hostname = hostname(other)
+		if other.bare() {
+			return s, errBare(other.Name, "share its network")
+		}
 		if other.Foreign != nil { // which has no files of ours
-			s.NetNSPath = other.Foreign.path()
+			if s.NetNSPath, err = other.Foreign.Reach(); err != nil {
+				return s, foreignError(err)
+			}
 			break
 		}
 		s.JoinNetOf = e.runtimeDir(other.ID)

@@ -9,6 +9,7 @@ import (
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/events"
 	"github.com/moby/moby/api/types/network"
+	"github.com/moby/moby/api/types/swarm"
 	"github.com/moby/moby/api/types/system"
 	"golang.org/x/sys/unix"
 
@@ -44,6 +45,7 @@ func (e *Engine) Info(context.Context) (system.Info, error) {
 		KernelVersion:   kernel(), ServerVersion: e.opts.Version, DockerRootDir: e.opts.StateDir,
 		SecurityOptions: []string{"name=rootless"}, LoggingDriver: "json-file", IPv4Forwarding: true,
 	}
+	i.Swarm.LocalNodeState = swarm.LocalNodeStateInactive
 	i.Plugins.Network = []string{driverBridge, driverHost, driverNull}
 	i.Plugins.Log = []string{"json-file"}
 	i.Name, _ = os.Hostname() // empty says so as well

@@ -22,7 +22,7 @@ const (
 // knows for it: those of --add-host, and its own. A program that wants the family
 // that the file does not have asks the server.
 func (e *Engine) viewHosts(def *ContainerDef, links []*link) []worker.Host {
-	if def.Foreign != nil { // its files are not ours
+	if def.Foreign != nil && !def.Foreign.Files { // its files are not ours
 		return nil
 	}
 	var out []worker.Host

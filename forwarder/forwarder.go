@@ -36,6 +36,9 @@ type Options struct {
 	// of the host's loopback; nil: none. It is called on packet goroutines, with
 	// a protocol of IP.
 	HostPort func(proto uint8, at netip.AddrPort) bool
+	// NoHost: what is for the gateway's own addresses, and HostPort does not open, meets
+	// "network unreachable" instead of being refused.
+	NoHost bool
 	// Hairpins is told of the sockets by which containers reach the host's loopback; nil:
 	// nobody is.
 	Hairpins Hairpins
@@ -68,6 +71,7 @@ type Forwarder struct {
 	gw        Gateway
 	allow     func(netip.Addr) bool
 	hostPorts func(proto uint8, at netip.AddrPort) bool
+	noHost    bool
 	hairpins  Hairpins
 	out       Outbound
 	limits    Limits
@@ -99,7 +103,7 @@ type Forwarder struct {
 // handlers.
 func New(o Options) *Forwarder {
 	f := &Forwarder{
-		gw: o.Gateway, allow: o.Allow, hostPorts: o.HostPort, hairpins: o.Hairpins, out: o.Outbound,
+		gw: o.Gateway, allow: o.Allow, hostPorts: o.HostPort, noHost: o.NoHost, hairpins: o.Hairpins, out: o.Outbound,
 		limits: o.Limits.or(defaults), yield: o.Yield, log: o.Logger, now: time.Now,
 		descriptors: descriptors, ports: ephemeral,
 		pending:  map[stack.TransportEndpointID]*pendingTCP{},

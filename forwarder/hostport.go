@@ -36,5 +36,13 @@ func (f *Forwarder) hostPort(proto uint8, at netip.AddrPort) (host netip.AddrPor
 // it is to be set as the gateway's handler OwnTCP.
 func (f *Forwarder) TakesTCP(at netip.AddrPort) bool {
 	_, ok := f.hostPort(packet.ProtoTCP, at)
-	return ok
+	return ok || f.noHost && f.isGateway(at.Addr())
+}
+
+// closedPort is what is said of a port of the gateway's own that leads nowhere.
+func (f *Forwarder) closedPort(v4 bool) packet.ICMPError {
+	if f.noHost {
+		return packet.NetUnreachable(v4)
+	}
+	return packet.PortUnreachable(v4)
 }

@@ -77,7 +77,10 @@ func (f *Forwarder) HandleTCP(id stack.TransportEndpointID, pkt *stack.PacketBuf
 	if f.isGateway(dst) {
 		var ok bool
 		if to, ok = f.hostPort(packet.ProtoTCP, to); !ok {
-			return false
+			if f.noHost {
+				f.gw.SendICMPError(netip.Addr{}, f.closedPort(dst.Is4()), synOf(pkt, hdr))
+			}
+			return f.noHost // else netstack answers with a RST
 		}
 	} else if !f.permitted(src, dst) {
 		return true

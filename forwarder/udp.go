@@ -73,7 +73,7 @@ func (f *Forwarder) HandleDatagram(d packet.Datagram) {
 	if f.isGateway(dst) {
 		host, ok := f.hostPort(packet.ProtoUDP, d.Dst)
 		if !ok {
-			f.gw.SendICMPError(netip.Addr{}, packet.PortUnreachable(dst.Is4()), d.IP)
+			f.gw.SendICMPError(netip.Addr{}, f.closedPort(dst.Is4()), d.IP)
 			return
 		}
 		key.host = host.Port()

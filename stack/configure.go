@@ -143,7 +143,7 @@ func (p *Port) MAC() packet.MAC { return p.mac }
 // Free reports whether a station of that MAC behind the port may have the address: its
 // Guard allows it, and no other station has it.
 func (p *Port) Free(mac packet.MAC, a netip.Addr) bool {
-	if !p.may(a) || !p.mayMAC(mac) {
+	if !p.may(a) || mac != p.mac && !p.mayMAC(mac) {
 		return false
 	}
 	h, ok := p.net.find(a)
@@ -156,7 +156,9 @@ func (p *Port) Free(mac packet.MAC, a netip.Addr) bool {
 func (p *Port) Lend(mac packet.MAC, a netip.Addr, until time.Time) {
 	now := time.Now()
 	p.net.touch(p, mac, a, now)
-	p.net.touch(p, mac, netip.Addr{}, now)
+	if mac != p.mac {
+		p.net.touch(p, mac, netip.Addr{}, now)
+	}
 	t := &p.net.stations
 	t.mu.Lock()
 	defer t.mu.Unlock()

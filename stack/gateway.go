@@ -7,7 +7,6 @@ import (
 	"maps"
 	"net"
 	"net/netip"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -273,7 +272,7 @@ func (g *Gateway) ListenUDP(port uint16, h func(packet.Datagram)) {
 // each family, or on those of its services.
 func (g *Gateway) ListenTCP(port uint16) ([]net.Listener, error) {
 	var all []net.Listener
-	for _, a := range slices.Concat(g.addrs, g.services) {
+	for _, a := range g.serviceAddrs() {
 		l, err := g.listenTCP(netip.AddrPortFrom(a, port))
 		if err != nil {
 			for _, l := range all {

@@ -3,6 +3,7 @@ package stack
 import (
 	"encoding/binary"
 	"net/netip"
+	"slices"
 
 	"github.com/footbridge-net/footbridge/internal/packet"
 )
@@ -24,10 +25,10 @@ func (g *Gateway) findAddrs() {
 		gateway netip.Prefix
 		service netip.Addr
 	}{{o.Gateway4, o.Service4}, {o.Gateway6, o.Service6}} {
-		switch {
-		case f.gateway.IsValid():
+		if f.gateway.IsValid() {
 			g.addrs = append(g.addrs, f.gateway.Addr())
-		case f.service.IsValid():
+		}
+		if f.service.IsValid() {
 			g.services = append(g.services, f.service)
 		}
 	}
@@ -56,6 +57,37 @@ func (g *Gateway) hidden(v4 bool) bool {
 		return !g.net.opts.Gateway4.IsValid()
 	}
 	return !g.net.opts.Gateway6.IsValid()
+}
+
+// serviceAddrs are where services are found: in each family at the service's own address, if
+// it has one, and else at the gateway's.
+func (g *Gateway) serviceAddrs() []netip.Addr {
+	var out []netip.Addr
+	for _, a := range g.addrs {
+		if !slices.ContainsFunc(g.services, func(s netip.Addr) bool { return s.Is4() == a.Is4() }) {
+			out = append(out, a)
+		}
+	}
+	return append(out, g.services...)
+}
+
+// listensAt reports whether services are found at a.
+func (g *Gateway) listensAt(a netip.Addr) bool {
+	for _, s := range g.services {
+		if s == a {
+			return true
+		}
+		if s.Is4() == a.Is4() {
+			return false
+		}
+	}
+	return true
+}
+
+// mute reports whether a packet is one that the address of services without any does not
+// answer, not even by an error.
+func (g *Gateway) mute(ip *packet.IP) bool {
+	return g.net.opts.MuteServices && (ip.Proto == packet.ProtoUDP || ip.Proto == packet.ProtoTCP) && slices.Contains(g.services, ip.Dst)
 }
 
 // answers reports whether somebody has an address of the gateway's own: a service's only

@@ -51,6 +51,9 @@ func (g *Gateway) input(in *incoming, h vnet.Header) DropReason {
 		return DropMulticast
 	}
 	own := g.owns(ip.Dst)
+	if own && g.mute(ip) {
+		return DropNoHandler
+	}
 	if g.hidden(ip.Src.Is4()) && !(own && g.serves(ip, body)) {
 		return DropNoHandler
 	}
@@ -135,7 +138,7 @@ func isSYN(t []byte) bool {
 func (g *Gateway) datagram(d packet.Datagram) DropReason {
 	own := g.owns(d.Dst.Addr())
 	if own {
-		if h := (*g.udp.Load())[d.Dst.Port()]; h != nil {
+		if h := (*g.udp.Load())[d.Dst.Port()]; h != nil && g.listensAt(d.Dst.Addr()) {
 			h(d)
 			return DropNone
 		}

@@ -70,6 +70,10 @@ type Guard struct {
 	// and any address of the network's subnets that nobody else has or may
 	// have by its Addresses. Who is behind it is learned.
 	Nested bool
+	// Sole, with Nested, is for the port of a network that has no other: whatever address
+	// nobody has been heard from yet is behind it, at its own MAC, and whoever has been
+	// heard stays where it was, however silent.
+	Sole bool
 }
 
 // extended reports whether the guard allows anything.

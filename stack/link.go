@@ -67,9 +67,11 @@ func (l *link) write(pkt *stack.PacketBuffer) DropReason {
 	if !ok || dst.IsMulticast() {
 		return DropMulticast
 	}
-	to, ok := l.gateway.net.find(dst)
-	if !ok {
+	to, fresh, ok := l.gateway.net.way(dst)
+	if !fresh {
 		l.gateway.net.seek(dst)
+	}
+	if !ok {
 		return DropUnknown
 	}
 	o := outgoingPool.Get().(*outgoing)
@@ -135,8 +137,8 @@ func (g *Gateway) route(src, dst netip.Addr) (hop, bool) {
 	if src.Is4() != dst.Is4() {
 		return hop{}, false
 	}
-	to, ok := g.net.find(dst)
-	if !ok {
+	to, fresh, ok := g.net.way(dst)
+	if !fresh {
 		g.net.seek(dst)
 	}
 	return to, ok

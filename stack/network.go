@@ -40,8 +40,13 @@ type Options struct {
 	Subnet4, Subnet6 netip.Prefix
 	// Service4 and Service6 are where the services of ListenUDP and ListenTCP are found
 	// in a family without a gateway, and nothing else: addresses outside of the
-	// subnets, for which containers have a route. Zero = nowhere.
+	// subnets, for which containers have a route. Zero = nowhere. In a family with a
+	// gateway they are found there instead of at the gateway's address, and may be in the
+	// subnet.
 	Service4, Service6 netip.Addr
+	// MuteServices is for addresses of services where there are none: UDP and TCP to them
+	// meet silence.
+	MuteServices bool
 	// NoICC keeps the ports apart: what goes from one to another are answers of
 	// neighbour discovery, made by the switch, and what SetExceptions names.
 	NoICC bool

@@ -63,6 +63,26 @@ func (n *Network) find(a netip.Addr) (hop, bool) {
 	return hop{}, false
 }
 
+// way is find for who has something for an address: a port with Guard.Sole has also what
+// is not known. Of a station that is not known, or was forgotten, fresh is false.
+func (n *Network) way(a netip.Addr) (to hop, fresh, ok bool) {
+	if to, ok = n.find(a); ok {
+		return to, true, true
+	}
+	for _, p := range n.table.Load().extended {
+		if !p.guard.Sole || !p.may(a) {
+			continue
+		}
+		n.stations.mu.RLock()
+		defer n.stations.mu.RUnlock()
+		if s := n.stations.addrs[a]; s != nil && s.port == p {
+			return hop{p, s.mac}, false, true
+		}
+		return hop{p, p.mac}, false, true
+	}
+	return hop{}, false, false
+}
+
 // findMAC gives the port that has a MAC now, the gateway apart.
 func (n *Network) findMAC(m packet.MAC) *Port {
 	t := n.table.Load()

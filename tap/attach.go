@@ -28,8 +28,11 @@ func attach(ctx context.Context, ns Namespaces, o LinkOptions, methods []nsexec.
 		return nil, err
 	}
 	i := &Interface{
-		Name: o.Name, Index: r.Index, MAC: r.MAC, Features: r.Features,
+		Name: o.Name, Bare: o.Bare, Index: r.Index, MAC: r.MAC, Features: r.Features,
 		Created: r.Created, Method: string(method), Warnings: r.Warnings, Queues: queues,
+	}
+	if o.Bare {
+		i.Name = r.Name
 	}
 	if err := i.Check(); err != nil {
 		_ = i.Close()

@@ -26,6 +26,8 @@ var (
 	ErrNameTaken = errors.New("another kind of device has this name")
 	// ErrExists: the namespace has an interface of that name, and Refuse was asked for.
 	ErrExists = errors.New("there is an interface of this name already")
+	// ErrNoDevice: the namespace has no such bare interface.
+	ErrNoDevice = errors.New("no TAP")
 	// ErrBusy: a process has the device's queues open.
 	ErrBusy = errors.New("the device is attached already")
 	// ErrNoTun: /dev/net/tun cannot be opened.
@@ -44,6 +46,7 @@ var wireErrors = map[string]error{
 	"options":    ErrOptions,
 	"name-taken": ErrNameTaken,
 	"exists":     ErrExists,
+	"no-device":  ErrNoDevice,
 	"busy":       ErrBusy,
 	"no-tun":     ErrNoTun,
 }

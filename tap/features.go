@@ -23,22 +23,27 @@ const (
 	// The kernel takes USO4 and USO6 together or not at all.
 	offloadUSO = unix.TUN_F_USO4 | unix.TUN_F_USO6
 
-	queueFlags = unix.IFF_TAP | unix.IFF_NO_PI | unix.IFF_VNET_HDR | unix.IFF_MULTI_QUEUE
+	singleFlags = unix.IFF_TAP | unix.IFF_NO_PI | unix.IFF_VNET_HDR
+	queueFlags  = singleFlags | unix.IFF_MULTI_QUEUE
 )
 
 // openQueue attaches one more queue to the persistent device called name.
-func openQueue(name string) (int, error) {
+func openQueue(name string) (int, error) { return openWith(name, queueFlags) }
+
+// openWith attaches a queue with the given flags. A device that is not there is made, and
+// ends with its last queue.
+func openWith(name string, flags uint16) (int, error) {
 	fd, err := unix.Open("/dev/net/tun", unix.O_RDWR|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return -1, tunError(err)
 	}
 	ifr, err := unix.NewIfreq(name)
 	if err == nil {
-		ifr.SetUint16(queueFlags)
+		ifr.SetUint16(flags)
 		err = unix.IoctlIfreq(fd, unix.TUNSETIFF, ifr)
 	}
 	if err == nil {
-		err = checkQueue(fd, name)
+		err = checkQueue(fd, name, flags)
 	}
 	if err != nil {
 		unix.Close(fd)
@@ -61,7 +66,7 @@ func tunError(err error) error {
 
 // checkQueue makes sure that fd is a queue of the TAP called name, with a virtio
 // header of HeaderSize bytes.
-func checkQueue(fd int, name string) error {
+func checkQueue(fd int, name string, wanted uint16) error {
 	ifr, err := unix.NewIfreq("")
 	if err != nil {
 		return err
@@ -72,8 +77,8 @@ func checkQueue(fd int, name string) error {
 	if ifr.Name() != name {
 		return fmt.Errorf("a queue of %q, not of %q", ifr.Name(), name)
 	}
-	if flags := ifr.Uint16(); flags&queueFlags != queueFlags {
-		return fmt.Errorf("a queue with flags %#x: %#x are missing", flags, queueFlags&^flags)
+	if flags := ifr.Uint16(); flags&wanted != wanted {
+		return fmt.Errorf("a queue with flags %#x: %#x are missing", flags, wanted&^flags)
 	}
 	size, err := unix.IoctlGetInt(fd, unix.TUNGETVNETHDRSZ)
 	if err != nil {

@@ -100,6 +100,9 @@ func perform(h *netlink.Handle, req request) (reply, []int, error) {
 	case opAttach:
 		return performAttach(h, req.Link)
 	case opDetach:
+		if req.Link.Bare {
+			return reply{}, nil, performDetachBare(h, req.Link)
+		}
 		return reply{}, nil, performDetach(h, req.Link.Name)
 	case opReroute:
 		return performReroute(h, req.Link)
@@ -109,6 +112,11 @@ func perform(h *netlink.Handle, req request) (reply, []int, error) {
 		return reply{}, nil, loopbackDown(h)
 	case opLook:
 		return performLook(h)
+	case opOpen:
+		if req.Open == nil {
+			return reply{}, nil, errors.New("open: nothing was named")
+		}
+		return performOpen(h, *req.Open)
 	}
 	return reply{}, nil, fmt.Errorf("the helper knows no operation %q", req.Op)
 }
@@ -120,10 +128,17 @@ func performAttach(h *netlink.Handle, o LinkOptions) (r reply, fds []int, err er
 			return reply{}, nil, err
 		}
 	}
-	link, created, err := findOrCreate(h, o.Name)
+	var link netlink.Link
+	created := false
+	if o.Bare && o.Existing != Refuse {
+		link, err = takeBare(h, o)
+	} else {
+		link, created, err = findOrCreate(h, o.Name)
+	}
 	if err != nil {
 		return reply{}, nil, err
 	}
+	name := link.Attrs().Name
 	defer func() {
 		if err == nil {
 			return
@@ -137,7 +152,7 @@ func performAttach(h *netlink.Handle, o LinkOptions) (r reply, fds []int, err er
 	}()
 	features := Features{}
 	for i := range o.Queues {
-		fd, err := openQueue(o.Name)
+		fd, err := openQueue(name)
 		if err != nil {
 			return reply{}, fds, err
 		}
@@ -171,6 +186,9 @@ func performAttach(h *netlink.Handle, o LinkOptions) (r reply, fds []int, err er
 		_ = unix.IoctlSetPointerInt(fds[0], unix.TUNSETCARRIER, 1)
 	}
 	r = reply{Index: link.Attrs().Index, Features: features, Created: created, Queues: len(fds), Warnings: c.warnings}
+	if o.Bare {
+		r.Name = name
+	}
 	copy(r.MAC[:], c.mac)
 	return r, fds, nil
 }

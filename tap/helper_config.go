@@ -49,6 +49,9 @@ func (c *configurer) configure() error {
 	if !c.o.Guest {
 		steps = append(steps, step{"loopback", func() error { return loopbackUp(c.h) }})
 	}
+	if c.o.Bare {
+		steps = []step{{"link", c.attributes}}
+	}
 	switch c.o.Existing {
 	case Keep:
 		steps = nil

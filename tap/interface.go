@@ -12,6 +12,7 @@ import (
 // process.
 type Interface struct {
 	Name     string // in its namespace
+	Bare     bool   // others may have renamed it
 	Index    int    // in its namespace
 	MAC      [6]byte
 	Features Features // what the kernel hands over and takes
@@ -19,6 +20,10 @@ type Interface struct {
 	Method   string   // by which the helper entered: "native" or "nsenter"
 	Warnings []string // settings that could not be made and do no harm to others
 	Queues   []*fdpass.Handle
+	// Plain: the queues have no virtio headers; NewPlainDevice is for them.
+	Plain bool
+	// Single: the device is not one of many queues.
+	Single bool
 }
 
 // Check makes sure that the queues are what they are taken for. Those that were
@@ -27,12 +32,30 @@ func (i *Interface) Check() error {
 	if len(i.Queues) == 0 {
 		return errors.New("an interface without queues")
 	}
+	if i.Plain { // Adopt has looked
+		return nil
+	}
 	for n, q := range i.Queues {
-		if err := checkQueue(q.FD(), i.Name); err != nil {
+		name := i.Name
+		if i.Bare {
+			var err error
+			if name, err = queueName(q.FD()); err != nil {
+				return fmt.Errorf("descriptor %d: %w", n, err)
+			}
+		}
+		if err := checkQueue(q.FD(), name, i.flags()); err != nil {
 			return fmt.Errorf("descriptor %d is %w", n, err)
 		}
 	}
 	return nil
+}
+
+// flags are those that a queue must have.
+func (i *Interface) flags() uint16 {
+	if i.Single {
+		return singleFlags
+	}
+	return queueFlags
 }
 
 // Close closes the queues held here. The interface stays in its namespace; see

@@ -18,6 +18,7 @@ const (
 	opReroute  = "reroute"
 	opLoopback = "loopback"
 	opLook     = "look"
+	opOpen     = "open"
 
 	opLoopbackDown = "loopback-down"
 )
@@ -33,6 +34,7 @@ const textLimit = 2 << 10
 type request struct {
 	Op   string
 	Link LinkOptions
+	Open *OpenOptions `json:",omitempty"` // of opOpen
 }
 
 // A reply comes back in the same way; with opAttach, the queues' descriptors
@@ -42,6 +44,7 @@ type reply struct {
 	Kind  string `json:",omitempty"` // key of wireErrors
 	Errno int    `json:",omitempty"`
 
+	Name     string   `json:",omitempty"` // of a bare interface, which may be another one
 	Index    int      `json:",omitempty"` // interface index
 	MAC      [6]byte  // what the interface has
 	Features Features // what the kernel took
@@ -49,7 +52,8 @@ type reply struct {
 	Queues   int      `json:",omitempty"` // descriptors that accompany the reply
 	Warnings []string `json:",omitempty"`
 
-	View *View `json:",omitempty"` // of opLook
+	Single bool  `json:",omitempty"` // of opOpen: see Interface
+	View   *View `json:",omitempty"` // of opLook
 }
 
 func (r request) encode() ([]byte, error) {
@@ -124,9 +128,18 @@ func decodeReply(b []byte, req request, descriptors int) (reply, error) {
 		if r.Index <= 0 {
 			return r, fmt.Errorf("%w: interface index %d", ErrReply, r.Index)
 		}
+		if req.Link.Bare && checkName(r.Name) != nil {
+			return r, fmt.Errorf("%w: an interface %q", ErrReply, clean(r.Name))
+		}
 	}
 	if req.Op == opLook {
 		wanted = 1
+	}
+	if req.Op == opOpen {
+		wanted = 1
+		if r.Index <= 0 {
+			return r, fmt.Errorf("%w: interface index %d", ErrReply, r.Index)
+		}
 	}
 	if r.Queues != wanted || descriptors != wanted {
 		return r, fmt.Errorf("%w: %d queues and %d descriptors, not %d", ErrReply, r.Queues, descriptors, wanted)

@@ -52,6 +52,11 @@ type LinkOptions struct {
 	// itself are changed.
 	Guest bool
 
+	// Bare says that others set the interface up, bring it up and move it elsewhere: it gets its
+	// MAC and MTU alone. Unless Existing is Refuse one that is there is taken, by its MAC under
+	// any name, and none is made.
+	Bare bool
+
 	// Existing says what becomes of an interface that is there already.
 	Existing Existing
 }
@@ -109,6 +114,9 @@ func (o LinkOptions) complete() (LinkOptions, error) {
 	}
 	if o.TxQueueLen < 0 {
 		return bad("queue length %d is negative", o.TxQueueLen)
+	}
+	if o.Bare && (o.MAC == [6]byte{} || len(o.Addresses)+len(o.Sysctls)+len(o.Neighbors)+len(o.OnLink) > 0 || o.Gateway4.IsValid() || o.Gateway6.IsValid()) {
+		return bad("a bare one has a MAC address, and nothing beside it")
 	}
 	if len(o.Addresses) > maxList || len(o.Sysctls) > maxList || len(o.Neighbors) > maxList {
 		return bad("more than %d addresses, sysctls or neighbours", maxList)

@@ -25,6 +25,7 @@ type Queue struct {
 	n        int
 	errno    syscall.Errno
 	waited   bool
+	plain    bool // without virtio headers: see plain.go
 
 	// The writers'. A write never blocks, so they call the kernel directly and
 	// hold users shared meanwhile; close takes it for itself.
@@ -57,7 +58,12 @@ func newQueue(fd int, name string) (*Queue, error) {
 
 // readv is one attempt to read; false waits until the poller says so.
 func (q *Queue) readv(fd uintptr) bool {
-	if q.n, q.errno = nowait.Readv(fd, q.iov[:]); q.errno == unix.EAGAIN {
+	if q.plain {
+		q.readPlain(fd)
+	} else {
+		q.n, q.errno = nowait.Readv(fd, q.iov[:])
+	}
+	if q.errno == unix.EAGAIN {
 		q.waited = true
 		return false
 	}
@@ -80,6 +86,9 @@ func (q *Queue) ReadFrame(hdr *[HeaderSize]byte, b []byte) (int, error) {
 	q.iov[1].Base = &b[0]
 	q.iov[1].SetLen(len(b))
 	q.waited = false
+	if q.plain {
+		*hdr = [HeaderSize]byte{}
+	}
 	if err := q.conn.Read(q.readable); err != nil {
 		q.iov = [2]unix.Iovec{}
 		return 0, q.whyUnreadable()
@@ -134,6 +143,9 @@ var rests = sync.Pool{New: func() any { b := make([]byte, 0, MaxFrame); return &
 func (q *Queue) WriteFrame(parts [][]byte) error {
 	if len(parts) == 0 || len(parts[0]) < HeaderSize {
 		return unix.EINVAL
+	}
+	if q.plain {
+		return q.writePlain(parts)
 	}
 	if len(parts) > directParts {
 		return q.writeCoalesced(parts)

@@ -16,6 +16,11 @@
 //	footbridge-shim/-init  a container's parent and its pid 1        (engine/shim.Dispatch)
 //	footbridge-tap         the short visit to a container's namespace (tap.Dispatch)
 //
+//	footbridge oci-hook    a client that an OCI runtime runs (ocihook.go)
+//	      |
+//	      v
+//	footbridge-usher       waits for the runtime's next hook        (ocihook_usher.go)
+//
 // A file holds the commands of one noun (run, exec, ps, network, doctor, daemon ...);
 // the rest are their parts: flags that need a grammar of their own
 // (networkflag.go, publishflag.go, envflag.go), output (table.go, template.go,

@@ -16,7 +16,9 @@ func main() {
 	tap.Dispatch()
 	shim.Dispatch()
 	worker.Dispatch()
+	dispatchUsher()
 
+	slirpDispatch()
 	os.Exit(newCLI().main(context.Background(), os.Args[1:]))
 }
 

@@ -21,6 +21,7 @@ func TestMain(m *testing.M) {
 	tap.Dispatch()
 	shim.Dispatch()
 	worker.Dispatch()
+	dispatchUsher()
 	if os.Getenv(brokenVariable) != "" {
 		breakStart()
 	}

@@ -108,7 +108,9 @@ func newRoot(c *cli) *cobra.Command {
 	add(groupCommon, runCommand(c), execCommand(c), psCommand(c), inspectCommand(c), logsCommand(c), portCommand(c))
 	add(groupManagement, containerCommand(c), networkCommand(c), daemonCommand(c), doctorCommand(c))
 	add(groupOther, attachCommand(c), detachCommand(c), createCommand(c), dialCommand(c), proxyCommand(c), startCommand(c), stopCommand(c), restartCommand(c), killCommand(c),
-		renameCommand(c), topCommand(c), waitCommand(c), rmCommand(c), publishCommand(c), unpublishCommand(c), eventsCommand(c), versionCommand(c))
+		renameCommand(c), topCommand(c), waitCommand(c), rmCommand(c), publishCommand(c), unpublishCommand(c), eventsCommand(c), slirpCommand(), versionCommand(c))
+	root.AddCommand(manPagesCommand(c))
+	add(groupManagement, ociHookCommand(c), libnetworkCommand(c))
 	addAbsent(root, absentCommands, absentOfContainers)
 	refuseUnknownShells(root)
 	finish(root)

@@ -36,14 +36,22 @@ func as(kind error, format string, args ...any) error {
 	return &verdict{fmt.Errorf(format, args...), kind}
 }
 
-// Wish names a namespace: by a process in it, or by a path.
+// Wish names a namespace: by a process in it, by a path, or by the namespace itself.
 type Wish struct {
 	PID   int
 	Start uint64 // of the process, if the asker knows it: see Process
 	Net   string // absolute
 	User  string // absolute; the user namespace that the network namespace must belong to
+	// Via is a process in the same namespace, by which it is opened where PID keeps its own
+	// from its user; zero: none. With a PID only.
+	Via Process
 	// Holder is the process whose end is to be the end of the attachment; zero: none.
 	Holder Process
+	// Passed is the namespace; it stays the caller's. Net is then a path at which others
+	// may find it, and From the user namespace that must have power over it; zero: any of
+	// ours.
+	Passed *os.File
+	From   Owner
 }
 
 // Place is a namespace that was found, as it is kept on disk.
@@ -52,6 +60,7 @@ type Place struct {
 	Net     string  `json:",omitempty"`
 	User    string  `json:",omitempty"`
 	Holder  Process `json:",omitzero"`
+	Passed  bool    `json:",omitempty"` // found as Reach says; Net may be ""
 
 	Boot     string // the kernel's random id of this boot
 	Dev, Ino uint64
@@ -69,6 +78,10 @@ func Resolve(w Wish) (Place, tap.Namespaces, error) {
 		return p, tap.Namespaces{}, err
 	}
 	switch {
+	case w.Passed != nil:
+		if w.Net != "" && !filepath.IsAbs(w.Net) {
+			return p, tap.Namespaces{}, as(ErrWish, "a namespace's path must be absolute")
+		}
 	case (w.PID != 0) == (w.Net != ""):
 		return p, tap.Namespaces{}, as(ErrWish, "give either a process or a path")
 	case w.PID != 0:
@@ -86,7 +99,15 @@ func Resolve(w Wish) (Place, tap.Namespaces, error) {
 			return p, tap.Namespaces{}, fmt.Errorf("the process that holds the attachment: %w", err)
 		}
 	}
-	ns, err := p.open()
+	var ns tap.Namespaces
+	if w.Passed != nil {
+		ns, err = p.takePassed(w.Passed, w.From)
+	} else {
+		ns, err = p.open()
+	}
+	if errors.Is(err, unix.EACCES) && w.Via != (Process{}) && w.PID != 0 {
+		ns, err = p.openVia(w.Via)
+	}
 	if err != nil {
 		return p, ns, p.explain(err)
 	}
@@ -100,22 +121,35 @@ func Resolve(w Wish) (Place, tap.Namespaces, error) {
 
 // what names the place in errors.
 func (p Place) what() string {
-	if p.Net != "" {
+	switch {
+	case p.Net != "":
 		return p.Net
+	case p.Passed:
+		return "that was passed"
 	}
 	return fmt.Sprintf("process %d", p.Process.PID)
 }
 
 // String says where the namespace is.
 func (p Place) String() string {
-	if p.Net != "" {
+	switch {
+	case p.Net != "":
 		return "at " + p.Net
+	case p.Passed:
+		return p.what()
 	}
 	return "of " + p.what()
 }
 
 // open opens what the process or the path leads to now.
 func (p Place) open() (tap.Namespaces, error) {
+	if p.Passed {
+		path, err := p.Reach()
+		if err != nil {
+			return tap.Namespaces{}, err
+		}
+		return tap.OpenNamespacePath(path)
+	}
 	if p.Net != "" {
 		return tap.OpenNamespacePath(p.Net)
 	}
@@ -125,6 +159,19 @@ func (p Place) open() (tap.Namespaces, error) {
 	}
 	// The number meant one process while it was opened; this is that one.
 	if err := p.Process.check(); err != nil {
+		_ = ns.Close()
+		return tap.Namespaces{}, err
+	}
+	return ns, nil
+}
+
+// openVia opens the namespace by another process that is in it.
+func (p Place) openVia(via Process) (tap.Namespaces, error) {
+	ns, err := Place{Process: via}.open()
+	if err != nil {
+		return ns, fmt.Errorf("process %d, which shows it: %w", via.PID, err)
+	}
+	if err := p.Process.check(); err != nil { // both lived at once
 		_ = ns.Close()
 		return tap.Namespaces{}, err
 	}
@@ -208,7 +255,7 @@ func (p Place) Open() (tap.Namespaces, error) {
 	}
 	dev, ino, err := identity(ns)
 	if err == nil && (dev != p.Dev || ino != p.Ino) {
-		if err = ErrGone; p.Net == "" { // it may come back to it
+		if err = ErrGone; p.Net == "" && !p.Passed { // it may come back to it
 			err = fmt.Errorf("process %d has gone into another network namespace", p.Process.PID)
 		}
 	}
@@ -232,6 +279,10 @@ func (p Place) Check() error {
 		if err := p.Holder.check(); errors.Is(err, ErrGone) {
 			return fmt.Errorf("the command that held the attachment: %w", err)
 		}
+	}
+	if p.Passed {
+		_, err := p.Reach()
+		return err
 	}
 	if p.Net == "" {
 		return p.Process.check()

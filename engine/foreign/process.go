@@ -2,6 +2,7 @@ package foreign
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -38,6 +39,19 @@ func (p Process) check() error {
 		return as(ErrGone, "process %d has ended", p.PID)
 	}
 	return nil
+}
+
+// Await returns when the process has ended, or ctx is done. Where that cannot be told it is the latter.
+func (p Process) Await(ctx context.Context) {
+	exited, stop := p.exits()
+	defer stop()
+	if errors.Is(p.check(), ErrGone) { // its number was another's
+		return
+	}
+	select {
+	case <-exited:
+	case <-ctx.Done():
+	}
 }
 
 // stat reads when a process has started, and whether it has ended and only waits to be

@@ -58,6 +58,9 @@ func watchPath(path string) *watch {
 
 // watch begins to watch what leads to the place, but for its processes.
 func (p Place) watch() *watch {
+	if p.Passed {
+		return p.watchPassed()
+	}
 	if p.Net == "" {
 		return &watch{}
 	}

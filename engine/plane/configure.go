@@ -59,6 +59,8 @@ func (p *Plane) configure() {
 		Gateway4: o.gateway(true), Gateway6: o.gateway(false),
 		GatewayMAC: g.MAC(), LinkLocal: g.LinkLocal(), MTU: o.MTU, Internal: o.Internal,
 		DHCP: o.Rules.DHCP.On, Pool4: o.Rules.DHCP.Range4, Pool6: o.Rules.DHCP.Range6,
+		First4: o.Rules.DHCP.First4, Last4: o.Rules.DHCP.Last4,
+		DNS4: o.Rules.DNS.Addr4, DNS6: o.Rules.DNS.Addr6, NoDNS: o.Rules.DNS.Off,
 	}
 	c := &configuration{net: p.net, server: dhcp.New(d)}
 	var ask stack.Configurer
@@ -110,7 +112,7 @@ func (c *configuration) add(l Link) bool {
 	if c == nil {
 		return false
 	}
-	e := dhcp.Endpoint{MAC: packet.MAC(l.MAC), Hostname: l.Hostname, Search: l.Search, Nested: l.Guard.Nested}
+	e := dhcp.Endpoint{MAC: packet.MAC(l.MAC), Hostname: l.Hostname, Search: l.Search, Nested: l.Guard.Nested, Lends: l.Guard.Sole}
 	for _, a := range l.Addresses {
 		if a.Addr().Is4() {
 			e.Addr4 = a.Addr()

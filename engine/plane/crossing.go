@@ -49,6 +49,7 @@ func (o *Options) stackOptions() stack.Options {
 		Gateway4: o.gateway(true), Gateway6: o.gateway(false), Subnet4: o.subnet(true), Subnet6: o.subnet(false),
 		Announce: o.Rules.Announce, NoICC: o.Rules.NoICC,
 	}
+	s.Service4, s.Service6, s.MuteServices = o.Rules.DNS.Addr4, o.Rules.DNS.Addr6, o.Rules.DNS.Off
 	if o.Zone != nil { // there are names to ask for
 		if o.Rules.Mode4 == ModeIsolated {
 			s.Service4 = Resolver4

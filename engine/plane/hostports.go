@@ -14,7 +14,7 @@ import (
 // at all addresses; nil for none. It takes no lock and does not allocate.
 func (o *Options) hostPort() func(proto uint8, at netip.AddrPort) bool {
 	published := o.Published
-	if o.Internal {
+	if o.Internal || o.Rules.NoHost {
 		published = nil
 	}
 	if len(o.Rules.HostPorts) == 0 && published == nil {
@@ -28,7 +28,7 @@ func (o *Options) hostPort() func(proto uint8, at netip.AddrPort) bool {
 			open = &udp
 		}
 		for port := int(r.First); port <= int(r.Last); port++ {
-			if port != dnsPort {
+			if port != dnsPort || o.Rules.DNS.Addr4.IsValid() {
 				open[port/64] |= 1 << (port % 64)
 			}
 		}
@@ -60,7 +60,7 @@ func (p *Plane) newForwarder() *forwarder.Forwarder {
 		hairpins = &p.opts.Published.hairpins
 	}
 	return forwarder.New(forwarder.Options{
-		Gateway: g, Allow: allow, HostPort: p.opts.hostPort(), Hairpins: hairpins,
+		Gateway: g, Allow: allow, HostPort: p.opts.hostPort(), NoHost: p.opts.Rules.NoHost, Hairpins: hairpins,
 		Outbound: forwarder.Outbound{Addr4: way.Addr4, Addr6: way.Addr6, Device: way.Device},
 		Owner:    g.Owner, Yield: g.Yield, Logger: p.opts.Logger,
 	})

@@ -132,7 +132,7 @@ var HostNames = []string{"host.docker.internal", "host.containers.internal", "ga
 // hosts are the addresses of HostNames.
 func (p *Plane) hosts() map[string][]netip.Addr {
 	addrs := p.opts.gateways()
-	if len(addrs) == 0 {
+	if len(addrs) == 0 || p.opts.Rules.NoHost {
 		return nil
 	}
 	all := map[string][]netip.Addr{}
@@ -165,7 +165,7 @@ func (p *Plane) serveDNS() error {
 		o.Upstream = p.opts.Upstream
 	}
 	var err error
-	if p.dns, err = dns.New(o); err != nil {
+	if p.dns, err = dns.New(o); err != nil || p.opts.Rules.DNS.Off {
 		return err
 	}
 	g := p.net.Gateway()
@@ -267,6 +267,8 @@ type Link struct {
 	// Hostname and Search are what the container is told by DHCP besides addresses.
 	Hostname string   `json:",omitzero"`
 	Search   []string `json:",omitempty"`
+	// Plain: the device is one without virtio headers.
+	Plain bool `json:",omitzero"`
 }
 
 // Port is an endpoint on the network.

@@ -40,6 +40,11 @@ type Rules struct {
 	// DHCP and RA turn on address configuration by protocol.
 	DHCP DHCP `json:",omitzero"`
 	RA   bool `json:",omitzero"`
+	// NoHost: what leads nowhere of the gateway's own addresses meets "network unreachable",
+	// ports that are published at all addresses among it.
+	NoHost bool `json:",omitzero"`
+	// DNS is where names are asked for.
+	DNS DNS `json:",omitzero"`
 	// NoSplice: clients of published ports that are on the host's loopback go by the
 	// gateway as all others do. It is the keeper's to heed: without sockets inside the
 	// container nothing is joined there.
@@ -97,4 +102,14 @@ type DHCP struct {
 	On bool `json:",omitzero"`
 	// Range4 and Range6 are kept free of containers, for unknown stations.
 	Range4, Range6 netip.Prefix `json:",omitzero"`
+	// First4 to Last4 are the same as Range4, where it is no prefix.
+	First4, Last4 netip.Addr `json:",omitzero"`
+}
+
+// DNS is where a network's names are asked for.
+type DNS struct {
+	// Addr4 and Addr6 are addresses of the subnets; zero = the gateway's.
+	Addr4, Addr6 netip.Addr `json:",omitzero"`
+	// Off: there are no names; what is sent to Addr4 and Addr6 meets silence.
+	Off bool `json:",omitzero"`
 }

@@ -36,6 +36,9 @@ type workerLock struct {
 
 // openLock opens the lock. With alone, workers of others are ended first.
 func openLock(dir string, alone bool) (*workerLock, error) {
+	if dir == "" {
+		return anonymousLock()
+	}
 	path := filepath.Join(dir, lockName)
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
 	if err != nil {
@@ -48,6 +51,16 @@ func openLock(dir string, alone bool) (*workerLock, error) {
 		}
 	}
 	return l, nil
+}
+
+// anonymousLock is a lock in memory, which nobody else can have: where no later program
+// takes the same interfaces.
+func anonymousLock() (*workerLock, error) {
+	fd, err := unix.MemfdCreate(lockName, unix.MFD_CLOEXEC)
+	if err != nil {
+		return nil, fmt.Errorf("lock of the workers: %w", err)
+	}
+	return &workerLock{fmt.Sprintf("/proc/self/fd/%d", fd), os.NewFile(uintptr(fd), lockName)}, nil
 }
 
 // wait returns when no worker lives. One that does not end by itself is killed, also
@@ -92,7 +105,11 @@ func lives(pidfd int) bool {
 // share is a share of the lock for a worker to hold.
 func (l *workerLock) share() (*fdpass.Handle, error) {
 	// Opened anew: the lock belongs to the open file, and this one is the worker's.
-	fd, err := unix.Open(l.path, unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0)
+	flags := unix.O_RDONLY | unix.O_CLOEXEC
+	if !strings.HasPrefix(l.path, "/proc/self/fd/") {
+		flags |= unix.O_NOFOLLOW
+	}
+	fd, err := unix.Open(l.path, flags, 0)
 	if err == nil {
 		if err = unix.Flock(fd, unix.LOCK_SH|unix.LOCK_NB); err != nil {
 			unix.Close(fd)

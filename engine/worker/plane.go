@@ -130,6 +130,9 @@ type Link struct {
 	Sysctls            map[string]string
 	// Guest: the namespace is somebody else's, see tap.LinkOptions.
 	Guest bool
+	// Bare: the interface is set up and moved by others, see tap.LinkOptions. The addresses are
+	// what it may send from.
+	Bare bool
 	// Existing is what to change of an interface that is there.
 	Existing tap.Existing
 }
@@ -154,6 +157,13 @@ func (p *Plane) Attach(ctx context.Context, ns tap.Namespaces, l Link) (*Port, e
 	for _, w := range i.Warnings {
 		p.log.Warn("interface set up with a flaw", "network", p.spec.Name, "container", l.Container, "warning", w)
 	}
+	return p.Plug(i, l)
+}
+
+// Plug puts an interface that is there already on the network, which takes its queues
+// over, also when it fails. l.MAC is the port's own.
+func (p *Plane) Plug(i *tap.Interface, l Link) (*Port, error) {
+	l.Plain = i.Plain
 	b, err := json.Marshal(portBody{p.spec.ID, l.Link})
 	if err != nil {
 		return nil, errors.Join(err, i.Close())
@@ -178,7 +188,7 @@ func queueName(endpoint string, n int) string {
 // stored takes the endpoint's interface out of the store: it was set up by the
 // program before, and its queues have never been closed.
 func (p *Plane) stored(l Link) (*tap.Interface, error) {
-	i := &tap.Interface{Name: l.Interface, MAC: l.MAC}
+	i := &tap.Interface{Name: l.Interface, MAC: l.MAC, Bare: l.Bare}
 	if p.s.opts.Store != nil && l.Endpoint != "" {
 		for n := 0; ; n++ {
 			h, ok := p.s.opts.Store.Get(queueName(l.Endpoint, n))
@@ -198,6 +208,9 @@ func (p *Plane) stored(l Link) (*tap.Interface, error) {
 }
 
 func (p *Plane) options(l Link) tap.LinkOptions {
+	if l.Bare {
+		return tap.LinkOptions{Name: l.Interface, MAC: l.MAC, MTU: p.spec.MTU, Bare: true, Guest: true, Existing: l.Existing, DisableIPv6: true}
+	}
 	o := tap.LinkOptions{
 		Name: l.Interface, MAC: l.MAC, MTU: p.spec.MTU, Addresses: l.Addresses,
 		DisableIPv6: !slices.ContainsFunc(l.Addresses, func(a netip.Prefix) bool { return a.Addr().Is6() }),

@@ -302,7 +302,11 @@ func (s *server) addPort(id string, b portBody, handles []*fdpass.Handle) error 
 	if err != nil {
 		return err
 	}
-	device, err := tap.NewDevice(b.Link.Interface, handles)
+	open := tap.NewDevice
+	if b.Link.Plain {
+		open = tap.NewPlainDevice
+	}
+	device, err := open(b.Link.Interface, handles)
 	if err != nil {
 		return err
 	}

@@ -41,7 +41,8 @@ const storeOwner = "engine"
 
 // Options of a Supervisor.
 type Options struct {
-	// RuntimeDir has the lock that workers hold.
+	// RuntimeDir has the lock that workers hold; "" = nowhere, for a program after which
+	// no other takes the same interfaces.
 	RuntimeDir string
 	// Store may be nil: then nothing outlives this process.
 	Store Store

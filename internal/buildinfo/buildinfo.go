@@ -6,10 +6,11 @@ import (
 	"sync"
 )
 
-// version and commit are set by the linker (-X); empty in a plain go build.
+// version, commit and date are set by the linker (-X); empty in a plain go build.
 var (
 	version string
 	commit  string
+	date    string // of the commit, RFC 3339
 )
 
 // unreleased is the version of a build that nobody named.
@@ -28,7 +29,11 @@ func Get() Info { return once() }
 
 var once = sync.OnceValue(func() Info {
 	b, _ := debug.ReadBuildInfo()
-	return from(b, version, commit)
+	info := from(b, version, commit)
+	if date != "" {
+		info.Time = date
+	}
+	return info
 })
 
 // from puts together what the linker was told, which wins, and what the go

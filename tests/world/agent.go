@@ -59,7 +59,11 @@ func serve(r request, files []*os.File) {
 			if _, err := receive(control, &i); err != nil {
 				break
 			}
-			cmd.Process.Signal(syscall.Signal(i.Signal))
+			if number := syscall.Signal(i.Signal); number == syscall.SIGKILL {
+				syscall.Kill(-cmd.Process.Pid, number)
+			} else {
+				cmd.Process.Signal(number)
+			}
 		}
 		select {
 		case <-ended:

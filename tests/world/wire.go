@@ -34,7 +34,7 @@ type reply struct {
 
 // instruction is what may be said to a running command.
 type instruction struct {
-	Signal int // signal for the command alone
+	Signal int // signal for the command alone; SIGKILL is for its process group
 }
 
 // socketpair returns two connected, message-keeping sockets.

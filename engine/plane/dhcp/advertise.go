@@ -66,9 +66,11 @@ func (s *Server) Advertisement(endpoint packet.MAC) (message []byte, ok bool) {
 	b = append(b, raOptMTU, 1, 0, 0)
 	b = binary.BigEndian.AppendUint32(b, uint32(s.opts.MTU))
 	b = appendPrefix(b, s.opts.Gateway6.Masked(), autonomous)
-	b = append(b, raOptRDNSS, 3, 0, 0)
-	b = binary.BigEndian.AppendUint32(b, seconds32(routerLifetime))
-	b = append(b, s.opts.Gateway6.Addr().AsSlice()...)
+	if dns, ok := s.dns(s.opts.DNS6, s.opts.Gateway6); ok {
+		b = append(b, raOptRDNSS, 3, 0, 0)
+		b = binary.BigEndian.AppendUint32(b, seconds32(routerLifetime))
+		b = append(b, dns.AsSlice()...)
+	}
 	return appendSearch(b, e.Search), true
 }
 

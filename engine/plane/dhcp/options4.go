@@ -93,7 +93,10 @@ func (s *Server) facts4(c *client, left time.Duration) []dhcpv4.Option {
 	if !s.opts.Internal {
 		facts = append(facts, dhcpv4.OptRouter(gateway))
 	}
-	facts = append(facts, dhcpv4.OptDNS(gateway), dhcpv4.Option{Code: dhcpv4.OptionInterfaceMTU, Value: dhcpv4.Uint16(s.opts.MTU)})
+	if dns, ok := s.dns(s.opts.DNS4, s.opts.Gateway4); ok {
+		facts = append(facts, dhcpv4.OptDNS(dns.AsSlice()))
+	}
+	facts = append(facts, dhcpv4.Option{Code: dhcpv4.OptionInterfaceMTU, Value: dhcpv4.Uint16(s.opts.MTU)})
 	if subnet.Bits() < 31 {
 		facts = append(facts, dhcpv4.OptBroadcastAddress(broadcastOf(subnet)))
 	}
@@ -109,6 +112,17 @@ func (s *Server) facts4(c *client, left time.Duration) []dhcpv4.Option {
 			dhcpv4.Option{Code: dhcpv4.OptionRebindingTimeValue, Value: dhcpv4.Duration(left / 8 * 7)})
 	}
 	return facts
+}
+
+// dns is where names are asked for in a family; ok is false where they are not.
+func (s *Server) dns(own netip.Addr, gateway netip.Prefix) (a netip.Addr, ok bool) {
+	if s.opts.NoDNS {
+		return a, false
+	}
+	if own.IsValid() {
+		return own, true
+	}
+	return gateway.Addr(), true
 }
 
 // broadcastOf gives a subnet's address of all stations.

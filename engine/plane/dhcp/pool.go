@@ -30,15 +30,32 @@ type lease struct {
 
 // pool is a range of addresses that are lent.
 type pool struct {
-	prefix  netip.Prefix // invalid: there are none
-	leases  map[netip.Addr]*lease
-	holders map[holder]netip.Addr // not of declined ones
-	held    map[packet.MAC]int    // leases of endpoints, declined ones included
+	first, last netip.Addr // invalid: there are none
+	leases      map[netip.Addr]*lease
+	holders     map[holder]netip.Addr // not of declined ones
+	held        map[packet.MAC]int    // leases of endpoints, declined ones included
 }
 
+// newPool makes a pool of all addresses of p.
 func newPool(p netip.Prefix) *pool {
+	if !p.IsValid() {
+		return newRange(netip.Addr{}, netip.Addr{})
+	}
+	last := p.Masked().Addr().As16()
+	for i := p.Bits() + 128 - p.Addr().BitLen(); i < 128; i++ {
+		last[i/8] |= 0x80 >> (i % 8)
+	}
+	a := netip.AddrFrom16(last)
+	if p.Addr().Is4() {
+		a = a.Unmap()
+	}
+	return newRange(p.Masked().Addr(), a)
+}
+
+// newRange makes a pool of the addresses from first to last.
+func newRange(first, last netip.Addr) *pool {
 	return &pool{
-		prefix: p.Masked(), leases: map[netip.Addr]*lease{}, holders: map[holder]netip.Addr{}, held: map[packet.MAC]int{},
+		first: first, last: last, leases: map[netip.Addr]*lease{}, holders: map[holder]netip.Addr{}, held: map[packet.MAC]int{},
 	}
 }
 
@@ -123,23 +140,24 @@ func (p *pool) decline(h holder, a netip.Addr) bool {
 
 // has reports whether a is in the range and nobody's.
 func (p *pool) has(a netip.Addr) bool {
-	return a.IsValid() && p.prefix.IsValid() && p.prefix.Contains(a) && p.leases[a] == nil
+	return a.IsValid() && p.first.IsValid() && a.Is4() == p.first.Is4() && !a.Less(p.first) && !p.last.Less(a) && p.leases[a] == nil
 }
 
 // room reports whether h's endpoint may have one more lease: no more than there are
 // addresses left for others.
 func (p *pool) room(h holder) bool {
 	n := p.held[h.endpoint]
-	return p.prefix.IsValid() && n < maxLeases && uint64(n) < p.size()-uint64(len(p.leases))
+	return p.first.IsValid() && n < maxLeases && uint64(n) < p.size()-uint64(len(p.leases))
 }
 
 // size counts the addresses of the range, at most math.MaxInt64.
 func (p *pool) size() uint64 {
-	bits := p.prefix.Addr().BitLen() - p.prefix.Bits()
-	if bits >= 63 {
-		return math.MaxInt64
+	first, last := p.first.As16(), p.last.As16()
+	low := binary.BigEndian.Uint64(first[8:])
+	if n := binary.BigEndian.Uint64(last[8:]) - low; n < math.MaxInt64 && [8]byte(first[:8]) == [8]byte(last[:8]) {
+		return n + 1
 	}
-	return 1 << bits
+	return math.MaxInt64
 }
 
 // find looks for an address that is free, from one on that follows from h's MAC.
@@ -158,11 +176,11 @@ func (p *pool) find(h holder, free func(netip.Addr) bool) netip.Addr {
 
 // nth gives the range's address number n.
 func (p *pool) nth(n uint64) netip.Addr {
-	b := p.prefix.Addr().As16()
+	b := p.first.As16()
 	low := binary.BigEndian.Uint64(b[8:])
-	binary.BigEndian.PutUint64(b[8:], low|n) // the range is aligned: its own bits are 0 there
+	binary.BigEndian.PutUint64(b[8:], low+n) // size sees to it that there is no carry
 	a := netip.AddrFrom16(b)
-	if p.prefix.Addr().Is4() {
+	if p.first.Is4() {
 		a = a.Unmap()
 	}
 	return a

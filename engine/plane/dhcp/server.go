@@ -38,8 +38,13 @@ type Options struct {
 	Internal   bool // the gateway leads nowhere
 	// DHCP turns on DHCPv4 and DHCPv6, as far as there are addresses.
 	DHCP bool
-	// Pool4 and Pool6 are for stations behind endpoints; zero = none.
-	Pool4, Pool6 netip.Prefix
+	// Pool4 and Pool6 are for stations behind endpoints; zero = none. First4 and Last4 are
+	// the same as Pool4 for ranges that are no prefix.
+	Pool4, Pool6  netip.Prefix
+	First4, Last4 netip.Addr
+	// DNS4 and DNS6 are where names are asked for; zero = at the gateway. NoDNS: nowhere.
+	DNS4, DNS6 netip.Addr
+	NoDNS      bool
 }
 
 // Endpoint is who may ask.
@@ -49,6 +54,8 @@ type Endpoint struct {
 	Hostname     string     // "" = none
 	Search       []string   // domains
 	Nested       bool       // stations of other MACs are behind it
+	// Lends: the endpoint itself gets addresses as those behind it do, and has none of its own.
+	Lends bool
 }
 
 // Stations are those behind the endpoint that a question comes from.
@@ -88,10 +95,14 @@ type Server struct {
 
 // New makes a Server that knows no endpoint.
 func New(o Options) *Server {
-	return &Server{
+	s := &Server{
 		opts: o, endpoints: map[packet.MAC]Endpoint{},
 		pool4: newPool(o.Pool4), pool6: newPool(o.Pool6),
 	}
+	if o.First4.IsValid() {
+		s.pool4 = newRange(o.First4, o.Last4)
+	}
+	return s
 }
 
 // Add makes an endpoint known. It reports whether none was with its MAC.
@@ -130,7 +141,7 @@ func (s *Server) who(q *Question, v4 bool) (c client, ok bool) {
 	if c.endpoint, ok = s.endpoints[q.Endpoint]; !ok || len(q.Message) > maxMessage {
 		return c, false
 	}
-	c.own = q.Station == q.Endpoint
+	c.own = q.Station == q.Endpoint && !c.endpoint.Lends
 	c.addr, c.pool = c.endpoint.Addr4, s.pool4
 	if !v4 {
 		c.addr, c.pool = c.endpoint.Addr6, s.pool6

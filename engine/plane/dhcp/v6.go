@@ -198,8 +198,8 @@ func (r *reply6) giveUp() {
 func (r *reply6) addFacts() {
 	asked := r.m.Options.RequestedOptions()
 	wants := func(code dhcpv6.OptionCode) bool { return len(asked) == 0 || r.m.IsOptionRequested(code) }
-	if wants(dhcpv6.OptionDNSRecursiveNameServer) {
-		r.out.AddOption(dhcpv6.OptDNS(net.IP(r.s.opts.Gateway6.Addr().AsSlice())))
+	if dns, ok := r.s.dns(r.s.opts.DNS6, r.s.opts.Gateway6); ok && wants(dhcpv6.OptionDNSRecursiveNameServer) {
+		r.out.AddOption(dhcpv6.OptDNS(net.IP(dns.AsSlice())))
 	}
 	if search := r.client.endpoint.Search; len(search) > 0 && wants(dhcpv6.OptionDomainSearchList) {
 		r.out.AddOption(dhcpv6.OptDomainSearchList(&rfc1035label.Labels{Labels: search}))
