@@ -1,7 +1,10 @@
 # footbridge: what can be made. Works as root and as an ordinary user.
 #
 #   make deps    the programs that tests and the demo use (root installs them, others are told their names)
-#   make build   bin/footbridge
+#   make build   the programs, in bin/
+#   make install the programs, manual pages, completions and units. PREFIX=/usr/local DESTDIR= (docs/installation.md);
+#                make uninstall takes them away again. As root after make: then nothing is built as root
+#   make dist    .deb, .rpm and archives for amd64 and arm64, with checksums: bin/dist/. ARCHS="amd64 arm64" DIST=folder
 #   make demo    containers on a user-space bridge, live
 #   make test    unit tests and the scripts of tests/
 #   make lifecycle  random operations against a model; SEED=N OPS=N REAL=N (on the engine, on the binary) REPLAY=FILE
@@ -13,6 +16,7 @@
 #   make chaos    faults under load: what was lost, how long until all worked again. ROUNDS=n; SHORT=1: a minute
 #   make hostile  attacks from inside: what was let in, what neighbours felt. SEED=n; RUN=regexp; SHORT=1: a minute or two
 #   make conformance  the same commands to Docker and to footbridge. Root, for Docker; DOCKERD=path of another; RUN=regexp
+#   make interop  podman, Docker's command, runc and others as they are, with footbridge below them. Root installs them. RUN=regexp; SHORT=1
 #   make scale    1,000 containers, 20,000 flows, a long way, those who do not read: figures and their bounds. RUN=regexp; SHORT=1
 #   make soak     traffic and churn for DURATION, memory and descriptors watched. SHORT=1: half a minute
 #   make lint    gofmt, go vet and, where it is there, golangci-lint
@@ -24,7 +28,12 @@ GO      := $(shell command -v go || echo /usr/local/go/bin/go)
 MODULE  := github.com/footbridge-net/footbridge
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unreleased)
 COMMIT  := $(shell git rev-parse --short=12 HEAD 2>/dev/null)
-LDFLAGS := -s -w -X $(MODULE)/internal/buildinfo.version=$(VERSION) -X $(MODULE)/internal/buildinfo.commit=$(COMMIT)
+# The time of the commit stands for that of the build: the same commit gives the same bytes.
+SOURCE_DATE_EPOCH ?= $(or $(shell git log -1 --format=%ct 2>/dev/null),0)
+DATE    := $(shell date -u -d @$(SOURCE_DATE_EPOCH) +%Y-%m-%dT%H:%M:%SZ)
+BUILDINFO := $(MODULE)/internal/buildinfo
+LDFLAGS := -s -w -X $(BUILDINFO).version=$(VERSION) -X $(BUILDINFO).commit=$(COMMIT) -X $(BUILDINFO).date=$(DATE)
+DIST    ?= bin/dist
 FUZZTIME ?= 10s
 BENCHTIME ?= 3s
 BENCHROUNDS ?= 3
@@ -38,8 +47,8 @@ SOAKCSV ?= bin/soak.csv
 # go test looks for the go command when it builds the program under test.
 export PATH := $(dir $(GO)):$(PATH)
 
-.PHONY: all deps tun build demo test lifecycle bench bench-quick bench-go bench-docs chaos hostile conformance scale soak lint fuzz clean
-all: build
+.PHONY: all deps tun build extras install uninstall dist demo test lifecycle bench bench-quick bench-go bench-docs chaos hostile conformance interop scale soak lint fuzz clean
+all: extras
 
 # A command and the Debian package that it comes from.
 PROGRAMS := ip:iproute2 ping:iputils-ping traceroute:traceroute curl:curl dig:dnsutils iperf3:iperf3 python3:python3 \
@@ -68,7 +77,29 @@ tun:
 	   else echo "/dev/net/tun is not open to everybody. As root: chmod 0666 /dev/net/tun" >&2; exit 1; fi;; esac
 
 build:
-	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/footbridge ./cmd/footbridge
+	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o bin/ ./cmd/...
+
+# What comes beside the programs: manual pages and completions, made from the commands.
+extras: build
+	@internal/dist/extras.sh bin/footbridge bin/extras
+
+# BIN and EXTRAS: what was built elsewhere.
+install uninstall: export PREFIX := $(or $(PREFIX),/usr/local)
+install uninstall: export DESTDIR := $(DESTDIR)
+install uninstall: export SLIRP4NETNS := $(SLIRP4NETNS)
+install uninstall: export BIN := $(or $(BIN),bin)
+install uninstall: export EXTRAS := $(or $(EXTRAS),bin/extras)
+install:
+	@if [ "$(BIN)" = bin ] && { [ "$$(id -u)" != 0 ] || [ ! -x bin/footbridge ] || [ ! -d bin/extras ]; }; then \
+		$(MAKE) --no-print-directory extras; fi
+	@internal/dist/place.sh install
+	@echo "footbridge is installed below $(DESTDIR)$(PREFIX)"
+
+uninstall:
+	@internal/dist/place.sh uninstall
+
+dist:
+	@GO='$(GO)' VERSION='$(VERSION)' LDFLAGS='$(LDFLAGS)' SOURCE_DATE_EPOCH='$(SOURCE_DATE_EPOCH)' internal/dist/dist.sh '$(DIST)' $(ARCHS)
 
 demo: tun build
 	@CGO_ENABLED=0 $(GO) build -trimpath -o bin/demo ./tests/demo
@@ -111,6 +142,11 @@ hostile: tun build
 conformance: tun build
 	@CGO_ENABLED=0 $(GO) build -trimpath -o bin/conformance ./tests/conformance
 	@FOOTBRIDGE_TEST_BINARY=$(CURDIR)/bin/footbridge bin/conformance $(if $(RUN),-run '$(RUN)')
+
+# FOOTBRIDGE_TEST_BINARY unset, the program and its companions are built afresh.
+interop: tun
+	@CGO_ENABLED=0 $(GO) build -trimpath -o bin/interop ./tests/interop
+	@bin/interop $(if $(SHORT),-short) $(if $(RUN),-run '$(RUN)') $(if $(JSON),-json '$(JSON)')
 
 scale: tun build
 	@CGO_ENABLED=0 $(GO) build -trimpath -o bin/scale ./tests/scale
