@@ -22,7 +22,8 @@
 // ErrCommandNotFound and ErrCommandNotExecutable arrive as themselves.
 //
 // Who may connect: only processes of the daemon's own uid, in the daemon's own
-// user namespace. The socket has mode 0600 in a directory with mode 0700 that
+// user namespace; and, for a short list of requests about network namespaces of their
+// own, runtimes that live in a user namespace below it (runtimepeer.go). The socket has mode 0600 in a directory with mode 0700 that
 // belongs to the user ([Listen], [CheckDir]); the kernel says who is at the
 // other end (peer.go). The client asks the same of the daemon.
 //

@@ -44,8 +44,10 @@ type fake struct {
 	logsErr   error
 	detached  chan struct{} // one value each time a stream is detached
 
-	livesIn    map[NamespaceID]string // user namespace -> container
-	passedFrom map[string]NamespaceID // container -> user namespace
+	runtime    NamespaceID // user namespace that was last asked about
+	livesThere string      // container that lives in it
+	livesErr   error
+	lastAttach NamespaceRequest
 }
 
 type fakeContainer struct {

@@ -20,6 +20,7 @@ func (f *fake) NamespaceAttach(_ context.Context, req NamespaceRequest) (contain
 	if err != nil {
 		return container.CreateResponse{}, err
 	}
+	f.lastAttach = req
 	b, err := json.Marshal(req)
 	if err != nil {
 		return container.CreateResponse{}, err

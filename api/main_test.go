@@ -40,6 +40,8 @@ func TestMain(m *testing.M) {
 func helper(job string) error {
 	mode, socket, _ := strings.Cut(job, " ")
 	switch mode {
+	case "runtime", "powerless", "nested":
+		return runtimeJob(mode, socket)
 	case "undumpable", "get":
 		if mode == "undumpable" {
 			if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {

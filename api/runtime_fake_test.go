@@ -2,15 +2,20 @@ package api
 
 import "context"
 
-// ContainerOfUserNS knows no container that lives anywhere, unless the test says so.
+// ContainerOfUserNS remembers who asked.
 func (f *fake) ContainerOfUserNS(_ context.Context, id NamespaceID) (string, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.livesIn[id], nil
+	f.runtime = id
+	return f.livesThere, f.livesErr
 }
 
+// NamespacePassedFrom: what is called "mine" was passed by whoever asked last.
 func (f *fake) NamespacePassedFrom(_ context.Context, nameOrID string) (NamespaceID, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.passedFrom[nameOrID], nil
+	if nameOrID == "mine" {
+		return f.runtime, nil
+	}
+	return NamespaceID{}, nil
 }

@@ -144,7 +144,7 @@ type (
 // stranger's connection is kept for one request, so that he learns why.
 func (s *Server) acceptConn(ctx context.Context, c net.Conn) context.Context {
 	ctx = context.WithValue(ctx, connKey{}, c)
-	err := error(Errorf(errdefs.ErrPermissionDenied, "footbridge is served on unix sockets only"))
+	err := Errorf(errdefs.ErrPermissionDenied, "footbridge is served on unix sockets only")
 	if u, ok := c.(*net.UnixConn); ok {
 		if err = checkPeer(u, os.Geteuid()); errors.Is(err, errOtherUserNS) {
 			runtime, why := s.admitRuntime(ctx, u)

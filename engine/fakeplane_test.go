@@ -133,6 +133,11 @@ func (l *fakeListener) Close() error {
 }
 
 func (d fakeDataPlane) Publish(ms []PublishedPort, first, last uint16) ([]Listener, error) {
+	for _, m := range ms {
+		if err := d.w.step("publish for " + fakeName(m.Namespaces)); err != nil {
+			return nil, err
+		}
+	}
 	if err := d.w.step("publish"); err != nil {
 		return nil, err
 	}

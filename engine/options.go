@@ -45,6 +45,7 @@ const (
 	optHostPorts      = "com.footbridge.host.ports"
 	optDNS            = "com.footbridge.dns"         // true or false
 	optDNSServers     = "com.footbridge.dns.servers" // addresses, with ';' between them
+	optDNSAddresses   = "com.footbridge.dns.addresses"
 	optDHCP           = "com.footbridge.dhcp"
 	optDHCPRange      = "com.footbridge.dhcp.range" // prefixes, with ';' between them
 	optRA             = "com.footbridge.ra"
@@ -169,6 +170,21 @@ var knownOptions = map[string]netOption{
 			o.servers = append(o.servers, netip.AddrPortFrom(a, 53))
 		}
 		if len(o.servers) == 0 || len(o.servers) > maxDNSServers {
+			return fmt.Errorf("it is a list of 1 to %d addresses, with ';' between them", maxDNSServers)
+		}
+		return nil
+	},
+	optDNSAddresses: func(o *netOptions, v string) error {
+		for word := range words(v) {
+			a, err := netip.ParseAddr(word)
+			if err != nil || a.Zone() != "" || a.Is4In6() || a.IsUnspecified() || a.IsMulticast() || a.IsLoopback() || a == broadcast {
+				return fmt.Errorf("%q is not an address that a gateway can answer at", word)
+			}
+			if !slices.Contains(o.rules.DNS.More, a) {
+				o.rules.DNS.More = append(o.rules.DNS.More, a)
+			}
+		}
+		if len(o.rules.DNS.More) == 0 || len(o.rules.DNS.More) > maxDNSServers {
 			return fmt.Errorf("it is a list of 1 to %d addresses, with ';' between them", maxDNSServers)
 		}
 		return nil

@@ -74,6 +74,11 @@ func TestOptionsRefuse(t *testing.T) {
 		{wish{options: optDNSServers + "=resolver"}, `"resolver" is not an address of a server`},
 		{wish{options: optDNSServers + "=0.0.0.0"}, `not an address of a server`},
 		{wish{options: optDNSServers + "=fe80::1%eth0"}, `not an address of a server`},
+		{wish{options: optDNSAddresses + "=127.0.0.1"}, `"127.0.0.1" is not an address that a gateway can answer at`},
+		{wish{options: optDNSAddresses + "="}, "1 to 3 addresses"},
+		{wish{options: optDNSAddresses + "=fd00::53"}, "needs a gateway of that family"},
+		{wish{internal: true, options: optDNSAddresses + "=10.0.2.3 " + optGatewayMode4 + "=isolated"}, "needs a gateway of that family"},
+		{wish{subnets: "10.0.2.0/24", options: optDNSAddresses + "=10.0.2.3"}, "is in the network's own subnet"},
 		{wish{options: optDNSServers + "=192.0.2.1", internal: true}, "an internal network asks nobody outside"},
 		{wish{options: optOutbound4 + "=192.0.2.1", internal: true}, "an internal network asks nobody outside"},
 		{wish{options: optDNS + "=off"}, "it is true or false"},
@@ -259,8 +264,13 @@ func TestNamesAndServersOfANetwork(t *testing.T) {
 	e := w.engine()
 	e.testNetwork(t, wish{options: optDNS + "=false"}.request("nameless"))
 	e.testNetwork(t, wish{options: optDNSServers + "=192.0.2.1;2001:db8::1"}.request("own"))
+	e.testNetwork(t, wish{options: optDNSAddresses + "=10.0.2.3;10.0.2.3;192.0.2.53"}.request("elsewhere"))
 	e.testRun(t, spec{name: "a", mode: "nameless"})
 	e.testRun(t, spec{name: "b", mode: "own"})
+	e.testRun(t, spec{name: "e", mode: "elsewhere"})
+	if got := w.plane("elsewhere").spec.Rules.DNS.More; !slices.Equal(got, []netip.Addr{netip.MustParseAddr("10.0.2.3"), netip.MustParseAddr("192.0.2.53")}) {
+		t.Errorf("names are asked for at %v as well", got)
+	}
 	if p := w.plane("nameless"); p.spec.Resolves || len(e.testInspect(t, "a").NetworkSettings.Networks["nameless"].DNSNames) > 0 {
 		t.Errorf("names: %+v", p.spec)
 	}

@@ -25,7 +25,28 @@ func (o *netOptions) settle(n *NetworkDef) error {
 		return invalid("an internal network asks nobody outside: leave out --internal, or the options %s, %s, %s and %s",
 			optDNSServers, optOutbound4, optOutbound6, optOutboundDevice)
 	}
+	if err := o.settleAddresses(n); err != nil {
+		return err
+	}
 	return o.settleGateway(n)
+}
+
+// settleAddresses refuses further addresses of the name server that it cannot have.
+func (o *netOptions) settleAddresses(n *NetworkDef) error {
+	for _, a := range o.rules.DNS.More {
+		has := n.EnableIPv4
+		if !a.Is4() {
+			has = n.EnableIPv6
+		}
+		s, known := n.subnet(a.Is4())
+		switch {
+		case !has || o.isolated(a.Is4()):
+			return invalid("%s=%v needs a gateway of that family, which answers there: the network has none", optDNSAddresses, a)
+		case known && s.Prefix.Contains(a):
+			return invalid("%s=%v is in the network's own subnet %v, where names are asked for at the gateway: leave it out", optDNSAddresses, a, s.Prefix)
+		}
+	}
+	return nil
 }
 
 // checkKept checks what is kept for DHCP against the subnets that were asked for.

@@ -73,7 +73,7 @@ func memory() int64 {
 	if err := unix.Sysinfo(&s); err != nil {
 		return 0
 	}
-	return int64(uint64(s.Totalram) * uint64(s.Unit))
+	return int64(s.Totalram * uint64(s.Unit))
 }
 
 // machine is the hardware as uname(2) names it: x86_64, aarch64.

@@ -12,6 +12,8 @@ import (
 //	container --> gateway:8080 --Options.HostPort(TCP, gateway:8080)?--> 127.0.0.1:8080
 //	                                       no: refused, as ever
 //
+// With Options.NoHost the refusal is "network unreachable", as where no host is.
+//
 // Only the gateway's own addresses lead there, and only to the same port of 127.0.0.1
 // or ::1. What is sent to loopback addresses themselves is closed by Options.Allow.
 

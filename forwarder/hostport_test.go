@@ -117,3 +117,32 @@ func TestOpenPortsOpenNothingElse(t *testing.T) {
 		t.Errorf("%+v after the container's end", st)
 	}
 }
+
+// Where the host is shut, what is for the gateway itself meets no refusal, which a server
+// of the host could have sent, but a network without a way.
+func TestAShutHostIsUnreachable(t *testing.T) {
+	for _, c := range families {
+		t.Run(c.name, func(t *testing.T) {
+			open := openPorts{}
+			f, g := newWorldOf(t, Options{HostPort: open.is, NoHost: true})
+			closed := netip.AddrPortFrom(c.gw, 9)
+			f.HandleDatagram(from(netip.AddrPortFrom(c.ctr, 4000), closed, "hello"))
+			if e := wait(t, g.icmp, "net unreachable for UDP"); e.e != packet.NetUnreachable(c.ctr.Is4()) {
+				t.Errorf("UDP: %+v", e.e)
+			}
+			if !f.TakesTCP(closed) || f.TakesTCP(netip.AddrPortFrom(c.host, 9)) {
+				t.Error("TCP is taken for others than the gateway")
+			}
+			done := make(chan struct{})
+			go func() { defer close(done); g.dial(t, closed) }()
+			if e := wait(t, g.icmp, "net unreachable for TCP"); e.e != packet.NetUnreachable(c.ctr.Is4()) {
+				t.Errorf("TCP: %+v", e.e)
+			}
+			g.container.Close()
+			<-done
+			if st := f.Stats(); st.TCP+st.HalfOpen+st.UDP != 0 {
+				t.Errorf("%+v", st)
+			}
+		})
+	}
+}

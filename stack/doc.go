@@ -30,6 +30,9 @@
 // (icc.go), and without a gateway's address there are only containers, and services
 // for them (hidden.go).
 //
+// The one port of a network that has no other may have everybody behind it (Guard.Sole). Services
+// may have an address of their own beside the gateway's (Options.Service4, Service6).
+//
 // Stations that ask to be configured, by DHCP or a router solicitation, are heard by
 // the gateway alone, if a [Configurer] is there (configure.go).
 //

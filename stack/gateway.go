@@ -7,6 +7,7 @@ import (
 	"maps"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -90,6 +91,7 @@ type Gateway struct {
 	addrs []netip.Addr
 	// services are addresses of families without a gateway, where its services are.
 	services []netip.Addr
+	more     []netip.Addr // further addresses of services
 	stack    *stack.Stack
 	link     *link
 	// broadcast is the subnet's address for all; invalid without IPv4.
@@ -223,7 +225,17 @@ func (g *Gateway) owns(a netip.Addr) bool {
 			return true
 		}
 	}
+	for _, own := range g.more {
+		if own == a {
+			return true
+		}
+	}
 	return a == g.linkLocal && a.IsValid()
+}
+
+// routes reports whether a is an address that the gateway has as a router.
+func (g *Gateway) routes(a netip.Addr) bool {
+	return slices.Contains(g.addrs, a) || a == g.linkLocal && a.IsValid()
 }
 
 // isBroadcast reports whether a stands for all stations, here or anywhere.

@@ -12,7 +12,8 @@ import (
 // its containers. Nobody has a gateway's address there; nothing answers ping, nothing is
 // told of by ICMP, and what is sent to the switch's own MAC is dropped. But names have to
 // be asked somewhere: that is Options.Service4 and Service6, at the ports of ListenUDP and
-// ListenTCP and for nothing else.
+// ListenTCP and for nothing else. A network with a gateway may have such an address besides: it
+// is the gateway's then, answers ping, and services are found nowhere else.
 
 // NoGatewayMAC is the switch's own Ethernet address on a network without a gateway: it
 // follows from an address that no container has.
@@ -32,6 +33,11 @@ func (g *Gateway) findAddrs() {
 			g.services = append(g.services, f.service)
 		}
 	}
+	for _, a := range o.MoreServices {
+		if !g.hidden(a.Is4()) {
+			g.more = append(g.more, a)
+		}
+	}
 	if g.net.subnet4.IsValid() {
 		g.broadcast = lastOf(g.net.subnet4)
 	}
@@ -45,7 +51,7 @@ func (g *Gateway) prefixes() []netip.Prefix {
 			out = append(out, p)
 		}
 	}
-	for _, a := range g.services {
+	for _, a := range slices.Concat(g.services, g.more) {
 		out = append(out, netip.PrefixFrom(a, a.BitLen()))
 	}
 	return out
@@ -68,11 +74,16 @@ func (g *Gateway) serviceAddrs() []netip.Addr {
 			out = append(out, a)
 		}
 	}
-	return append(out, g.services...)
+	return slices.Concat(out, g.services, g.more)
 }
 
 // listensAt reports whether services are found at a.
 func (g *Gateway) listensAt(a netip.Addr) bool {
+	for _, s := range g.more {
+		if s == a {
+			return true
+		}
+	}
 	for _, s := range g.services {
 		if s == a {
 			return true

@@ -147,3 +147,26 @@ func TestANetworkNeedsASubnet(t *testing.T) {
 		t.Errorf("%v, want ErrNoSubnet", err)
 	}
 }
+
+// Services are found at further addresses beside the gateway's own, where containers send by their default route.
+func TestServicesAreFoundAtFurtherAddresses(t *testing.T) {
+	further := netip.MustParseAddr("192.168.127.3")
+	w := newSole(t, Options{MoreServices: []netip.Addr{further}})
+	g := w.net.Gateway()
+	g.ListenUDP(53, func(d packet.Datagram) { _ = g.SendUDP(d.Dst, d.Src, []byte("answer")) })
+	if l, err := g.ListenTCP(53); err != nil || len(l) != 3 {
+		t.Fatalf("%d listeners, %v", len(l), err)
+	}
+	mac := g.MAC()
+	for _, at := range []netip.Addr{further, gw4.Addr()} {
+		w.a.send(plain, datagramFrame(mac, aMAC, ap(a4, 1), ap(at, 53), "question"))
+		if f := w.a.receive().frame; !bytes.HasSuffix(f, []byte("answer")) {
+			t.Errorf("UDP at %s: %x", at, f)
+		}
+		w.a.send(plain, segment(mac, aMAC, ap(a4, 1), ap(at, 53), synFlag))
+		body := w.a.receive().frame[packet.EthernetLen:]
+		if ip, err := packet.ParseIP(body); err != nil || ip.Src != at || body[ip.HeaderLen+13] != synFlag|ackFlag {
+			t.Errorf("TCP at %s: %x", at, body)
+		}
+	}
+}

@@ -182,7 +182,7 @@ func (g *Gateway) toNetstack(in *incoming) DropReason {
 		payload = buffer.MakeWithView(v)
 	} else {
 		v := buffer.NewView(size)
-		v.Write(in.frame[packet.EthernetLen:][:size])
+		_, _ = v.Write(in.frame[packet.EthernetLen:][:size]) // a view takes all that is given
 		payload = buffer.MakeWithView(v)
 	}
 	pkt := stack.NewPacketBuffer(stack.PacketBufferOptions{Payload: payload})

@@ -94,7 +94,11 @@ func (n *Network) answerSolicitation(in *incoming) DropReason {
 	if dst.IsUnspecified() {
 		dst, dstMAC = packet.AllNodes, packet.MulticastMAC(packet.AllNodes)
 	}
-	return in.port.writePlain(packet.NeighborAdvertFrame(dstMAC, mac, dst, in.target))
+	answer := packet.NeighborAdvertFrame
+	if n.gateway.routes(in.target) {
+		answer = packet.RouterNeighborAdvertFrame
+	}
+	return in.port.writePlain(answer(dstMAC, mac, dst, in.target))
 }
 
 // heard learns who sent the message, and tells the others when it claims an address

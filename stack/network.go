@@ -44,6 +44,9 @@ type Options struct {
 	// gateway they are found there instead of at the gateway's address, and may be in the
 	// subnet.
 	Service4, Service6 netip.Addr
+	// MoreServices are further addresses outside of the subnets, in families with a gateway,
+	// where the services are found as well.
+	MoreServices []netip.Addr
 	// MuteServices is for addresses of services where there are none: UDP and TCP to them
 	// meet silence.
 	MuteServices bool

@@ -69,7 +69,7 @@ func TestNeighbourSolicitationsAreAnsweredFromTheTable(t *testing.T) {
 	for _, c := range []struct {
 		target netip.Addr
 		mac    packet.MAC
-	}{{b6, bMAC}, {bMAC.LinkLocal(), bMAC}, {gw6.Addr(), gwMAC}} {
+	}{{b6, bMAC}, {bMAC.LinkLocal(), bMAC}, {gw6.Addr(), gwMAC}, {gwMAC.LinkLocal(), gwMAC}} {
 		w.a.send(plain, solicit(a6, c.target))
 		frame := w.a.receive().frame
 		ip, err := packet.ParseIP(frame[packet.EthernetLen:])
@@ -83,6 +83,10 @@ func TestNeighbourSolicitationsAreAnsweredFromTheTable(t *testing.T) {
 		}
 		if !packet.TransportValid(body, &ip) {
 			t.Error("the advertisement's checksum is wrong")
+		}
+		// Without it a kernel forgets the default route that was advertised to it.
+		if router := body[ip.HeaderLen+4]&0x80 != 0; router != (c.mac == gwMAC) {
+			t.Errorf("%s is a router: %t", c.target, router)
 		}
 	}
 	w.b.silent()

@@ -27,6 +27,11 @@
 // descriptor is closed before any queue of ours is opened; were it still
 // open, the kernel would attach the next queue silently without the header.
 //
+// Two ways lead to devices that are not ours. Open attaches to a TAP that somebody else made, or
+// makes one that goes with its last descriptor, as programs do that a container engine starts;
+// Adopt takes a descriptor that was opened elsewhere. What comes without virtio headers is a
+// plain Device, which does itself what a header would leave to the kernel (plain.go).
+//
 // **Trust**: the helper's input comes from the daemon. Its output comes from a
 // process in a namespace where the container may be root: the reply is bounded and
 // every descriptor is asked what it is before it is used. The helper is the user's own
@@ -44,6 +49,9 @@
 // In a namespace that others made (LinkOptions.Guest) the interface is all that is made and
 // set up: what holds for all interfaces is theirs, lo is brought up only by Loopback, and
 // one that is there already is not taken over (Refuse). Look tells what is there before.
+//
+// A bare interface (LinkOptions.Bare) is made for a runtime that renames it and moves it to
+// another namespace; see bare.go.
 //
 // An open queue keeps its network namespace alive, even when the last process in
 // there has ended (drivers/net/tun.c: the file's socket holds it). So a queue does

@@ -34,7 +34,7 @@ func pairQueue(t testing.TB) (*Queue, int) {
 
 func isUDPTo(port uint16) func([]byte) bool {
 	return func(frame []byte) bool {
-		at := 0
+		var at int
 		switch binary.BigEndian.Uint16(frame[12:]) {
 		case 0x0800:
 			if frame[14+9] != unix.IPPROTO_UDP {

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"io"
 	"maps"
 	"net/netip"
@@ -124,7 +125,7 @@ func readConfig(stdin []byte) (*config, error) {
 			continue
 		}
 		if err := read(c, all[key]); err != nil {
-			if e, ok := err.(*types.Error); ok {
+			if e := (*types.Error)(nil); errors.As(err, &e) {
 				return nil, e
 			}
 			return nil, badConfig("%s of the network configuration: %v", key, err)

@@ -44,8 +44,6 @@ func (p *program) setup(ctx context.Context, path string, e netavark.Exec) (neta
 	if j.d, err = p.connect(ctx, plugin.Options{Getenv: p.getenv}); err != nil {
 		return none, err
 	}
-	// What is under way when podman is interrupted ends as it should: podman tears it down.
-	ctx = context.WithoutCancel(ctx)
 	status, err := j.run(ctx)
 	if err != nil {
 		return none, errors.Join(err, sweep(ctx, j.d))
@@ -129,11 +127,12 @@ func (j *join) present(ctx context.Context) (string, error) {
 		// A namespace that it had before, and that nobody has taken down.
 		return "", ignore(j.d.NamespaceDetach(ctx, id), errdefs.IsNotFound)
 	}
+	n, err := findNetwork(ctx, j.d, j.exec.Network.ID)
+	if err != nil {
+		return "", err
+	}
 	for name, at := range found.NetworkSettings.Networks {
-		if n, err := findNetwork(ctx, j.d, j.exec.Network.ID); err != nil || n == "" || at.NetworkID != n {
-			if err != nil {
-				return "", err
-			}
+		if n == "" || at.NetworkID != n {
 			continue
 		}
 		// podman network reload: what there is goes, and all of it comes anew.

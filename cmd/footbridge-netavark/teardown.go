@@ -23,7 +23,6 @@ func (p *program) teardown(ctx context.Context, e netavark.Exec) error {
 	if err != nil {
 		return err
 	}
-	ctx = context.WithoutCancel(ctx)
 	if err := leave(ctx, d, e); err != nil {
 		return err
 	}

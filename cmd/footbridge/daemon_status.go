@@ -136,7 +136,7 @@ func printWorker(w io.Writer, worker api.WorkerStatus, now time.Time) {
 func daemonElsewhere(c *cli) error {
 	d, err := c.dirs()
 	if err != nil {
-		return nil // told by whoever asked for the daemon
+		return nil //nolint:nilerr // told by whoever asked for the daemon
 	}
 	other := engine.RecordedRuntimeDir(d.state)
 	if other == "" || other == d.runtime {
@@ -144,7 +144,7 @@ func daemonElsewhere(c *cli) error {
 	}
 	pid, err := findDaemon(dirs{runtime: other, state: d.state})
 	if err != nil || pid == 0 {
-		return nil
+		return nil //nolint:nilerr // what cannot be found out is not claimed
 	}
 	return fmt.Errorf("no footbridge daemon runs with runtime folder %s; that of your state folder %s (pid %d) has runtime folder %s: use it with `%s`, or end it with `%s`",
 		d.runtime, d.state, pid, other, engine.InRuntimeDir(other, "footbridge ..."), engine.InRuntimeDir(other, "footbridge daemon stop"))

@@ -14,6 +14,7 @@
 //	      v
 //	footbridge-worker      what touches packets, in a sandbox        (engine/worker.Dispatch)
 //	footbridge-shim/-init  a container's parent and its pid 1        (engine/shim.Dispatch)
+//	slirp4netns            one namespace's way out, for those who start it (engine/slirp.Main)
 //	footbridge-tap         the short visit to a container's namespace (tap.Dispatch)
 //
 //	footbridge oci-hook    a client that an OCI runtime runs (ocihook.go)

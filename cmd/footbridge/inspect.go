@@ -68,7 +68,7 @@ func getAny(ctx context.Context, client *api.Client, name string) (any, error) {
 	}
 	found, err = getNetwork(ctx, client, name)
 	if errdefs.IsNotFound(err) {
-		return nil, fmt.Errorf("No such object: %s", name)
+		return nil, fmt.Errorf("No such object: %s", name) //nolint:staticcheck // Docker's wording
 	}
 	return found, err
 }

@@ -84,7 +84,8 @@ func (o *libnetworkOptions) run(ctx context.Context, c *cli) error {
 		Attach: func(ctx context.Context, client libnetwork.Daemon, req api.NamespaceRequest) (container.CreateResponse, error) {
 			return place.Attach(ctx, client.(*api.Client), req)
 		},
-		Dir: filepath.Join(d.state, "libnetwork"),
+		Dir:       filepath.Join(d.state, "libnetwork"),
+		Resolvers: place.Resolvers,
 	})
 	fmt.Fprintf(c.stdout, "listening on %s\n", l.Addr())
 	return serveLibnetwork(ctx, libnetwork.NewServer(driver, log), place, l)

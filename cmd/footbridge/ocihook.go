@@ -52,7 +52,7 @@ const (
 const hookCommandName = "oci-hook"
 
 func ociHookCommand(c *cli) *cobra.Command {
-	var print string
+	var form string
 	cmd := &cobra.Command{
 		Use:   hookCommandName + " [OPTIONS] [STAGE]",
 		Short: "Attach networks to containers of an OCI runtime, as its hook",
@@ -76,7 +76,7 @@ Annotations of the container say what is wanted. Each has the name of a flag of
 				if len(args) > 0 {
 					return errors.New("conflicting options: --print tells of all stages, and takes none")
 				}
-				return c.printHooks(print)
+				return c.printHooks(form)
 			}
 			stage := ""
 			if len(args) > 0 {
@@ -85,7 +85,7 @@ Annotations of the container say what is wanted. Each has the name of a flag of
 			return c.ociHook(cmd.Context(), stage)
 		},
 	}
-	cmd.Flags().StringVar(&print, "print", "", `Write the hooks: "config" for config.json, "hooks.d" for podman and CRI-O`)
+	cmd.Flags().StringVar(&form, "print", "", `Write the hooks: "config" for config.json, "hooks.d" for podman and CRI-O`)
 	return cmd
 }
 

@@ -41,7 +41,7 @@ func annotated(annotations map[string]string) ocihook.State {
 }
 
 func TestAnnotationsSayWhatFlagsSay(t *testing.T) {
-	req, err := hookRequest(annotated(map[string]string{
+	_, err := hookRequest(annotated(map[string]string{
 		"network": "n,alias=one m", "ip": "10.0.0.7", "mac-address": "02:00:00:00:00:07", "network-alias": "two",
 		"publish": "8000:80 53:53/udp", "expose": "81-82", "publish-all": "true", "dns": "1.1.1.1 9.9.9.9", "label.of": "a bundle",
 		"add-host": "db:192.0.2.7", "dns-search": "example.org", "dns-option": "timeout:3",
@@ -49,7 +49,7 @@ func TestAnnotationsSayWhatFlagsSay(t *testing.T) {
 	if err == nil {
 		t.Error("aliases of two kinds are no conflict") // as with attach
 	}
-	req, err = hookRequest(annotated(map[string]string{
+	req, err := hookRequest(annotated(map[string]string{
 		"network": "n m,alias=one", "ip": "10.0.0.7", "mac-address": "02:00:00:00:00:07", "network-alias": "two three,four",
 		"publish": "8000:80 53:53/udp", "expose": "81-82", "publish-all": "true", "dns": "1.1.1.1 9.9.9.9", "label.of": "a bundle",
 		"add-host": "db:192.0.2.7", "dns-search": "example.org", "dns-option": "timeout:3",

@@ -131,12 +131,12 @@ func dispatchUsher() {
 func serveUsher(c *cli, socket string) error {
 	defer os.Remove(socket)
 	file := os.NewFile(3, "listener")
-	any, err := net.FileListener(file)
+	listener, err := net.FileListener(file)
 	if err != nil {
 		return err
 	}
 	_ = file.Close()
-	l, ok := any.(*net.UnixListener)
+	l, ok := listener.(*net.UnixListener)
 	if !ok {
 		return errors.New("descriptor 3 is no unix socket")
 	}

@@ -23,6 +23,7 @@ func slirpCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:                slirp.Name + " [OPTIONS] PID|PATH|FD [TAPNAME]",
 		Short:              "Stand in for slirp4netns: network access for one namespace",
+		Long:               "Under the name of slirp4netns, or by this command, footbridge is what podman, buildah, RootlessKit and Docker\nwithout root start for a namespace's way out. Options are that program's: footbridge slirp4netns --help.",
 		DisableFlagParsing: true,
 		RunE: func(_ *cobra.Command, args []string) error {
 			if code := slirp.Main(args); code != 0 {

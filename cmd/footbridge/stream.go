@@ -79,7 +79,7 @@ func (s session) run() error {
 		return err
 	case <-detached:
 		in.close()
-		<-output
+		<-output //nolint:errcheck // that it was cut off is what detaching means
 		return errDetached
 	}
 }

@@ -20,6 +20,9 @@
 // here holds it, and else by its cookie, which the kernel never gives twice; and neither
 // says anything after the next boot.
 //
+// A namespace that is seen at no path of ours may be passed, open, by whoever has it
+// (passed.go). It is found again by the processes in it, and by those that see its path.
+//
 // # Being gone
 //
 // Whoever is attached holds the namespace: by its handle, and by the queues of its
@@ -30,6 +33,13 @@
 // a file system that others change, and what is below /proc; every minute
 // /proc/PID/ns/net, since the end of that process is told of.
 // What cannot be told for the moment (no files, no permission any more) is not an end.
+//
+// At makes a Place for Await alone, of a namespace whose owner is nobody's concern here.
+//
+// # Beside it
+//
+// A runtime that asks for a bare interface in its own namespace moves it to one of its
+// containers. Beside returns where that may be: the namespaces of the same owner.
 //
 // # Lifetime
 //

@@ -153,9 +153,9 @@ func (w *watch) step(path string) error {
 // process watches what is below /proc/NAME, where procfs tells of nothing.
 func (w *watch) process(name string, rest []string) error {
 	pid, err := strconv.Atoi(name)
-	if err != nil {
+	if err != nil { // self, or another that is no process
 		w.lookEvery(interval)
-		return nil
+		return nil //nolint:nilerr // there is no failure
 	}
 	exited, stop := Process{PID: pid}.exits()
 	if exited == nil {

@@ -50,6 +50,7 @@ func (o *Options) stackOptions() stack.Options {
 		Announce: o.Rules.Announce, NoICC: o.Rules.NoICC,
 	}
 	s.Service4, s.Service6, s.MuteServices = o.Rules.DNS.Addr4, o.Rules.DNS.Addr6, o.Rules.DNS.Off
+	s.MoreServices = o.Rules.DNS.More
 	if o.Zone != nil { // there are names to ask for
 		if o.Rules.Mode4 == ModeIsolated {
 			s.Service4 = Resolver4

@@ -16,6 +16,8 @@
 // not have.
 // Ports that are published at all of the host's addresses are reached at the gateways
 // of networks that lead outside, too: their forwarders ask Published.
+// Rules say what is different: names at an address of their own, or none at all; a host that is
+// not there; an endpoint that gets its address by DHCP from a range.
 // Containers that come to such a port by their gateway are noted (hairpins.go), so that
 // they are not taken for clients of the host's own.
 // Packets for networks that are open to others do not come that far: the switch

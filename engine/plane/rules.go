@@ -110,6 +110,8 @@ type DHCP struct {
 type DNS struct {
 	// Addr4 and Addr6 are addresses of the subnets; zero = the gateway's.
 	Addr4, Addr6 netip.Addr `json:",omitzero"`
+	// More are addresses outside of the subnets where they are asked for as well.
+	More []netip.Addr `json:",omitempty"`
 	// Off: there are no names; what is sent to Addr4 and Addr6 meets silence.
 	Off bool `json:",omitzero"`
 }

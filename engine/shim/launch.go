@@ -195,7 +195,7 @@ func resetSignals() {
 	for s := uintptr(1); s <= lastSignal; s++ {
 		var old, def kernelSigaction
 		if sigaction(s, nil, &old) == 0 && old.handler == ignored {
-			sigaction(s, &def, nil)
+			_ = sigaction(s, &def, nil)
 		}
 	}
 	var none unix.Sigset_t

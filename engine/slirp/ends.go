@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -31,6 +32,10 @@ func (e *ends) say(what string) {
 	}
 }
 
+// lookAgain is how often a TAP is looked at: its end wakes only those that are woken by each
+// of its frames, too.
+const lookAgain = 2 * time.Second
+
 // hangUp says what when the other end of a descriptor is closed, or its device is gone.
 func (e *ends) hangUp(fd int, what string) error {
 	if _, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err != nil {
@@ -39,7 +44,7 @@ func (e *ends) hangUp(fd int, what string) error {
 	go func() { // a thread of its own: nothing may be read, so the poller is of no use
 		for {
 			polled := []unix.PollFd{{Fd: int32(fd)}}
-			n, err := unix.Poll(polled, -1)
+			n, err := unix.Poll(polled, int(lookAgain/time.Millisecond))
 			if n > 0 || err != nil && !errors.Is(err, unix.EINTR) {
 				e.say(what)
 				return

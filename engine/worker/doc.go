@@ -24,6 +24,9 @@
 // worker was killed or the program was exchanged. Only a connection that somebody on the
 // host has asked for (Plane.Join) is no fact: it is handed over once.
 //
+// An interface need not be made here: Plug takes one that is there. Without a runtime folder
+// the lock is in memory: package slirp has a Supervisor for one network, and no daemon.
+//
 // What the worker cannot do itself, making sockets inside containers, the keeper does
 // when the worker has rung a bell (stock.go): for whom, and how many, it is asked.
 //

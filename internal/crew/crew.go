@@ -22,8 +22,7 @@ func Go(f func()) {
 
 func serve(f func()) {
 	for {
-		f()
-		f = nil // what it held may go
+		f() // what it held may go now: nothing below reads f
 		if idle.Add(1) > Idle {
 			idle.Add(-1)
 			return

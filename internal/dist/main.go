@@ -16,7 +16,7 @@ func main() {
 	}
 }
 
-var errUsage = errors.New("usage: dist version DESCRIPTION SECONDS | dist notices PACKAGE...")
+var errUsage = errors.New("usage: dist notices PACKAGE... | dist version DESCRIPTION SECONDS")
 
 func run(args []string) error {
 	switch {

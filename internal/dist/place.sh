@@ -82,9 +82,11 @@ fi
 
 if [ "$verb" = install ]; then
 	for page in "$EXTRAS"/man/*; do put 644 "$DATADIR/man/man1" "${page##*/}" "$page"; done
-	unit=$(mktemp)
-	trap 'rm -f "$unit"' EXIT
-	sed "s,@BINDIR@,$UNITBINDIR," internal/dist/footbridge.service.in >"$unit"
+	units=$(mktemp -d)
+	trap 'rm -rf "$units"' EXIT
+	for unit in footbridge footbridge-libnetwork; do
+		sed "s,@BINDIR@,$UNITBINDIR," "internal/dist/$unit.service.in" >"$units/$unit.service"
+	done
 	for page in docs/*.md docs/*.svg; do put 644 "$DOCDIR/docs" "${page##*/}" "$page"; done
 	for page in docs/adr/*.md; do put 644 "$DOCDIR/docs/adr" "${page##*/}" "$page"; done
 	if [ -n "$DOC" ]; then for page in "$DOC"/*; do put 644 "$DOCDIR" "${page##*/}" "$page"; done; fi
@@ -95,7 +97,7 @@ forget "$DATADIR/man/man1" 'footbridge.1.gz' 'footbridge-*.1.gz'
 put 644 "$DATADIR/bash-completion/completions" footbridge "$EXTRAS/footbridge.bash"
 put 644 "$DATADIR/zsh/site-functions" _footbridge "$EXTRAS/_footbridge"
 put 644 "$DATADIR/fish/vendor_completions.d" footbridge.fish "$EXTRAS/footbridge.fish"
-put 644 "$UNITDIR" footbridge.service "${unit:-}"
+for unit in footbridge footbridge-libnetwork; do put 644 "$UNITDIR" "$unit.service" "${units:-}/$unit.service"; done
 put 644 "$UNITDIR" footbridge.socket internal/dist/footbridge.socket
 if [ "$verb" = install ]; then
 	for page in README.md CHANGELOG.md SECURITY.md LICENSE; do put 644 "$DOCDIR" "$page" "$page"; done

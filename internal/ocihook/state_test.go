@@ -15,7 +15,7 @@ func TestStatesOfRuntimesAreRead(t *testing.T) {
 			ID: "t1", Status: "creating", PID: 30631, Bundle: "/home/u/b", Annotations: map[string]string{"com.footbridge.network": "n"}},
 		// crun 1.8.1, createContainer and poststop
 		`{"ociVersion":"1.0","id":"t1","pid":0,"root":"rootfs","bundle":"/b","status":"created","annotations":{}}`: {ID: "t1", Status: "created", Bundle: "/b", Annotations: map[string]string{}},
-		`{"ociVersion":"1.0","id":"t1","bundle":"/b","status":"stopped"}` + "\n":                                  {ID: "t1", Status: Stopped, Bundle: "/b"},
+		`{"ociVersion":"1.0","id":"t1","bundle":"/b","status":"stopped"}` + "\n":                                   {ID: "t1", Status: Stopped, Bundle: "/b"},
 	} {
 		got, err := ReadState(strings.NewReader(text))
 		if err != nil || !reflect.DeepEqual(got, want) {
@@ -26,17 +26,17 @@ func TestStatesOfRuntimesAreRead(t *testing.T) {
 
 func TestWhatIsNoStateIsRefused(t *testing.T) {
 	for text, want := range map[string]string{
-		"":                               "unexpected end",
-		"{":                              "unexpected end",
-		"[]":                             "cannot unmarshal array",
-		"{}":                             "no id",
-		`{"id":"a","pid":-1}`:            "-1 is no process",
-		`{"id":"a","pid":"1"}`:           "cannot unmarshal string",
-		`{"id":"a","bundle":"b"}`:        `bundle "b" is no absolute path`,
-		`{"id":"a"}`:                     `bundle "" is no absolute path`,
-		`{"id":"a","bundle":"/b"} {}`:    "after top-level value",
-		strings.Repeat(" ", maxDocument): "unexpected end",
-		strings.Repeat(" ", maxDocument) + `{}`:                 "more than",
+		"":                                      "unexpected end",
+		"{":                                     "unexpected end",
+		"[]":                                    "cannot unmarshal array",
+		"{}":                                    "no id",
+		`{"id":"a","pid":-1}`:                   "-1 is no process",
+		`{"id":"a","pid":"1"}`:                  "cannot unmarshal string",
+		`{"id":"a","bundle":"b"}`:               `bundle "b" is no absolute path`,
+		`{"id":"a"}`:                            `bundle "" is no absolute path`,
+		`{"id":"a","bundle":"/b"} {}`:           "after top-level value",
+		strings.Repeat(" ", maxDocument):        "unexpected end",
+		strings.Repeat(" ", maxDocument) + `{}`: "more than",
 		`{"id":"a","bundle":"/b","annotations":{"com.foot":1}}`: "cannot unmarshal number",
 	} {
 		_, err := ReadState(strings.NewReader(text))

@@ -15,7 +15,7 @@ func Sum(b []byte, initial uint16) uint16 { return checksum.Checksum(b, initial)
 // header and payload in bytes.
 func PseudoSum(src, dst netip.Addr, proto uint8, length int) uint16 {
 	var b [40]byte
-	n := 0
+	var n int
 	if src.Is4() {
 		s, d := src.As4(), dst.As4()
 		n = copy(b[:], s[:])

@@ -147,7 +147,8 @@ func TestIPHeadersAreWrittenAsGVisorReadsThem(t *testing.T) {
 	b = make([]byte, 48)
 	PutIPv6(b, addr("fd00:1::2"), addr("2001:db8::7"), ProtoUDP, 63, 8)
 	h6 := header.IPv6(b)
-	if !h6.IsValid(len(b)) || h6.HopLimit() != 63 || h6.TransportProtocol() != ProtoUDP || h6.PayloadLength() != 8 ||
+	next, ok := h6.TryParseTransportProtocol()
+	if !h6.IsValid(len(b)) || h6.HopLimit() != 63 || !ok || next != ProtoUDP || h6.PayloadLength() != 8 ||
 		h6.SourceAddress().String() != "fd00:1::2" || h6.DestinationAddress().String() != "2001:db8::7" {
 		t.Errorf("IPv6 header %x", b)
 	}

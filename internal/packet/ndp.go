@@ -20,6 +20,7 @@ const (
 	ndHopLimit         = 255 // RFC 4861 7.1.1: others are forged from afar
 	ndOptSourceMAC     = 1
 	ndOptTargetMAC     = 2
+	ndFlagRouter       = 0x80
 	ndFlagSolicited    = 0x40
 	ndFlagOverride     = 0x20
 	ndNeighborLen      = 24 // type, code, checksum, flags, target
@@ -85,13 +86,24 @@ func isSolicitedNode(a netip.Addr) bool {
 // NeighborAdvertFrame gives the frame by which mac says that it has target
 // (RFC 4861 4.4): solicited when dst is a unicast address, else to the group.
 func NeighborAdvertFrame(dstMAC, mac MAC, dst, target netip.Addr) []byte {
+	return advertFrame(dstMAC, mac, dst, target, ndFlagOverride)
+}
+
+// RouterNeighborAdvertFrame is NeighborAdvertFrame for a router's own address. A host that
+// hears of its router without the flag takes it for one no more, and forgets its default
+// route (RFC 4861 7.3.3).
+func RouterNeighborAdvertFrame(dstMAC, mac MAC, dst, target netip.Addr) []byte {
+	return advertFrame(dstMAC, mac, dst, target, ndFlagOverride|ndFlagRouter)
+}
+
+func advertFrame(dstMAC, mac MAC, dst, target netip.Addr, flags byte) []byte {
 	b := make([]byte, ndNeighborFrameLen)
 	PutEthernet(b, dstMAC, mac, TypeIPv6)
 	ip := b[EthernetLen:]
 	PutIPv6(ip, target, dst, ProtoICMPv6, ndHopLimit, ndNeighborLen+8)
 	m := ip[IPv6Len:]
 	m[0] = NDNeighborAdvert
-	m[4] = ndFlagOverride
+	m[4] = flags
 	if !dst.IsMulticast() {
 		m[4] |= ndFlagSolicited
 	}

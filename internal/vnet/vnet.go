@@ -9,7 +9,7 @@
 //
 // The header says what a network card would still have to do: compute one
 // checksum, cut a large segment. Between containers nobody does it, the frame
-// passes as it is. A frame's header comes from the container's kernel, but a
+// passes as it is; Cut does it for devices that have no such header. A frame's header comes from the container's kernel, but a
 // packet socket can set it to anything: Check refuses what could hurt the
 // kernel or stack that reads it next.
 //

@@ -80,7 +80,7 @@ func (c *chaos) dead(r *row, name string) {
 		r.lose("a container that was killed is %q, not \"exited 137 0\": %v", text, err)
 	}
 	if !world.Poll(time.Second, func() bool {
-		agent, err := c.stage.Hub.Await(name, nil, time.Second)
+		agent, err := c.stage.Hub.Await(name, time.Second)
 		if err != nil {
 			return false
 		}

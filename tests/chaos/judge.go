@@ -86,7 +86,7 @@ func (c *chaos) judgeTimes(f fault, r *row, reports map[string]load.Report, mark
 
 // restart begins a job anew.
 func (c *chaos) restart(agent, job string, j load.Job) error {
-	a, err := c.stage.Hub.Await(agent, nil, time.Second)
+	a, err := c.stage.Hub.Await(agent, time.Second)
 	if err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/footbridge-net/footbridge/tests/actors"
 	"github.com/footbridge-net/footbridge/tests/load"
 )
 
@@ -53,7 +54,7 @@ func TestAStreamIsJudged(t *testing.T) {
 		r := new(row)
 		r.recovered = []time.Duration{0}
 		c.report.Job.Kind = load.Stream
-		stage := &chaos{stage: &load.Stage{Hub: new(load.Hub)}}
+		stage := &chaos{stage: &load.Stage{Hub: &load.Hub{Hub: new(actors.Hub)}}}
 		everybody = nil
 		reports := map[string]load.Report{"a/b": c.report}
 		stage.judgeLasting(c.fault, r, reports, 0)

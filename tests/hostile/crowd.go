@@ -70,7 +70,7 @@ func (a *Actor) Crowd(args CrowdArgs, reply *CrowdReply) error {
 	}
 	all.Wait()
 	reply.Opened, reply.Failed = int(opened.Load()), int(failed.Load())
-	a.hold(func() {
+	a.Hold(func() {
 		for _, c := range conns {
 			if t, ok := c.(*net.TCPConn); ok {
 				_ = t.SetLinger(0)

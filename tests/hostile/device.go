@@ -42,7 +42,7 @@ func (a *Actor) Queue(args QueueArgs, reply *struct{}) error {
 	}
 	a.queues[args.Name] = f
 	a.mu.Unlock()
-	a.hold(func() {
+	a.Hold(func() {
 		a.mu.Lock()
 		delete(a.queues, args.Name)
 		a.mu.Unlock()

@@ -56,7 +56,7 @@ func (s *stage) exhaust(r *result, memory uint64, attack func(m *machine, d time
 	root := s.actors[onRoot]
 	attackers++
 	name := fmt.Sprintf("attacker%d", attackers)
-	run := append([]string{"run", "-d", "--name", name, "--privileged", "--network", homeNet, "--"}, actorCommand(name)...)
+	run := append([]string{"run", "-d", "--name", name, "--privileged", "--network", homeNet, "--"}, s.hub.Command(name)...)
 	if _, err := s.footbridge(run...); err != nil {
 		return err
 	}

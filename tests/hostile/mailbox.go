@@ -15,7 +15,7 @@ func (a *Actor) Mailbox(port int, _ *struct{}) error {
 	if err != nil {
 		return fmt.Errorf("opening a mailbox: %w", err)
 	}
-	a.hold(func() { c.Close() })
+	a.Hold(func() { c.Close() })
 	return nil
 }
 

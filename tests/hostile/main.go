@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/footbridge-net/footbridge/tests/actors"
 	"github.com/footbridge-net/footbridge/tests/world"
 )
 
@@ -23,13 +24,7 @@ var (
 
 func main() {
 	world.Dispatch()
-	if len(os.Args) == 3 && os.Args[1] == roleActor {
-		if err := runActor(os.Args[2]); err != nil {
-			fmt.Fprintln(os.Stderr, "actor:", err)
-			os.Exit(1)
-		}
-		return
-	}
+	actors.Dispatch(newActor)
 	flag.Parse()
 	os.Exit(world.Main(nil, play))
 }
@@ -68,6 +63,7 @@ func play() int {
 		fmt.Fprintln(os.Stderr, "hostile: setting the stage:", err)
 		return 1
 	}
+	defer s.hub.Close()
 	return s.perform(rows)
 }
 

@@ -235,7 +235,7 @@ func containerLoopback(s *stage, r *result) error {
 		r.tried++
 		// The host's listener may take the connection before it knows; nothing may come over it.
 		if outcomes[0].Answer != "" {
-			r.in("%s: %s", c.from.name, outcomeText(at, outcomes[0]))
+			r.in("%s: %s", c.from.Name, outcomeText(at, outcomes[0]))
 		}
 	}
 	return nil
@@ -263,14 +263,14 @@ func clientIdentity(s *stage, r *result) error {
 		}
 		r.tried++
 		if outcomes[0].Answer == "" {
-			return fmt.Errorf("%s does not reach the published port at %s: %s", c.from.name, to, outcomes[0].Error)
+			return fmt.Errorf("%s does not reach the published port at %s: %s", c.from.Name, to, outcomes[0].Error)
 		}
 		host, _, _ := net.SplitHostPort(outcomes[0].Answer)
 		if a, err := netip.ParseAddr(host); err == nil {
 			host = a.Unmap().String()
 		}
 		if !slices.Contains(c.want, host) {
-			r.in("%s at %s is %s to the server, not one of %v", c.from.name, c.to, host, c.want)
+			r.in("%s at %s is %s to the server, not one of %v", c.from.Name, c.to, host, c.want)
 		}
 	}
 	return nil

@@ -112,14 +112,14 @@ func wreck(s *stage, r *result, worst func(*actor) error) error {
 	wreckers.n++
 	name := fmt.Sprintf("wrecker%d", wreckers.n)
 	wreckers.Unlock()
-	run := append([]string{"run", "-d", "--name", name, "--privileged", "--network", homeNet, "--"}, actorCommand(name)...)
+	run := append([]string{"run", "-d", "--name", name, "--privileged", "--network", homeNet, "--"}, s.hub.Command(name)...)
 	if _, err := s.footbridge(run...); err != nil {
 		return err
 	}
-	a, err := connect(name)
-	if err != nil {
+	if err := s.join(name); err != nil {
 		return err
 	}
+	a := s.actors[name]
 	tidy, err := s.state(s.machines["alice"])
 	if err != nil {
 		return err
@@ -176,6 +176,6 @@ func wreck(s *stage, r *result, worst func(*actor) error) error {
 		r.bad("it is on its network still: %s", list)
 	}
 	return settle("the wrecker's processes to end", func() bool {
-		return s.w.Run(world.Host, "pgrep", "-f", actorSocket(name)).Code != 0
+		return s.w.Run(world.Host, "pgrep", "-f", strings.Join(s.hub.Command(name), " ")+"$").Code != 0
 	})
 }

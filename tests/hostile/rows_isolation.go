@@ -49,7 +49,7 @@ func unreachable(r *result, a *actor, attempts []Attempt) error {
 	for i, o := range outcomes {
 		r.tried++
 		if o.Reached {
-			r.in("%s: %s", a.name, outcomeText(attempts[i], o))
+			r.in("%s: %s", a.Name, outcomeText(attempts[i], o))
 		}
 	}
 	return nil
@@ -63,7 +63,7 @@ func reachable(a *actor, attempts ...Attempt) error {
 	}
 	for i, o := range outcomes {
 		if !o.Reached {
-			return fmt.Errorf("%s: %s should be reached, and is not: %s", a.name, attempts[i].describe(), o.Error)
+			return fmt.Errorf("%s: %s should be reached, and is not: %s", a.Name, attempts[i].describe(), o.Error)
 		}
 	}
 	return nil
@@ -328,7 +328,7 @@ func throughANeighbour(s *stage, r *result) error {
 		return err
 	}
 	if r.counted[dropSourceIP] == 0 {
-		return fmt.Errorf("nothing of it was dropped at %s's port, so it did not get there: %s", dora.actor.name, strings.TrimSpace(r.lastCell()))
+		return fmt.Errorf("nothing of it was dropped at %s's port, so it did not get there: %s", dora.actor.Name, strings.TrimSpace(r.lastCell()))
 	}
 	return nil
 }

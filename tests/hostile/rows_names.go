@@ -148,7 +148,7 @@ func (s *stage) refusedQuietly(r *result, a *actor, servers ...netip.Addr) error
 			for i, answer := range answers {
 				r.tried++
 				if len(answer.Data) > 0 || answer.Rcode != "NXDOMAIN" && answer.Rcode != "REFUSED" {
-					r.in("%s, %v at %s: %s %v", a.name, outsideQuestions()[i], server, answer.Rcode, answer.Data)
+					r.in("%s, %v at %s: %s %v", a.Name, outsideQuestions()[i], server, answer.Rcode, answer.Data)
 				}
 			}
 		}

@@ -137,7 +137,7 @@ func strayIPv6(s *stage, r *result) error {
 	me, victim := p.me.mac.LinkLocal(), p.victim.mac.LinkLocal()
 	for _, m := range []*machine{p.me, p.victim} {
 		if m.local.IsValid() || m.ip6.IsValid() {
-			r.in("%s has IPv6 addresses on a network without IPv6: %s %s", m.actor.name, m.local, m.ip6)
+			r.in("%s has IPv6 addresses on a network without IPv6: %s %s", m.actor.Name, m.local, m.ip6)
 		}
 	}
 	disabled, err := p.victim.actor.run("cat /proc/sys/net/ipv6/conf/%s/disable_ipv6", p.victim.iface)

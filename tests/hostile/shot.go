@@ -166,7 +166,7 @@ func (s *stage) prove(from, neighbour *machine, watches []watch) error {
 		begin := time.Now()
 		for !arrived() {
 			if time.Since(begin) > 10*time.Second {
-				return fmt.Errorf("a good frame of %s does not arrive at %s: nothing is shown", from.actor.name, w.name)
+				return fmt.Errorf("a good frame of %s does not arrive at %s: nothing is shown", from.actor.Name, w.name)
 			}
 			if err := from.actor.call("Send", SendArgs{Interface: from.iface, Frames: good[i : i+1]}, new(SendReply)); err != nil {
 				return err
@@ -195,9 +195,9 @@ func (s *stage) portCounters(m *machine) (map[string]uint64, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := counters(status, m.network(), m.actor.name)
+	c := counters(status, m.network(), m.actor.Name)
 	if c == nil {
-		return nil, fmt.Errorf("daemon status does not know %s on %s", m.actor.name, m.network())
+		return nil, fmt.Errorf("daemon status does not know %s on %s", m.actor.Name, m.network())
 	}
 	return c, nil
 }
@@ -238,7 +238,7 @@ func (s *stage) compareState(r *result, from, m *machine, before string) error {
 		return err
 	}
 	if after != before {
-		r.in("%s has other addresses or routes now:\n%s\nbefore:\n%s", m.actor.name, after, before)
+		r.in("%s has other addresses or routes now:\n%s\nbefore:\n%s", m.actor.Name, after, before)
 	}
 	neighbours, err := m.actor.run("ip neigh")
 	if err != nil {
@@ -253,7 +253,7 @@ func (s *stage) compareState(r *result, from, m *machine, before string) error {
 		mac := fields[at+1]
 		own := fields[0] == from.ip4.String() || fields[0] == from.ip6.String() || fields[0] == from.local.String()
 		if mac == evilMAC.String() || mac == from.mac.String() && !own {
-			r.in("%s believes: %s", m.actor.name, strings.TrimSpace(line))
+			r.in("%s believes: %s", m.actor.Name, strings.TrimSpace(line))
 		}
 	}
 	return nil

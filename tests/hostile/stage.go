@@ -13,6 +13,7 @@ import (
 
 	"github.com/footbridge-net/footbridge/api"
 	"github.com/footbridge-net/footbridge/internal/packet"
+	"github.com/footbridge-net/footbridge/tests/actors"
 	"github.com/footbridge-net/footbridge/tests/world"
 )
 
@@ -101,6 +102,7 @@ type machine struct {
 // stage is the world with everything in it.
 type stage struct {
 	w        *world.World
+	hub      *actors.Hub
 	actors   map[string]*actor
 	machines map[string]*machine // by name; the second interface is NAME/NETWORK
 	mark     [markLen - 2]byte
@@ -121,11 +123,12 @@ const (
 func newStage(w *world.World, seed int64, short bool) (*stage, error) {
 	s := &stage{w: w, actors: make(map[string]*actor), machines: make(map[string]*machine), seed: seed, short: short}
 	random(seed).Read(s.mark[:])
-	if err := os.MkdirAll(filepath.Dir(actorSocket("any")), 0o755); err != nil {
+	var err error
+	if s.hub, err = actors.NewHub(filepath.Join(world.Stage(), "hub")); err != nil {
 		return nil, err
 	}
 	for name, place := range map[string]world.Place{onHost: world.Host, onRoot: world.Admin, onInternet: world.Internet, onClient: world.Client} {
-		c := w.Command(place, actorCommand(name)...)
+		c := w.Command(place, s.hub.Command(name)...)
 		c.Stderr = os.Stderr
 		if err := c.Start(); err != nil {
 			return nil, err
@@ -152,7 +155,7 @@ func newStage(w *world.World, seed int64, short bool) (*stage, error) {
 			args = append(args, "--network", n)
 		}
 		args = append(append(args, c.flags...), "--")
-		if _, err := s.footbridge(append(args, actorCommand(c.name)...)...); err != nil {
+		if _, err := s.footbridge(append(args, s.hub.Command(c.name)...)...); err != nil {
 			return nil, err
 		}
 	}
@@ -175,11 +178,11 @@ func newStage(w *world.World, seed int64, short bool) (*stage, error) {
 
 // join connects to an actor.
 func (s *stage) join(name string) error {
-	a, err := connect(name)
+	a, err := s.hub.Await(name, nil, arrival)
 	if err != nil {
 		return fmt.Errorf("%w\n%s", err, s.w.Run(world.Host, world.Binary(), "logs", name).Stderr)
 	}
-	s.actors[name] = a
+	s.actors[name] = &actor{a}
 	return nil
 }
 
@@ -268,7 +271,7 @@ func (a *actor) run(format string, args ...any) (string, error) {
 		return "", err
 	}
 	if r.Code != 0 {
-		return r.Output, fmt.Errorf("%s, %s: exit status %d: %s", a.name, command, r.Code, r.Output)
+		return r.Output, fmt.Errorf("%s, %s: exit status %d: %s", a.Name, command, r.Code, r.Output)
 	}
 	return r.Output, nil
 }

@@ -86,21 +86,22 @@ func play() (int, error) {
 	if err := install(chosen); err != nil {
 		fmt.Fprintln(os.Stderr, "interop:", err)
 	}
-	dir, err := os.MkdirTemp("", "fbi")
+	dir, lock, err := newFolder()
 	if err != nil {
 		return 1, err
 	}
+	defer lock.Close()
 	defer os.RemoveAll(dir)
 	interrupted := make(chan os.Signal, 1)
 	signal.Notify(interrupted, syscall.SIGINT, syscall.SIGTERM)
 	go func() {
 		<-interrupted
-		// Worlds end with this process.
+		closeAll()
 		os.RemoveAll(dir)
 		os.Exit(1)
 	}()
 	bin := filepath.Join(dir, "bin")
-	if err := errors.Join(os.Chmod(dir, 0o755), os.Mkdir(bin, 0o755), gather(bin)); err != nil {
+	if err := errors.Join(os.Mkdir(bin, 0o755), gather(bin)); err != nil {
 		return 1, err
 	}
 	r := &report{begin: time.Now(), parts: make([]partResult, len(chosen))}
@@ -120,6 +121,37 @@ func play() (int, error) {
 		}
 	}
 	return r.print(os.Stdout), nil
+}
+
+// folderPrefix begins the names of the folders of runs.
+const folderPrefix = "fbi"
+
+// newFolder makes the folder of this run, with a file in it that is locked as long as this process lives, and removes
+// those of runs that were killed before they could do it themselves.
+func newFolder() (string, *os.File, error) {
+	old, err := filepath.Glob(filepath.Join(os.TempDir(), folderPrefix+"*", "lock"))
+	if err != nil {
+		return "", nil, err
+	}
+	for _, path := range old {
+		lock, err := os.Open(path)
+		if err != nil {
+			continue
+		}
+		if syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) == nil {
+			os.RemoveAll(filepath.Dir(path))
+		}
+		lock.Close()
+	}
+	dir, err := os.MkdirTemp("", folderPrefix)
+	if err != nil {
+		return "", nil, err
+	}
+	lock, err := os.Create(filepath.Join(dir, "lock"))
+	if err == nil {
+		err = errors.Join(os.Chmod(dir, 0o755), syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB))
+	}
+	return dir, lock, err
 }
 
 // choose returns the parts with the cells whose names match, in the order of their names.

@@ -138,3 +138,28 @@ func TestCommandsOfCIJobsAreRead(t *testing.T) {
 		t.Errorf("the containers' options are %q, want %q", options, want)
 	}
 }
+
+// Whoever copies a session from integrations.md gets what it shows, since a cell runs it.
+func TestEverySessionOfTheIntegrationsIsRunByACell(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join(docsFolder(), "integrations.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := filepath.Glob("part_*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var source strings.Builder
+	for _, name := range files {
+		part, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		source.Write(part)
+	}
+	for _, b := range parsePage(string(text)) {
+		if call := `s.page("integrations.md", "` + b.section + `")`; b.kind == "console" && !strings.Contains(source.String(), call) {
+			t.Errorf("docs/integrations.md, line %d: no cell runs the session under %q: %s", b.line, b.section, call)
+		}
+	}
+}

@@ -7,12 +7,12 @@ import (
 
 // part is one program, or one family, that footbridge works with.
 type part struct {
-	name     string    // as the table says it, and what -run matches, as name/feature
-	packages []string  // Debian packages, installed by root where a program of this part is missing
-	builds   []string  // import paths of Go programs that are built into the stage's bin folder
-	programs []program // without them no cell runs, but for those that name their own
-	ids      bool      // needs a user with ranges of subordinate ids, which only root can give
-	setup    func(*stage) error
+	name     string             // as the table says it, and what -run matches, as name/feature
+	packages []string           // Debian packages, installed by root where a program of this part is missing
+	builds   []string           // import paths of Go programs that are built into the stage's bin folder
+	programs []program          // without them no cell runs, but for those that name their own
+	ids      bool               // needs a user with ranges of subordinate ids, which only root can give
+	setup    func(*stage) error // what it starts lives as long as the part
 	cells    []cell
 }
 
@@ -33,8 +33,10 @@ type cell struct {
 	run     func(*stage) error
 }
 
-// cellLimit is how long a cell may take if it doesn't say so itself.
-const cellLimit = 90 * time.Second
+const (
+	cellLimit  = 90 * time.Second // how long a cell may take if it doesn't say so itself
+	setupLimit = 15 * time.Minute // a setup may have to fetch what a cache keeps for the next time
+)
 
 // parts is filled by the files of the parts.
 var parts []part

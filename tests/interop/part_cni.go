@@ -16,6 +16,7 @@ import (
 // The CNI plugin, as the reference tool and podman call it.
 
 func init() {
+	parts = append(parts, cni)
 	roles["cnitool-version"] = func([]string) error {
 		path, err := exec.LookPath("cnitool")
 		if err != nil {
@@ -31,20 +32,27 @@ func init() {
 }
 
 var cni = part{
-	name: "cni", packages: []string{"podman", "crun", "conmon", "slirp4netns", "uidmap", "containernetworking-plugins"}, ids: true,
+	name: "cni", packages: []string{"podman", "crun", "conmon", "slirp4netns", "uidmap", "containernetworking-plugins", "containerd", "rootlesskit", "runc", "jq"}, ids: true,
 	builds: []string{"github.com/containernetworking/cni/cnitool"},
 	programs: []program{
 		{name: "cnitool", version: []string{"interop", roleArgument, "cnitool-version"}, optional: true},
 		{name: "podman", version: []string{"podman", "--version"}, optional: true},
+		{name: "containerd", version: []string{"containerd", "--version"}, optional: true},
+		{name: "rootlesskit", version: []string{"rootlesskit", "--version"}, optional: true},
+		{name: "jq", optional: true},
 	},
 	setup: cniSetup,
-	cells: []cell{
-		{feature: "cnitool: ADD, CHECK and DEL, in every version of the specification", run: cniVersions},
-		{feature: "cnitool: names, isolation, ports with their clients' addresses", run: cniReach},
-		{feature: "cnitool: capabilities and several networks", run: cniCapabilities},
-		{feature: "cnitool: DEL again, without a daemon, without the namespace; GC", run: cniGone},
-		{feature: "cnitool: what cannot be has its code, and leaves nothing", run: cniRefused},
-	},
+	cells: slices.Concat(cniToolCells, cniPodmanCells, cniContainerdCells),
+}
+
+var cniToolCells = []cell{
+	{feature: "docs/integrations.md does what it shows", run: func(s *stage) error { return s.page("integrations.md", "CNI") }},
+	{feature: "cnitool: ADD, CHECK and DEL, in every version of the specification", run: cniVersions},
+	{feature: "cnitool: names, isolation, ports with their clients' addresses", run: cniReach},
+	{feature: "cnitool: capabilities and several networks", run: cniCapabilities},
+	{feature: "cnitool: DEL again, without a daemon, without the namespace; GC", run: cniGone},
+	{feature: "cnitool: what cannot be has its code, and leaves nothing", run: cniRefused},
+	{feature: "a container with many ids and all capabilities is no runtime", run: cniNoRuntime},
 }
 
 // cniNetwork is a configuration list, as an administrator writes it.
@@ -287,6 +295,9 @@ func cniGone(s *stage) error {
 
 func cniRefused(s *stage) error {
 	path, enter, _ := s.cniBox()
+	// The network that others are not to overlap.
+	s.cniUser().run("cnitool", "add", "front", path)
+	s.cniUser().run("cnitool", "del", "front", path)
 	s.user.start("busybox", "nc", "-ll", "-p", "18090", "-e", "true")
 	s.wait("a port is taken", func() error {
 		if r := s.user.try("ss", "-Hltn", "sport = :18090"); r.Out == "" {
@@ -327,5 +338,15 @@ func cniRefused(s *stage) error {
 		return fmt.Errorf("something is left: %s", got)
 	}
 	s.cniNothing()
+	return nil
+}
+
+// cniNoRuntime has a container that may do whatever its user namespace has uncover the socket.
+func cniNoRuntime(s *stage) error {
+	r := s.user.try("footbridge", "run", "--rm", "--name", "intruder", "--privileged", "--userns=auto", "sh", "-c",
+		"umount -l /run/user/1000/footbridge; curl -sS --unix-socket /run/user/1000/footbridge/footbridge.sock http://footbridge/networks")
+	if !strings.Contains(r.Out, "it is that of container intruder") {
+		return fmt.Errorf("the daemon answers %s", r.All())
+	}
 	return nil
 }

@@ -10,14 +10,11 @@ import (
 // podman 4 with its CNI backend, without root: it calls the plugin inside a user namespace of its own, with a mount
 // and a network namespace in which the daemon is not.
 
-func init() {
-	cni.cells = append(cni.cells,
-		cell{feature: "podman: names, isolation, ports with their clients' addresses", needs: []string{"podman"}, run: cniPodmanReach},
-		cell{feature: "podman: static addresses, aliases, connect and disconnect", needs: []string{"podman"}, run: cniPodmanOptions},
-		cell{feature: "podman: what cannot be is refused, and leaves nothing", needs: []string{"podman"}, run: cniPodmanRefused},
-		cell{feature: "podman: the daemon killed and upgraded below its containers", needs: []string{"podman"}, run: cniPodmanSurvives},
-	)
-	parts = append(parts, cni)
+var cniPodmanCells = []cell{
+	{feature: "podman: names, isolation, ports with their clients' addresses", needs: []string{"podman"}, run: cniPodmanReach},
+	{feature: "podman: static addresses, aliases, connect and disconnect", needs: []string{"podman"}, run: cniPodmanOptions},
+	{feature: "podman: what cannot be is refused, and leaves nothing", needs: []string{"podman"}, run: cniPodmanRefused},
+	{feature: "podman: the daemon killed and upgraded below its containers", needs: []string{"podman"}, run: cniPodmanSurvives},
 }
 
 // podmanRun is the beginning of a podman run.
@@ -126,8 +123,12 @@ func cniPodmanSurvives(s *stage) error {
 	before := s.footbridge("ps", "--no-trunc", "--format", "{{.ID}} {{.Ports}}")
 	s.footbridge("daemon", "upgrade")
 	answers("after an upgrade")
-	s.user.sh(`kill -9 $(footbridge daemon status --format '{{.PID}}' 2>/dev/null || footbridge daemon status | sed -n 's/.*pid \([0-9]*\).*/\1/p')`)
+	killed := s.footbridge("daemon", "status", "--format", "{{.PID}}")
+	s.user.run("kill", "-9", killed)
 	s.footbridge("network", "ls") // whoever comes next starts the next one
+	if next := s.footbridge("daemon", "status", "--format", "{{.PID}}"); next == killed {
+		return fmt.Errorf("daemon %s was not killed", killed)
+	}
 	answers("of the next daemon")
 	if after := s.footbridge("ps", "--no-trunc", "--format", "{{.ID}} {{.Ports}}"); after != before {
 		return fmt.Errorf("before it was %s, now it is %s", before, after)

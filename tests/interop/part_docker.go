@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"syscall"
 
 	"github.com/footbridge-net/footbridge/tests/world"
 )
@@ -31,6 +30,9 @@ var dockerCLI = part{
 		{feature: "a published port, and names", run: eachDocker(dockerTraffic)},
 		{feature: "what is not there is refused with a sentence", run: eachDocker(dockerAbsent)},
 		{feature: "Docker's Go library", run: dockerLibrary},
+		{feature: "docs/integrations.md does what it shows", run: func(s *stage) error {
+			return s.page("integrations.md", "Docker's command and libraries")
+		}},
 	},
 }
 
@@ -106,9 +108,10 @@ func dockerEndpoint(d command) error {
 	d.s.mustHold(d.run("info"), "Swarm: inactive", "rootless", "Network: bridge host null", "Storage Driver: host")
 	d.s.mustHold(d.run("info", "-f", "{{json .}}"), `"LocalNodeState":"inactive"`)
 	host := "unix://" + world.RuntimeDir + "/footbridge/footbridge.sock"
-	d.user.with("DOCKER_HOST=").look(d.path, "context", "rm", "-f", "bridge-of-mine")
+	// A variable that is set, and be it to nothing, is in front of contexts.
+	d.user = d.s.user.with("DOCKER_CONFIG=" + d.s.folder("docker-config"))
+	d.user.look(d.path, "context", "rm", "-f", "bridge-of-mine")
 	d.run("context", "create", "bridge-of-mine", "--docker", "host="+host)
-	d.user = d.user.with("DOCKER_HOST=")
 	d.s.mustHold(d.run("--context", "bridge-of-mine", "network", "ls"), "bridge", "host", "none")
 	d.run("context", "use", "bridge-of-mine")
 	d.s.mustHold(d.run("network", "ls"), "bridge", "host", "none")
@@ -162,7 +165,7 @@ func dockerNetworks(d command) error {
 	s.mustHold(d.refuse("network", "create", "n"), "already exists")
 	s.mustHold(d.refuse("network", "create", "-d", "overlay", "o"), "overlay", "footbridge has the driver bridge")
 	s.mustHold(d.refuse("network", "create", "--subnet", "10.80.0.0/25", "o"), "overlaps", "network n")
-	s.mustHold(d.refuse("network", "inspect", "nobody"), "nobody not found")
+	s.mustHold(d.refuse("network", "inspect", "nobody"), "nobody") // which the older one says in its own words
 	s.mustHold(d.refuse("network", "ls", "--filter", "nonsense=1"), "nonsense")
 	d.run("network", "disconnect", "-f", "n", "c1")
 	s.mustHold(d.run("network", "prune", "-f"), "Deleted Networks:", "n", "m")
@@ -178,8 +181,8 @@ func dockerLists(d command) error {
 	d.run("run", "-d", "--name", "c1", "--network", "n", "--label", "tier=web", "-p", "18080:80", "-p", "127.0.0.1:18081:81/udp", "busybox", "sleep", "1000")
 	d.ends(3, "run", "--name", "c2", "busybox", "sh", "-c", "exit 3")
 	d.ends(127, "run", "--name", "c3", "busybox", "no-such-command")
-	d.ends(126, "run", "--name", "c4", "busybox", "/etc")
-	d.is("c1 Up", "ps", "--filter", "network=n", "--format", `{{.Names}} {{slice .Status 0 2}}`)
+	d.ends(126, "run", "--name", "c4", "busybox", "/etc/passwd")
+	d.is("c1 running", "ps", "--filter", "network=n", "--format", "{{.Names}} {{.State}}")
 	d.is("c1", "ps", "--filter", "label=tier=web", "--format", "{{.Names}}")
 	d.is("c2", "ps", "-a", "--filter", "status=exited", "--filter", "exited=3", "--format", "{{.Names}}")
 	s.mustHold(d.run("ps", "-a", "--no-trunc"), "c1", "c2", "0.0.0.0:18080->80/tcp", "127.0.0.1:18081->81/udp", "Exited (3)")
@@ -239,7 +242,9 @@ func dockerLife(d command) error {
 	s.mustHold(d.run("logs", "-t", "--since", "1h", "--tail", "5", "c1"), "Z first")
 	s.mustHold(d.run("top", "c1"), "UID", "sleep")
 	s.mustHold(d.run("top", "c1", "-o", "pid,comm"), "COMMAND")
-	s.mustHold(d.refuse("rename", "c1", "c9"), "while it runs")
+	d.run("rename", "c1", "c9")
+	d.is("/c9 running", "inspect", "-f", "{{.Name}} {{.State.Status}}", "c9")
+	d.run("rename", "c9", "c1")
 	s.mustHold(d.refuse("rm", "c1"), "container is running")
 	waiting := d.user.start(d.path, "wait", "c1")
 	following := d.user.start(d.path, "logs", "-f", "c1")
@@ -267,8 +272,7 @@ func dockerLife(d command) error {
 	d.run("run", "-d", "--name", "c3", "busybox", "sh", "-c", "while :; do echo tick; sleep 0.1; done")
 	attached := d.user.start(d.path, "attach", "--no-stdin", "--sig-proxy=false", "c3")
 	attached.expect("tick")
-	attached.signal(syscall.SIGINT)
-	attached.wait()
+	attached.stop() // by force, which is none of the container's business
 	d.is("true", "inspect", "-f", "{{.State.Running}}", "c3")
 	d.run("rm", "-f", "c2", "c3")
 	return nil
@@ -306,15 +310,15 @@ func dockerEvents(d command) error {
 func dockerTraffic(d command) error {
 	s := d.s
 	d.run("network", "create", "n")
-	d.run("run", "-d", "--name", "web", "--network", "n", "--network-alias", "www", "-p", "8000:80", "busybox", "httpd", "-f", "-p", "80", "-h", "/etc")
-	d.run("run", "--rm", "--network", "n", "busybox", "timeout", "10", "wget", "-q", "-O", "/dev/null", "http://www/passwd")
+	d.run("run", "-d", "--name", "web", "--network", "n", "--network-alias", "www", "-p", "8000:80", "busybox", "busybox", "httpd", "-f", "-p", "80", "-h", "/etc")
+	d.run("run", "--rm", "--network", "n", "busybox", "timeout", "10", "busybox", "wget", "-q", "-O", "/dev/null", "http://www/passwd")
 	s.wait("an answer from the container", func() error {
 		if r := s.client.try("curl", "-sS", "--max-time", "3", "http://"+s.addr("HOST4")+":8000/passwd"); r.Code != 0 {
 			return errors.New(r.All())
 		}
 		return nil
 	})
-	s.mustHold(d.run("run", "--rm", "--network", "n", "busybox", "timeout", "10", "wget", "-q", "-O", "-", "http://web.example.test/peer"), s.addr("UPLINK4"))
+	s.mustHold(d.run("run", "--rm", "--network", "n", "busybox", "timeout", "10", "busybox", "wget", "-q", "-O", "-", "http://web.example.test/peer"), s.addr("UPLINK4"))
 	s.mustHold(d.refuse("run", "--name", "second", "-p", "8000:80", "busybox", "true"), "port is already allocated", "web")
 	d.run("rm", "-f", "second", "web")
 	return nil

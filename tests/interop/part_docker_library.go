@@ -133,7 +133,7 @@ func libraryContainers(ctx context.Context, d *client.Client) (err error) {
 			return fmt.Errorf("connect %d: %w", i, err)
 		}
 	}
-	if code, out, err := libraryExec(ctx, d, "box", "busybox", "nslookup", "www"); err != nil || code != 0 || !bytes.Contains(out, []byte("10.90.0.99")) {
+	if code, out, err := libraryExec(ctx, d, "box", "busybox", "wget", "-q", "-O", "-", "http://www/passwd"); err != nil || code != 0 || !bytes.Contains(out, []byte("root:")) {
 		return fmt.Errorf("the alias: %d %q, %w", code, out, err)
 	}
 	blue, err := d.NetworkInspect(ctx, "blue", client.NetworkInspectOptions{})

@@ -86,7 +86,7 @@ var installation = part{
 			p := s.user.with("PATH=" + s.home + "/.local/bin:/usr/bin:/bin")
 			got := p.run("zsh", "-fc", zshDialog, "zsh", s.home+"/.local/share/zsh/site-functions", "footbridge net")
 			if !strings.Contains(got, "footbridge network") {
-				return fmt.Errorf("Tab has made %q of it", got)
+				return fmt.Errorf("after Tab the line is %q", got)
 			}
 			return nil
 		}},

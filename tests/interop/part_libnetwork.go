@@ -33,6 +33,7 @@ var libnetwork = part{
 		{feature: "refusals arrive, and leave nothing", run: fresh(dockerdRefusals)},
 		{feature: "footbridge's daemon is killed, its worker, the plugin", run: fresh(dockerdCrashes)},
 		{feature: "the plugin inside of RootlessKit's namespaces", run: fresh(dockerdInside)},
+		{feature: "docs/integrations.md does what it shows", run: fresh(dockerdPage)},
 		{feature: "the end of dockerd is the end of its attachments", run: fresh(dockerdEnd)},
 	},
 }
@@ -60,7 +61,7 @@ func startDockerd(s *stage) error {
 }
 
 func startPlugin(s *stage) {
-	s.user.sh(`setsid footbridge libnetwork-plugin --verbose >>plugin.log 2>&1 </dev/null & echo $! >plugin.pid`)
+	s.user.sh(`setsid footbridge libnetwork-plugin --verbose >plugin.log 2>&1 </dev/null & echo $! >plugin.pid`)
 	s.wait("the plugin", func() error {
 		if r := s.user.look("tail", "-n", "1", "plugin.log"); !strings.Contains(r.Out, "listening on") {
 			return errors.New(r.All())
@@ -96,6 +97,9 @@ func fresh(run func(*stage) error) func(*stage) error {
 	return func(s *stage) error {
 		s.rootless().look("sh", "-c", "docker rm -f $(docker ps -aq); docker network rm n m")
 		s.user.look("footbridge", "rm", "-f", "inner", "holder")
+		if s.user.look("sh", "-c", "kill -0 $(cat plugin.pid)").Code != 0 {
+			startPlugin(s)
+		}
 		return run(s)
 	}
 }
@@ -178,11 +182,11 @@ func dockerdReach(s *stage) error {
 	s.docker("network", "create", "-d", "footbridge", "--subnet", "10.60.0.0/24", "n")
 	network := s.footbridge("network", "ls", "-q", "--filter", "label=com.footbridge.docker.network")
 	// What leaves the container leaves by a socket of the user's, in the host's own namespace.
-	s.mustHold(s.dockerRun("n", "--rm", "--dns", "10.60.0.1", imageName, "sh", "-c", fetch("http://web.example.test/peer")), s.addr("UPLINK4"))
+	s.mustHold(s.dockerRun("n", "--rm", imageName, "sh", "-c", fetch("http://web.example.test/peer")), s.addr("UPLINK4"))
 	s.footbridge("run", "-d", "--name", "inner", "--network", network, "--ip", "10.60.0.200", "busybox", "httpd", "-f", "-p", "80", "-h", "/etc")
 	s.mustHold(s.dockerRun("n", "--rm", imageName, "sh", "-c", fetch("http://10.60.0.200/passwd")), "root:")
 	// footbridge's own resolver knows the names of its containers.
-	s.mustHold(s.dockerRun("n", "--rm", "--dns", "10.60.0.1", imageName, "sh", "-c", fetch("http://inner/passwd")), "root:")
+	s.mustHold(s.dockerRun("n", "--rm", imageName, "sh", "-c", fetch("http://inner/passwd")), "root:")
 	s.footbridge("rm", "-f", "inner")
 	s.dockerClear("n")
 	return nil
@@ -404,6 +408,26 @@ func dockerdInside(s *stage) error {
 	})
 	s.dockerClear("n")
 	p.stop()
+	startPlugin(s)
+	return nil
+}
+
+// dockerdPage has a plugin of its own.
+func dockerdPage(s *stage) error {
+	endPlugin(s)
+	s.docker("tag", imageName, "busybox")
+	err := s.page("integrations.md", "Docker without root")
+	s.user.look("pkill", "-f", "^footbridge libnetwork-plugin$") // in the world, where no others are
+	if err != nil {
+		return err
+	}
+	s.wait("the plugin's end", func() error {
+		pid := s.user.look("cat", dockerdState+"/child_pid").Out
+		if r := s.user.look("test", "!", "-e", "/proc/"+pid+"/root/run/docker/plugins/footbridge.sock"); r.Code != 0 {
+			return errors.New("its socket is there")
+		}
+		return nil
+	})
 	startPlugin(s)
 	return nil
 }

@@ -50,6 +50,23 @@ var packages = part{
 			p.run("footbridge", "daemon", "stop")
 			return nil
 		}},
+		{feature: "the runtimes' plugins are where they look, and find the program", run: func(s *stage) error {
+			s.root.run("dpkg", "-i", deb(s, newVersion))
+			p := packaged(s)
+			if said := p.run("/usr/lib/netavark/footbridge", "info"); !strings.Contains(said, newVersion) {
+				return fmt.Errorf("podman's driver says %s", said)
+			}
+			if said := p.reading(`{"cniVersion":"1.1.0"}`).run("sh", "-c", "CNI_COMMAND=VERSION exec /usr/lib/cni/footbridge-cni"); !strings.Contains(said, "1.1.0") {
+				return fmt.Errorf("the CNI plugin says %s", said)
+			}
+			// No daemon runs, and PATH leads nowhere.
+			p.reading(`{"name":"planned","id":"`+strings.Repeat("a", 64)+`","driver":"footbridge"}`).run("sh", "-c", "PATH=/nowhere exec /usr/lib/netavark/footbridge create")
+			if at := p.run("readlink", "/proc/"+p.run("footbridge", "daemon", "status", "--format", "{{.PID}}")+"/exe"); at != "/usr/bin/footbridge" {
+				return fmt.Errorf("the daemon that it has started is %s", at)
+			}
+			p.run("footbridge", "daemon", "stop")
+			return nil
+		}},
 		{feature: "the package is exchanged below a daemon with containers", run: func(s *stage) error {
 			s.root.run("dpkg", "-i", deb(s, oldVersion))
 			p := packaged(s)

@@ -52,6 +52,7 @@ func slirpCells() []cell {
 		{"it ends with its container, however that ends", slirpEnds},
 		{"bridge networks go out by it", slirpBridge},
 		{"build", slirpPodmanBuild},
+		{"found by containers.conf", slirpConfigured},
 	} {
 		cells = append(cells, cell{feature: "podman: " + c.feature, needs: []string{"podman"}, run: func(s *stage) error {
 			s.user.run("podman", "rm", "-fa", "-t0")
@@ -347,10 +348,12 @@ func slirpEnds(s *stage) error {
 }
 
 func slirpBridge(s *stage) error {
-	if !found("iptables") {
+	// In podman's own mounts /etc is another one, and with it Debian's /etc/alternatives, where iptables is.
+	if !found("xtables-nft-multi") {
 		return leftOut("iptables is not there, which podman's own bridges need")
 	}
-	admin := s.user.with("PATH=" + s.bin + ":/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin")
+	s.user.sh("mkdir -p sbin; for name in iptables ip6tables; do ln -sf /usr/sbin/xtables-nft-multi sbin/$name; done")
+	admin := s.user.with("PATH=" + s.bin + ":" + s.home + "/sbin:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin")
 	admin.run("podman", "network", "create", "bridged")
 	r := admin.try("podman", "run", "--rm", "--network", "bridged", "localhost/box", "busybox", "wget", "-qO-", "http://"+s.addr("WEB4")+"/")
 	said := r.All()
@@ -359,7 +362,34 @@ func slirpBridge(s *stage) error {
 		return leftOut("podman's own bridges do not work here: %s", lastLine(said))
 	}
 	slirpWant(s, said, "hello from the internet")
+	slirpGone(s)
+	admin.run("podman", "run", "-d", "--name", "web", "--network", "bridged", "-p", "8000:80", "localhost/box", "/bin/interop", roleArgument, "slirp-peer", ":80")
+	s.wait("the published port", func() error {
+		s.client.run(s.role("slirp-ask", "tcp", s.addr("HOST4")+":8000")...)
+		return nil
+	})
+	admin.run("podman", "rm", "-f", "-t0", "web")
 	admin.run("podman", "network", "rm", "-f", "bridged")
+	slirpGone(s)
+	return nil
+}
+
+// slirpConfigured is what docs/integrations.md says: a name for the program that is not in PATH.
+func slirpConfigured(s *stage) error {
+	s.user.sh(`mkdir -p .local/lib/footbridge; ln -sf "$(command -v footbridge)" .local/lib/footbridge/slirp4netns`)
+	path := filepath.Join(s.home, ".local/lib/footbridge/slirp4netns")
+	conf := s.write("containers.conf", "[engine]\ncgroup_manager = \"cgroupfs\"\nevents_logger = \"file\"\nnetwork_cmd_path = \""+path+"\"\n", 0o644)
+	bin := s.folder("elsewhere")
+	user := s.user.with("CONTAINERS_CONF="+conf, "PATH="+bin+":/usr/local/bin:/usr/bin:/bin")
+	if out := user.run("podman", "info", "--format", "{{.Host.Slirp4NetNS.Executable}}"); out != path {
+		return fmt.Errorf("podman starts %s", out)
+	}
+	user.run("podman", "run", "-d", "--name", "web", "--network", "slirp4netns:port_handler=slirp4netns", "-p", "8000:80", "localhost/box", "/bin/interop", roleArgument, "slirp-peer", ":80")
+	slirpWant(s, s.user.sh(slirpEach("*/slirp4netns", `readlink /proc/$pid/exe`)), "/footbridge")
+	if out := s.client.run(s.role("slirp-ask", "tcp", s.addr("HOST4")+":8000")...); out != s.addr("CLIENT4") {
+		return fmt.Errorf("the server sees %q", out)
+	}
+	user.run("podman", "rm", "-f", "-t0", "web")
 	slirpGone(s)
 	return nil
 }

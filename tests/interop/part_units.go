@@ -31,8 +31,11 @@ var units = part{
 	cells: []cell{
 		{feature: "systemd-analyze finds no fault", run: func(s *stage) error {
 			folder := filepath.Join(s.home, ".local/share/systemd/user")
-			if said := s.user.run("systemd-analyze", "--user", "verify", folder+"/footbridge.socket", folder+"/footbridge.service"); said != "" {
-				return fmt.Errorf("it says %s", said)
+			// It ends well whatever it has to say.
+			s.write(".config/systemd/user/docker.service", "[Service]\nExecStart=/bin/true\n", 0o644)
+			r := s.user.try("systemd-analyze", "--user", "verify", folder+"/footbridge.socket", folder+"/footbridge.service", folder+"/footbridge-libnetwork.service")
+			if r.Code != 0 || r.All() != "" {
+				return fmt.Errorf("exit status %d: %s", r.Code, r.All())
 			}
 			return nil
 		}},

@@ -11,6 +11,7 @@ import (
 
 const (
 	cgroupRoot    = "/sys/fs/cgroup"
+	cgroupPrefix  = "footbridge-interop-" // and the number of the process, and the part
 	systemManager = "/lib/systemd/systemd"
 )
 
@@ -23,9 +24,10 @@ func (s *stage) delegate() {
 	if !isRoot() {
 		s.skip("root must give the user a control group")
 	}
-	name := fmt.Sprintf("footbridge-interop-%d-%s", os.Getpid(), filepath.Base(s.dir))
-	path := filepath.Join(cgroupRoot, name)
-	s.root.sh(fmt.Sprintf("mount -t cgroup2 none %s; mkdir -p %s/user; chown -R %d:%[3]d %[2]s", cgroupRoot, path, world.UID))
+	path := filepath.Join(cgroupRoot, fmt.Sprintf("%s%d-%s", cgroupPrefix, os.Getpid(), filepath.Base(s.dir)))
+	s.root.sh("mount -t cgroup2 none " + cgroupRoot)
+	s.sweepCgroups()
+	s.root.sh(fmt.Sprintf("mkdir -p %s/user; chown -R %d:%[2]d %[1]s", path, world.UID))
 	s.cgroup = path
 	s.user.prefix = append([]string{"sh", "-c", "echo 0 >" + path + "/user/cgroup.procs; exec \"$@\"", "sh"}, s.user.prefix...)
 }
@@ -35,11 +37,26 @@ func (s *stage) removeCgroup() {
 	if s.cgroup == "" {
 		return
 	}
-	r := s.root.look("sh", "-c", fmt.Sprintf("echo 1 >%[1]s/cgroup.kill; for i in 1 2 3 4 5 6 7 8 9; do "+
-		"find %[1]s -depth -type d -exec rmdir {} + 2>/dev/null; [ -d %[1]s ] || exit 0; sleep 0.1; done; exit 1", s.cgroup))
-	if r.Code != 0 {
+	if r := s.root.look("sh", "-c", removal(s.cgroup)); r.Code != 0 {
 		fmt.Fprintf(os.Stderr, "interop: the control group %s stays: %s\n", s.cgroup, lastLine(r.All()))
 	}
+}
+
+// sweepCgroups removes the groups of runs that were killed before they could do it themselves.
+func (s *stage) sweepCgroups() {
+	for name := range strings.FieldsSeq(s.root.look("ls", cgroupRoot).Out) {
+		rest, ours := strings.CutPrefix(name, cgroupPrefix)
+		pid, _, _ := strings.Cut(rest, "-")
+		if _, err := os.Stat("/proc/" + pid); ours && os.IsNotExist(err) {
+			s.root.look("sh", "-c", removal(filepath.Join(cgroupRoot, name)))
+		}
+	}
+}
+
+// removal is shell that ends what is in a control group and removes it with those below it.
+func removal(group string) string {
+	return fmt.Sprintf("echo 1 >%[1]s/cgroup.kill; for i in 1 2 3 4 5 6 7 8 9; do "+
+		"find %[1]s -depth -type d -exec rmdir {} + 2>/dev/null; [ -d %[1]s ] || exit 0; sleep 0.1; done; exit 1", group)
 }
 
 // session starts the user's service manager, as a login does where systemd runs: systemctl --user and systemd-run --user
@@ -55,9 +72,6 @@ func (s *stage) session() {
 	p := s.user.with("SYSTEMD_LOG_TARGET=console")
 	p.name = "user's service manager"
 	s.manager = p.start(systemManager, "--user", "--unit=basic.target")
-	s.mu.Lock()
-	s.running = nil // it outlives the cell
-	s.mu.Unlock()
 	s.wait("the user's service manager", func() error {
 		if s.manager.done() {
 			s.fail("it ended: %s", s.manager.said())

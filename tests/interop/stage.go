@@ -59,6 +59,7 @@ func newStage(dir, bin string, p part) (*stage, error) {
 		return nil, err
 	}
 	s.w = w
+	stages.Store(s, true)
 	env := slices.DeleteFunc(w.Environ(), func(v string) bool {
 		return strings.HasPrefix(v, "HOME=") || strings.HasPrefix(v, "XDG_STATE_HOME=")
 	})
@@ -70,16 +71,20 @@ func newStage(dir, bin string, p part) (*stage, error) {
 		s.user.at = world.Admin
 		s.user.prefix = []string{"setpriv", fmt.Sprintf("--reuid=%d", world.UID), fmt.Sprintf("--regid=%d", world.UID), "--clear-groups"}
 		if err := s.guard(s.prepare); err != nil {
-			w.Close()
+			s.close()
 			return nil, fmt.Errorf("preparing the user: %w", err)
 		}
 	}
 	if p.setup != nil {
-		if err := s.guard(func() error { return p.setup(s) }); err != nil {
+		if err := s.within(setupLimit, func() error { return p.setup(s) }); err != nil {
 			text := s.told()
 			s.close()
 			return nil, fmt.Errorf("preparing the part: %w\n%s", err, text)
 		}
+		// What was started now lives as long as the part.
+		s.mu.Lock()
+		s.running = nil
+		s.mu.Unlock()
 	}
 	return s, nil
 }
@@ -92,15 +97,27 @@ func (s *stage) prepare() error {
 		echo user:100000:65536 >/etc/subuid
 		echo user:100000:65536 >/etc/subgid
 		sed -i 's|%[2]s|%[3]s|' /etc/passwd
-		chmod 666 /dev/net/tun
 	`, world.RuntimeDir, world.Home, s.home))
 	return nil
 }
 
 // close ends everything in the world, and what no namespace ends.
 func (s *stage) close() {
-	s.removeCgroup()
-	s.w.Close()
+	if stages.CompareAndDelete(s, true) {
+		s.removeCgroup()
+		s.w.Close()
+	}
+}
+
+// stages are those that are open: *stage -> true.
+var stages sync.Map
+
+// closeAll closes them, for whoever interrupts the run.
+func closeAll() {
+	stages.Range(func(s, _ any) bool {
+		s.(*stage).close()
+		return true
+	})
 }
 
 // guard runs a function in which helpers may fail the cell.
@@ -125,30 +142,35 @@ func (s *stage) skip(format string, args ...any) { panic(failure{leftOut(format,
 
 // perform runs one cell and ends what it has started.
 func (s *stage) perform(c cell) error {
-	s.mu.Lock()
-	s.journal = nil
-	s.over = false
-	s.mu.Unlock()
 	limit := c.limit
 	if limit == 0 {
 		limit = cellLimit
 	}
-	done := make(chan error, 1)
-	go func() { done <- s.guard(func() error { return c.run(s) }) }()
-	var err error
-	select {
-	case err = <-done:
-	case <-time.After(limit):
-		s.endAll()
-		err = fmt.Errorf("not done in %v", limit)
-		select {
-		case late := <-done:
-			err = errors.Join(err, late)
-		case <-time.After(10 * time.Second):
-		}
-	}
+	err := s.within(limit, func() error { return c.run(s) })
 	s.endAll()
 	return err
+}
+
+// within runs a function with a new journal. When its time is up everything ends that it has started.
+func (s *stage) within(limit time.Duration, f func() error) error {
+	s.mu.Lock()
+	s.journal, s.over = nil, false
+	s.mu.Unlock()
+	done := make(chan error, 1)
+	go func() { done <- s.guard(f) }()
+	select {
+	case err := <-done:
+		return err
+	case <-time.After(limit):
+	}
+	s.endAll()
+	err := fmt.Errorf("not done in %v", limit)
+	select {
+	case late := <-done:
+		return errors.Join(err, late)
+	case <-time.After(10 * time.Second):
+		return err
+	}
 }
 
 // endAll ends what was started, and lets nothing new start.

@@ -160,3 +160,28 @@ func TestAPartThatCannotBePreparedSaysWhy(t *testing.T) {
 		t.Errorf("the cells of a part that leaves itself out say %+v", r.Cells)
 	}
 }
+
+func TestFoldersOfKilledRunsAreRemoved(t *testing.T) {
+	t.Setenv("TMPDIR", t.TempDir())
+	dead, lock, err := newFolder()
+	if err != nil {
+		t.Fatal(err)
+	}
+	alive, kept, err := newFolder()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer kept.Close()
+	lock.Close() // as the kernel does with a killed process
+	_, third, err := newFolder()
+	if err != nil {
+		t.Fatal(err)
+	}
+	third.Close()
+	if _, err := os.Stat(dead); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the folder of a run that is over is there: %v", err)
+	}
+	if _, err := os.Stat(alive); err != nil {
+		t.Errorf("the folder of a run that goes on: %v", err)
+	}
+}

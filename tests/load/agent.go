@@ -3,72 +3,30 @@ package load
 import (
 	"cmp"
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"net"
-	"os"
 	"slices"
 	"sync"
 	"syscall"
+	"time"
+
+	"github.com/footbridge-net/footbridge/tests/actors"
 )
 
-// personality is argv[1] of an agent; then follow the hub's socket and the agent's name. With quiet behind it, the
-// agent has no servers.
-const (
-	personality = "load-agent"
-	quiet       = "-without-servers"
-)
+// withoutServers is the word for an agent that has none.
+const withoutServers = "without-servers"
 
 // Dispatch returns at once unless this process was started as an agent; else it never returns. A program that uses
 // this package calls it before anything else.
 func Dispatch() {
-	if len(os.Args) != 4 || os.Args[1] != personality && os.Args[1] != personality+quiet {
-		return
-	}
-	var err error
-	if os.Args[1] == personality {
-		err = serve()
-	}
-	if err == nil {
-		err = runAgent(os.Args[2], os.Args[3])
-	}
-	if err != nil {
-		fmt.Fprintf(os.Stderr, "load agent %s: %v\n", os.Args[3], err)
-		os.Exit(1)
-	}
-	os.Exit(0)
-}
-
-// CommandLine is the command that runs an agent of a hub.
-func CommandLine(program, socket, name string) []string {
-	return []string{program, personality, socket, name}
-}
-
-// runAgent serves the hub until it is gone.
-func runAgent(socket, name string) error {
-	c, err := net.Dial("unix", socket)
-	if err != nil {
-		return err
-	}
-	in, out := json.NewDecoder(c), json.NewEncoder(c)
-	if err := out.Encode(hello{Name: name, PID: os.Getpid()}); err != nil {
-		return err
-	}
-	s := &agentServer{jobs: make(map[string]*running)}
-	for {
-		var r request
-		if err := in.Decode(&r); err != nil {
-			if errors.Is(err, io.EOF) {
-				return nil
+	actors.Dispatch(func(words []string) (any, error) {
+		if !slices.Contains(words, withoutServers) {
+			if err := serve(); err != nil {
+				return nil, err
 			}
-			return err
 		}
-		if err := out.Encode(s.serve(r)); err != nil {
-			return err
-		}
-	}
+		return newAgentServer(), nil
+	})
 }
 
 // running is a job under way.
@@ -79,40 +37,53 @@ type running struct {
 	done    chan struct{}
 }
 
-// agentServer does what a hub asks. Requests come one after the other.
-type agentServer struct{ jobs map[string]*running }
-
-func (s *agentServer) serve(r request) answer {
-	switch {
-	case r.Start != nil:
-		return answer{Error: text(s.start(*r.Start)), At: Now()}
-	case r.Stop != "":
-		s.stop(r.Stop)
-		return answer{At: Now()}
-	case r.Report != nil:
-		a := answer{At: Now()}
-		for _, j := range s.jobs {
-			a.Reports = append(a.Reports, j.account.report(j.job, *r.Report))
-		}
-		slices.SortFunc(a.Reports, func(x, y Report) int { return cmp.Compare(x.Job.Name, y.Job.Name) })
-		return a
-	case r.Signal != nil:
-		if r.Signal.PID <= 1 {
-			return answer{Error: fmt.Sprintf("%d is not one process", r.Signal.PID)}
-		}
-		at := Now()
-		return answer{Error: text(syscall.Kill(r.Signal.PID, syscall.Signal(r.Signal.Number))), At: at}
-	case r.Process != 0:
-		sample, err := sampleProcess(r.Process)
-		return answer{Error: text(err), At: Now(), Sample: &sample}
-	case r.Links:
-		names, err := links()
-		return answer{Error: text(err), At: Now(), Links: names}
-	}
-	return answer{Error: "nothing was asked"}
+// agentServer does what a hub asks.
+type agentServer struct {
+	mu   sync.Mutex // held for one request
+	jobs map[string]*running
 }
 
-func (s *agentServer) start(j Job) error {
+func newAgentServer() *agentServer { return &agentServer{jobs: make(map[string]*running)} }
+
+// Report tells what each job has seen since a moment.
+func (s *agentServer) Report(from time.Duration, reply *[]Report) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, j := range s.jobs {
+		*reply = append(*reply, j.account.report(j.job, from))
+	}
+	slices.SortFunc(*reply, func(x, y Report) int { return cmp.Compare(x.Job.Name, y.Job.Name) })
+	return nil
+}
+
+// SignalArgs is a signal to a process.
+type SignalArgs struct{ PID, Number int }
+
+// Signal sends a signal, and tells the moment just before.
+func (s *agentServer) Signal(to SignalArgs, at *time.Duration) error {
+	if to.PID <= 1 {
+		return fmt.Errorf("%d is not one process", to.PID)
+	}
+	*at = Now()
+	return syscall.Kill(to.PID, syscall.Signal(to.Number))
+}
+
+// Process looks at a process.
+func (s *agentServer) Process(pid int, reply *Sample) (err error) {
+	*reply, err = sampleProcess(pid)
+	return err
+}
+
+// Links lists the network interfaces that are seen.
+func (s *agentServer) Links(_ struct{}, reply *[]string) (err error) {
+	*reply, err = links()
+	return err
+}
+
+// Start starts a job.
+func (s *agentServer) Start(j Job, _ *struct{}) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if _, ok := s.jobs[j.Name]; ok {
 		return fmt.Errorf("there is a job %q already", j.Name)
 	}
@@ -144,8 +115,10 @@ func (s *agentServer) start(j Job) error {
 	return nil
 }
 
-// stop ends a job, or all, and forgets what it saw.
-func (s *agentServer) stop(name string) {
+// Stop ends a job, or all, and forgets what it saw.
+func (s *agentServer) Stop(name string, _ *struct{}) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	var wg sync.WaitGroup
 	for n, j := range s.jobs {
 		if n == name || name == "*" {
@@ -155,6 +128,7 @@ func (s *agentServer) stop(name string) {
 		}
 	}
 	wg.Wait()
+	return nil
 }
 
 func links() ([]string, error) {
@@ -165,11 +139,4 @@ func links() ([]string, error) {
 	}
 	slices.Sort(names)
 	return names, err
-}
-
-func text(err error) string {
-	if err == nil {
-		return ""
-	}
-	return err.Error()
 }

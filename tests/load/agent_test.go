@@ -16,6 +16,7 @@ import (
 
 	"github.com/miekg/dns"
 
+	"github.com/footbridge-net/footbridge/tests/actors"
 	"github.com/footbridge-net/footbridge/tests/world"
 )
 
@@ -28,7 +29,7 @@ func newAgent(t *testing.T) (*Hub, *Agent) {
 		t.Fatal(err)
 	}
 	ended := make(chan error, 1)
-	go func() { ended <- runAgent(socket, "a") }()
+	go func() { ended <- actors.Serve(socket, "a", newAgentServer()) }()
 	t.Cleanup(func() {
 		if err := hub.Close(); err != nil {
 			t.Error(err)
@@ -37,7 +38,7 @@ func newAgent(t *testing.T) (*Hub, *Agent) {
 			t.Errorf("the agent ended with %v", err)
 		}
 	})
-	agent, err := hub.Await("a", nil, 10*time.Second)
+	agent, err := hub.Await("a", 10*time.Second)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,9 +5,8 @@
 //	                                                          |-- servers: echo and peer, TCP and UDP
 //	     Report <--attempts, gaps, breaks, with times------   '-- jobs: streams, echoes, questions, forbidden probes
 //
-// An agent is the program itself, started again under another name (Dispatch); in a container it is the command that
-// runs there. Its control socket is a file, so it has nothing to do with the network that is under test, and what
-// a job saw is told even while no packet passes.
+// An agent is an actor (see package actors): the program itself, started again; in a container it is the command that
+// runs there. What a job saw is told even while no packet passes.
 //
 // All times are of CLOCK_MONOTONIC, which is one and the same for all processes of a machine: the moment in which one
 // agent sends a signal compares with the moments in which the others' probes are answered.

@@ -1,169 +1,51 @@
 package load
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
-	"os"
-	"slices"
-	"sync"
 	"syscall"
 	"time"
 
-	"github.com/footbridge-net/footbridge/tests/world"
+	"github.com/footbridge-net/footbridge/tests/actors"
 )
 
 // ErrGone is returned by the methods of an Agent whose process has ended.
-var ErrGone = errors.New("the agent is gone")
+var ErrGone = actors.ErrGone
 
 // Hub is where agents report.
-type Hub struct {
-	listener net.Listener
-
-	mu     sync.Mutex
-	agents map[string]*Agent // by name, the latest one
-}
+type Hub struct{ *actors.Hub }
 
 // Agent is a process that makes traffic.
-type Agent struct {
-	Name string
-	PID  int // in its own pid namespace
-
-	mu   sync.Mutex // held for one request and its answer
-	conn net.Conn
-	in   *json.Decoder
-	out  *json.Encoder
-	gone bool
-}
+type Agent struct{ *actors.Actor }
 
 // NewHub listens on a unix socket.
 func NewHub(socket string) (*Hub, error) {
-	l, err := net.Listen("unix", socket)
-	if err != nil {
-		return nil, err
-	}
-	h := &Hub{listener: l, agents: make(map[string]*Agent)}
-	go h.accept()
-	return h, nil
+	h, err := actors.NewHub(socket)
+	return &Hub{h}, err
 }
 
-func (h *Hub) accept() {
-	for {
-		c, err := h.listener.Accept()
-		if err != nil {
-			return
-		}
-		go func() {
-			a := &Agent{conn: c, in: json.NewDecoder(c), out: json.NewEncoder(c)}
-			var said hello
-			if err := a.in.Decode(&said); err != nil {
-				c.Close()
-				return
-			}
-			a.Name, a.PID = said.Name, said.PID
-			h.mu.Lock()
-			defer h.mu.Unlock()
-			if earlier := h.agents[a.Name]; earlier != nil {
-				_ = earlier.Close() // of a container that is no more
-			}
-			h.agents[a.Name] = a
-		}()
-	}
-}
-
-// Await returns the agent of that name that has come after the given one, which may be nil.
-func (h *Hub) Await(name string, after *Agent, limit time.Duration) (*Agent, error) {
-	var a *Agent
-	found := world.Poll(limit, func() bool {
-		h.mu.Lock()
-		defer h.mu.Unlock()
-		a = h.agents[name]
-		return a != nil && a != after
-	})
-	if !found {
-		return nil, fmt.Errorf("waited %v for the agent %s", limit, name)
-	}
-	return a, nil
+// Await returns the agent of that name that has come up last.
+func (h *Hub) Await(name string, limit time.Duration) (*Agent, error) {
+	a, err := h.Hub.Await(name, nil, limit)
+	return &Agent{a}, err
 }
 
 // Agents lists the agents that answer, sorted by name.
 func (h *Hub) Agents() []*Agent {
-	h.mu.Lock()
-	defer h.mu.Unlock()
 	var list []*Agent
-	for _, a := range h.agents {
-		if !a.Gone() {
-			list = append(list, a)
-		}
+	for _, a := range h.Actors() {
+		list = append(list, &Agent{a})
 	}
-	slices.SortFunc(list, func(x, y *Agent) int {
-		if x.Name < y.Name {
-			return -1
-		}
-		return 1
-	})
 	return list
-}
-
-// Close ends all agents.
-func (h *Hub) Close() error {
-	err := h.listener.Close()
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	for _, a := range h.agents {
-		err = errors.Join(err, a.Close())
-	}
-	return err
-}
-
-// Close ends the agent. Requests after it return ErrGone.
-func (a *Agent) Close() error {
-	if err := a.conn.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
-		return err
-	}
-	return nil
-}
-
-// Gone says whether a request has found the agent gone.
-func (a *Agent) Gone() bool {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.gone
 }
 
 // patience is how long an agent may take to answer: it does nothing that takes long, but a machine may be busy.
 const patience = 20 * time.Second
 
-func (a *Agent) do(r request) (answer, error) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.gone {
-		return answer{}, fmt.Errorf("%s: %w", a.Name, ErrGone)
-	}
-	var said answer
-	err := a.conn.SetDeadline(time.Now().Add(patience))
-	if err == nil {
-		err = a.out.Encode(r)
-	}
-	if err == nil {
-		err = a.in.Decode(&said)
-	}
-	if err != nil {
-		a.gone = true
-		a.conn.Close()
-		if errors.Is(err, os.ErrDeadlineExceeded) {
-			return answer{}, fmt.Errorf("%s has not answered within %v: %w", a.Name, patience, ErrGone)
-		}
-		return answer{}, fmt.Errorf("%s: %w (%v)", a.Name, ErrGone, err)
-	}
-	return said, said.err(a.Name)
-}
-
 // Start starts jobs.
 func (a *Agent) Start(jobs ...Job) error {
 	for _, j := range jobs {
-		if _, err := a.do(request{Start: &j}); err != nil {
+		if err := a.Call(patience, "Start", j, &struct{}{}); err != nil {
 			return err
 		}
 	}
@@ -171,39 +53,32 @@ func (a *Agent) Start(jobs ...Job) error {
 }
 
 // Stop ends a job and forgets it; "*" is all of them.
-func (a *Agent) Stop(name string) error {
-	_, err := a.do(request{Stop: name})
-	return err
-}
+func (a *Agent) Stop(name string) error { return a.Call(patience, "Stop", name, &struct{}{}) }
 
 // Reports returns what each job of the agent has seen since a moment.
-func (a *Agent) Reports(from time.Duration) ([]Report, error) {
-	said, err := a.do(request{Report: &from})
-	return said.Reports, err
+func (a *Agent) Reports(from time.Duration) (list []Report, err error) {
+	err = a.Call(patience, "Report", from, &list)
+	return list, err
 }
 
 // Signal sends a signal to a process of the agent's pid namespace, and returns the moment just before.
-func (a *Agent) Signal(pid int, s syscall.Signal) (time.Duration, error) {
-	said, err := a.do(request{Signal: &signal{pid, int(s)}})
-	if err != nil {
+func (a *Agent) Signal(pid int, s syscall.Signal) (at time.Duration, err error) {
+	if err = a.Call(patience, "Signal", SignalArgs{pid, int(s)}, &at); err != nil {
 		err = fmt.Errorf("%v to %d: %w", s, pid, err)
 	}
-	return said.At, err
+	return at, err
 }
 
 // Process looks at a process of the agent's pid namespace.
-func (a *Agent) Process(pid int) (Sample, error) {
-	said, err := a.do(request{Process: pid})
-	if said.Sample == nil {
-		return Sample{}, err
-	}
-	return *said.Sample, err
+func (a *Agent) Process(pid int) (s Sample, err error) {
+	err = a.Call(patience, "Process", pid, &s)
+	return s, err
 }
 
 // Links lists the network interfaces that the agent sees, sorted.
-func (a *Agent) Links() ([]string, error) {
-	said, err := a.do(request{Links: true})
-	return said.Links, err
+func (a *Agent) Links() (names []string, err error) {
+	err = a.Call(patience, "Links", struct{}{}, &names)
+	return names, err
 }
 
 // Reports returns what all jobs of all agents have seen since a moment, by agent and job: "client/web".

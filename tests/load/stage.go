@@ -26,9 +26,6 @@ type Stage struct {
 
 	// Footbridge commands are given to this binary; default: the one under test.
 	Binary string
-
-	program string // this program, where the world sees it
-	socket  string
 }
 
 // StateSize is how large the file system of the user's state folder is, in KiB: small enough to fill.
@@ -45,11 +42,8 @@ func NewStage() (s *Stage, err error) {
 			err = errors.Join(err, s.Close())
 		}
 	}()
-	if s.program, err = os.Executable(); err != nil {
-		return nil, err
-	}
-	s.socket = filepath.Join(world.Stage(), fmt.Sprintf("hub%d", stages.Add(1)))
-	if s.Hub, err = NewHub(s.socket); err != nil {
+	if s.Hub, err = NewHub(filepath.Join(world.Stage(), fmt.Sprintf("hub%d", stages.Add(1)))); err != nil {
+		s.Hub = nil
 		return nil, err
 	}
 	if s.World, err = world.Start(world.Options{Footbridge: world.Binary(), Share: world.SharedFolders()}); err != nil {
@@ -60,16 +54,17 @@ func NewStage() (s *Stage, err error) {
 	}
 	for place, agent := range map[world.Place]**Agent{world.Host: &s.Host, world.Admin: &s.Admin, world.Client: &s.Client} {
 		name := string(place)
-		c := s.World.Command(place, CommandLine(s.program, s.socket, name)...)
-		c.Stderr = os.Stderr
+		var words []string
 		if place != world.Client {
 			// Host and Admin are one machine: only one of them can have the servers' ports.
-			c.Args = append(c.Args[:1:1], append([]string{personality + quiet}, c.Args[2:]...)...)
+			words = []string{withoutServers}
 		}
+		c := s.World.Command(place, s.Hub.Command(name, words...)...)
+		c.Stderr = os.Stderr
 		if err := c.Start(); err != nil {
 			return nil, err
 		}
-		if *agent, err = s.Hub.Await(name, nil, arrival); err != nil {
+		if *agent, err = s.Hub.Await(name, arrival); err != nil {
 			return nil, err
 		}
 	}
@@ -114,19 +109,17 @@ func (s *Stage) Footbridge(args ...string) (string, error) {
 // Container runs a container with an agent in it and returns the agent, which has the container's name. The
 // arguments are flags of footbridge run.
 func (s *Stage) Container(name string, flags ...string) (*Agent, error) {
-	s.Hub.mu.Lock()
-	earlier := s.Hub.agents[name]
-	s.Hub.mu.Unlock()
+	earlier := s.Hub.Find(name)
 	args := append([]string{"run", "-d", "--name", name}, flags...)
-	args = append(append(args, "--"), CommandLine(s.program, s.socket, name)...)
+	args = append(append(args, "--"), s.Hub.Command(name)...)
 	if _, err := s.Footbridge(args...); err != nil {
 		return nil, err
 	}
-	a, err := s.Hub.Await(name, earlier, arrival)
+	a, err := s.Hub.Hub.Await(name, earlier, arrival)
 	if err != nil {
 		err = fmt.Errorf("%w; its log: %s", err, s.Try("logs", name).Stderr)
 	}
-	return a, err
+	return &Agent{a}, err
 }
 
 // Address returns a container's address on a network, of the family 4 or 6.

@@ -37,7 +37,7 @@ func stream(ctx context.Context, j Job, a *account) {
 	}
 }
 
-// oneStream is one connection, from dialing to its end. Its error is never nil.
+// oneStream is one connection, from dialling to its end. Its error is never nil.
 func oneStream(ctx context.Context, j Job, a *account) error {
 	c, err := (&net.Dialer{Timeout: j.patience()}).DialContext(ctx, "tcp", j.To)
 	if err != nil {

@@ -67,7 +67,7 @@ type Intensity struct {
 
 // Traffic starts the usual jobs: streams, echoes, questions and knocks at whatever is closed, on all agents.
 func (s *Stage) Traffic(i Intensity) error {
-	asker, err := s.Hub.Await(Asker, nil, arrival)
+	asker, err := s.Hub.Await(Asker, arrival)
 	if err != nil {
 		return err
 	}

@@ -23,7 +23,7 @@ func (a *Actor) Press(args FlowArgs, _ *struct{}) error {
 		if err != nil {
 			return err
 		}
-		a.hold(func() {
+		a.Hold(func() {
 			_ = c.SetLinger(0)
 			c.Close()
 		})
@@ -67,7 +67,7 @@ func (a *Actor) Deaf(struct{}, *struct{}) error {
 	if err != nil {
 		return err
 	}
-	a.hold(func() { c.Close() })
+	a.Hold(func() { c.Close() })
 	return nil
 }
 
@@ -115,7 +115,7 @@ func (a *Actor) Knock(args FlowArgs, _ *struct{}) error {
 			return err
 		}
 		mu.Lock()
-		a.hold(func() { c.Close() })
+		a.Hold(func() { c.Close() })
 		mu.Unlock()
 		for range 3 {
 			// A refusal of the one before is what is wanted.

@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/footbridge-net/footbridge/tests/actors"
 	"github.com/footbridge-net/footbridge/tests/world"
 )
 
@@ -29,13 +30,7 @@ var (
 
 func main() {
 	world.Dispatch()
-	if len(os.Args) == 3 && os.Args[1] == roleActor {
-		if err := runActor(os.Args[2]); err != nil {
-			fmt.Fprintln(os.Stderr, "actor:", err)
-			os.Exit(1)
-		}
-		return
-	}
+	actors.Dispatch(newActor)
 	flag.Parse()
 	os.Exit(start())
 }

@@ -8,15 +8,18 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/footbridge-net/footbridge/api"
+	"github.com/footbridge-net/footbridge/tests/actors"
 	"github.com/footbridge-net/footbridge/tests/world"
 )
 
 // stage is a world with actors on its machines.
 type stage struct {
 	w                   *world.World
+	hub                 *actors.Hub
 	user, admin, client *actor  // on the host, its administrator's; on the remote machine
 	main                *daemon // the one that is measured
 	killed              bool    // the row itself has ended a worker
@@ -29,31 +32,39 @@ type daemon struct {
 	env  []string
 }
 
+// stages numbers the sockets of hubs.
+var stages atomic.Int32
+
+// join waits for the actor of that name that comes after an earlier one.
+func (s *stage) join(name string, after *actors.Actor) (*actor, error) {
+	a, err := s.hub.Await(name, after, arrival)
+	return &actor{Actor: a}, err
+}
+
 // staged makes a stage for a function.
 func staged(f func(s *stage) error) error {
-	if err := os.RemoveAll(filepath.Dir(actorSocket("any"))); err != nil {
+	hub, err := actors.NewHub(filepath.Join(world.Stage(), fmt.Sprintf("hub%d", stages.Add(1))))
+	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(filepath.Dir(actorSocket("any")), 0o755); err != nil {
-		return err
-	}
+	defer hub.Close()
 	w, err := world.Start(world.Options{Footbridge: world.Binary(), Share: world.SharedFolders()})
 	if err != nil {
 		return err
 	}
 	defer w.Close()
-	s := &stage{w: w}
+	s := &stage{w: w, hub: hub}
 	s.main = &daemon{s: s, name: "main", env: w.Environ()}
 	for name, of := range map[string]struct {
 		place world.Place
 		actor **actor
 	}{"user": {world.Host, &s.user}, "admin": {world.Admin, &s.admin}, "client": {world.Client, &s.client}} {
-		c := w.Command(of.place, actorCommand(name)...)
+		c := w.Command(of.place, hub.Command(name)...)
 		c.Stderr = os.Stderr
 		if err := c.Start(); err != nil {
 			return err
 		}
-		if *of.actor, err = connect(name); err != nil {
+		if *of.actor, err = s.join(name, nil); err != nil {
 			return err
 		}
 	}
@@ -122,10 +133,11 @@ func (d *daemon) network(name, subnet string, flags ...string) error {
 func (d *daemon) container(name, network string, flags ...string) (*actor, error) {
 	actor := d.name + "-" + name
 	args := append([]string{"run", "-d", "--cap-add", "NET_ADMIN", "--name", name, "--network", network}, flags...)
-	if _, err := d.do(append(append(args, "--"), actorCommand(actor)...)...); err != nil {
+	earlier := d.s.hub.Find(actor)
+	if _, err := d.do(append(append(args, "--"), d.s.hub.Command(actor)...)...); err != nil {
 		return nil, err
 	}
-	a, err := connect(actor)
+	a, err := d.s.join(actor, earlier)
 	if err != nil {
 		return nil, err
 	}

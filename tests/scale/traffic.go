@@ -137,7 +137,7 @@ func answer(c *net.TCPConn) {
 }
 
 // keep holds a connection and never reads from it.
-func (a *Actor) keep(c *net.TCPConn) { a.hold(func() { c.SetLinger(0); c.Close() }) }
+func (a *Actor) keep(c *net.TCPConn) { a.Hold(func() { c.SetLinger(0); c.Close() }) }
 
 // fin ends its direction and does nothing else.
 func (a *Actor) fin(c *net.TCPConn) {

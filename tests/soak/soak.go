@@ -87,7 +87,7 @@ func (s *soak) work(long time.Duration, counts bool) error {
 	}
 	wg.Wait()
 	for _, name := range []string{load.Asker, load.Server, load.Hidden, s.stage.Client.Name} {
-		agent, gone := s.stage.Hub.Await(name, nil, 0)
+		agent, gone := s.stage.Hub.Await(name, 0)
 		if gone == nil {
 			gone = s.finish(agent)
 		}

@@ -2,6 +2,7 @@ package libnetwork
 
 import (
 	"context"
+	"net/netip"
 
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/network"
@@ -21,7 +22,7 @@ type Daemon interface {
 	NamespaceDetach(ctx context.Context, nameOrID string) error
 }
 
-// Options say what a driver works with. All fields are needed.
+// Options say what a driver works with. All fields but the last are needed.
 type Options struct {
 	// Client connects to the daemon, anew for each request: it may be exchanged meanwhile.
 	Client func(context.Context) (Daemon, error)
@@ -29,6 +30,9 @@ type Options struct {
 	Attach func(context.Context, Daemon, api.NamespaceRequest) (container.CreateResponse, error)
 	// Dir is the folder of what is kept of networks.
 	Dir string
+	// Resolvers are the addresses of name servers that only dockerd's own network reaches; nil:
+	// there are none.
+	Resolvers func() []netip.Addr
 }
 
 // Driver does what dockerd asks for.
@@ -36,9 +40,15 @@ type Driver struct {
 	client  func(context.Context) (Daemon, error)
 	attach  func(context.Context, Daemon, api.NamespaceRequest) (container.CreateResponse, error)
 	records records
+
+	resolvers func() []netip.Addr
 }
 
 // NewDriver returns a driver.
 func NewDriver(o Options) *Driver {
-	return &Driver{client: o.Client, attach: o.Attach, records: records(o.Dir)}
+	d := &Driver{client: o.Client, attach: o.Attach, records: records(o.Dir), resolvers: o.Resolvers}
+	if d.resolvers == nil {
+		d.resolvers = func() []netip.Addr { return nil }
+	}
+	return d
 }

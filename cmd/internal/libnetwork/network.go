@@ -19,6 +19,8 @@ import (
 const (
 	// optNetwork names a network of footbridge's that is to be used instead of a new one.
 	optNetwork = "com.footbridge.network"
+	// optDNSAddresses are where a network's name server is found beside its gateway.
+	optDNSAddresses = "com.footbridge.dns.addresses"
 	// labelNetwork is the label of a network that was made for one of Docker's: its id.
 	labelNetwork = "com.footbridge.docker.network"
 	// labelEndpoint is the same of an attachment.
@@ -51,6 +53,7 @@ func (d *Driver) createNetwork(ctx context.Context, req createNetwork) error {
 	d.sweep(ctx, client)
 	has6 := slices.ContainsFunc(pools, func(p pool) bool { return p.Pool.Addr().Is6() })
 	has4 := slices.ContainsFunc(pools, func(p pool) bool { return p.Pool.Addr().Is4() })
+	d.addResolvers(options, pools, truth(req.Options, optInternal))
 	ask := network.CreateRequest{
 		Name: namePrefix + short(req.NetworkID), Driver: "bridge", Internal: truth(req.Options, optInternal),
 		EnableIPv4: &has4, EnableIPv6: &has6, Options: options,
@@ -81,6 +84,26 @@ func (d *Driver) createNetwork(ctx context.Context, req createNetwork) error {
 		return errors.Join(err, client.NetworkRemove(context.WithoutCancel(ctx), ask.Name))
 	}
 	return nil
+}
+
+// addResolvers has the network's name server answer where dockerd sends its containers to ask
+// for names of the outside: at a name server of RootlessKit's own network, which they do not
+// reach.
+func (d *Driver) addResolvers(options map[string]string, pools []pool, internal bool) {
+	if _, given := options[optDNSAddresses]; given || internal {
+		return
+	}
+	var at []string
+	for _, a := range d.resolvers() {
+		family := slices.ContainsFunc(pools, func(p pool) bool { return p.Pool.Addr().Is4() == a.Is4() && p.Gateway.IsValid() })
+		inside := slices.ContainsFunc(pools, func(p pool) bool { return p.Pool.Contains(a) })
+		if family && !inside {
+			at = append(at, a.String())
+		}
+	}
+	if len(at) > 0 {
+		options[optDNSAddresses] = strings.Join(at, ";")
+	}
 }
 
 // sweep removes networks that were made for some of Docker's which are there no more. dockerd

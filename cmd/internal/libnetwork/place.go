@@ -57,18 +57,18 @@ func FindPlace(o PlaceOptions) (Place, error) {
 		p.state = filepath.Join(runtime, "dockerd-rootless")
 	}
 	pid := o.PID
-	var problems []error
+	var problems []string
 	for _, file := range []string{filepath.Join(p.state, "child_pid"), filepath.Join(runtime, "docker.pid")} {
 		if pid != 0 {
 			break
 		}
 		var err error
 		if pid, err = readPID(file); err != nil {
-			problems = append(problems, err)
+			problems = append(problems, err.Error())
 		}
 	}
 	if pid == 0 {
-		return p, fmt.Errorf("dockerd without root was not found: %w; start it before, give RootlessKit's --state-dir as --rootlesskit, or dockerd's process as --pid", errors.Join(problems...))
+		return p, fmt.Errorf("dockerd without root was not found: %s; start it before, give RootlessKit's --state-dir as --rootlesskit, or dockerd's process as --pid", strings.Join(problems, ", "))
 	}
 	var err error
 	p.Process, err = foreign.Find(pid)

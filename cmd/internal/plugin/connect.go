@@ -29,6 +29,8 @@ type Options struct {
 	Getenv func(string) string // nil: os.Getenv
 	// Existing: a daemon that runs, of any version, or none (api.ErrNoDaemon).
 	Existing bool
+
+	self string // file of this program; "": what the system says
 }
 
 // Connect returns a client of the user's daemon, which is started where it can be.
@@ -45,10 +47,12 @@ func Connect(ctx context.Context, o Options) (*api.Client, error) {
 		return client, nil
 	case !errors.Is(err, api.ErrNoDaemon), o.Existing:
 		return nil, err
+	case InRuntime() && startOutside(ctx, o) == nil:
+		return client, probe(ctx, client)
 	case InRuntime():
-		return nil, api.Errorf(api.ErrNoDaemon, "no footbridge daemon listens on %s, and from inside a runtime's user namespace none can be started: run `footbridge network ls` outside before, or have the service manager listen (systemctl --user enable --now footbridge.socket)", client.Socket())
+		return nil, api.Errorf(api.ErrNoDaemon, "no footbridge daemon listens on %s, and from inside a runtime's user namespace none can be started but by the user's service manager, which did not: run `footbridge network ls` outside before, or have it listen (systemctl --user enable --now footbridge.socket)", client.Socket())
 	}
-	if err := start(ctx); err != nil {
+	if err := start(ctx, o); err != nil {
 		return nil, api.Errorf(api.ErrNoDaemon, "no footbridge daemon listens on %s, and it could not be started: %w", client.Socket(), err)
 	}
 	return client, probe(ctx, client)
@@ -117,8 +121,8 @@ func coversAll(text string) bool {
 }
 
 // start has the command line start the daemon: with any command that needs one.
-func start(ctx context.Context) error {
-	program, err := commandLine()
+func start(ctx context.Context, o Options) error {
+	program, err := o.commandLine()
 	if err != nil {
 		return err
 	}
@@ -137,36 +141,45 @@ func start(ctx context.Context) error {
 	return nil
 }
 
-// commandLine finds footbridge.
-func commandLine() (string, error) {
-	self, err := os.Executable()
+// commandLine finds footbridge: installed with this program, or in PATH.
+func (o Options) commandLine() (string, error) {
+	self, err := o.self, error(nil)
+	if self == "" {
+		self, err = os.Executable()
+	}
 	if err == nil {
-		if found, ok := installedWith(self); ok {
-			return found, nil
+		if program, ok := installedWith(self); ok {
+			return program, nil
 		}
 	}
 	found, err := exec.LookPath("footbridge")
 	if err != nil {
-		return "", fmt.Errorf("the command footbridge is neither beside %s, nor in ../../bin from there, nor in PATH: %w", self, err)
+		return "", fmt.Errorf("the command footbridge is neither where %s is installed nor in PATH: %w", self, err)
 	}
 	return filepath.Abs(found)
 }
 
-// installedWith finds footbridge beside a plugin, or in the bin folder of the prefix in whose
-// lib/netavark or lib/cni the plugin is. The first of these has the plugin itself under that name.
-func installedWith(plugin string) (string, bool) {
-	own, err := os.Stat(plugin)
-	if err != nil {
-		return "", false
-	}
-	dir := filepath.Dir(plugin)
-	for _, path := range []string{filepath.Join(dir, "footbridge"), filepath.Join(dir, "..", "..", "bin", "footbridge")} {
-		st, err := os.Stat(path)
-		if err == nil && st.Mode().IsRegular() && st.Mode()&0o111 != 0 && !os.SameFile(st, own) {
+// installedWith finds footbridge beside a plugin, or in the bin folder of the prefix below
+// which it is: PREFIX/lib/cni and PREFIX/bin.
+func installedWith(plugin string) (program string, ok bool) {
+	for _, dir := range []string{".", "../../bin"} {
+		path := filepath.Join(filepath.Dir(plugin), dir, "footbridge")
+		if isProgram(path) && !isSame(path, plugin) { // a plugin may be called footbridge as well
 			return path, true
 		}
 	}
 	return "", false
+}
+
+func isProgram(path string) bool {
+	st, err := os.Stat(path)
+	return err == nil && st.Mode().IsRegular() && st.Mode()&0o111 != 0
+}
+
+func isSame(a, b string) bool {
+	first, err := os.Stat(a)
+	second, err2 := os.Stat(b)
+	return err == nil && err2 == nil && os.SameFile(first, second)
 }
 
 // environment leaves out what is one request's alone.

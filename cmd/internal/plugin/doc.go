@@ -5,14 +5,15 @@
 //	+------------------------------+          +-------------------------------------+
 //	| runtime -> plugin -- Connect-+--start-->| runtime -> plugin -- Connect        |
 //	|                       |      |          |                        |            |
-//	|   footbridge daemon <-+------+----------+------ the socket ------+  no start  |
+//	|   footbridge daemon <-+------+----------+------ the socket ------+            |
 //	+------------------------------+          +-------------------------------------+
 //
 // The socket is where the command line looks for it, below XDG_RUNTIME_DIR. Where no daemon
 // answers, Connect has the command line start one: `footbridge` beside the plugin's own
-// file, in the bin folder of the prefix that both are installed in, or in PATH. From inside a runtime's user namespace that cannot be done: a daemon would
-// have that namespace's network for the outside, and end with it. There whoever runs the
-// runtime starts the daemon before, or a service manager listens for it.
+// file, in the bin folder of the prefix that both are installed in, or in PATH. From inside
+// a runtime's user namespace that cannot be done: a daemon would have that namespace's
+// network for the outside, and end with it. The user's service manager, if there is one,
+// does it then, from outside (outside.go).
 //
 // # Lifetime
 //

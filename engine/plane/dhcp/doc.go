@@ -33,6 +33,9 @@
 // An endpoint has as many leases as there are addresses left for others at most, and
 // maxLeases.
 //
+// The one endpoint of a network that has no other may be lent its own address, too, and all of
+// the range is for it and those behind it (Endpoint.Lends). A range need not be a prefix.
+//
 // # Router advertisements
 //
 // They differ by endpoint: each is sent to one port only. Stateless configuration (A) is

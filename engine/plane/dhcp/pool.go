@@ -31,6 +31,7 @@ type lease struct {
 // pool is a range of addresses that are lent.
 type pool struct {
 	first, last netip.Addr // invalid: there are none
+	whole       bool       // one endpoint may have all of it
 	leases      map[netip.Addr]*lease
 	holders     map[holder]netip.Addr // not of declined ones
 	held        map[packet.MAC]int    // leases of endpoints, declined ones included
@@ -144,9 +145,12 @@ func (p *pool) has(a netip.Addr) bool {
 }
 
 // room reports whether h's endpoint may have one more lease: no more than there are
-// addresses left for others.
+// addresses left for others, unless there are no others.
 func (p *pool) room(h holder) bool {
 	n := p.held[h.endpoint]
+	if p.whole {
+		return p.first.IsValid() && n < maxLeases
+	}
 	return p.first.IsValid() && n < maxLeases && uint64(n) < p.size()-uint64(len(p.leases))
 }
 

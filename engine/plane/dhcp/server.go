@@ -54,7 +54,8 @@ type Endpoint struct {
 	Hostname     string     // "" = none
 	Search       []string   // domains
 	Nested       bool       // stations of other MACs are behind it
-	// Lends: the endpoint itself gets addresses as those behind it do, and has none of its own.
+	// Lends: the endpoint itself gets addresses as those behind it do, and has none of its
+	// own. It is the only one, and all addresses are for it.
 	Lends bool
 }
 
@@ -114,6 +115,7 @@ func (s *Server) Add(e Endpoint) bool {
 		return false
 	}
 	s.endpoints[e.MAC] = e
+	s.pool4.whole, s.pool6.whole = e.Lends, e.Lends
 	return true
 }
 

@@ -49,7 +49,7 @@ func TestAnEndpointGetsItsOwnIPv6AddressAndNoOther(t *testing.T) {
 				t.Errorf("%s %s: ended is %t", t6, want, ended)
 			}
 		}
-		expect := iana.StatusCode(iana.StatusNotOnLink)
+		expect := iana.StatusNotOnLink
 		if want == a6 {
 			expect = iana.StatusSuccess
 		}

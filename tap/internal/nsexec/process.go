@@ -13,6 +13,7 @@ import (
 // A Method is a way into the namespaces.
 type Method string
 
+// The ways that there are.
 const (
 	Native  Method = "native"  // system calls between fork and exec
 	Nsenter Method = "nsenter" // the program of util-linux

@@ -310,8 +310,8 @@ func TestATallysPercentilesAreWithinABucket(t *testing.T) {
 	if a.ops != 1000 || a.errors != 1 || a.problem != io.ErrClosedPipe || a.max != time.Millisecond {
 		t.Errorf("of 1,000 and an error: %d, %d, %v, max %v", a.ops, a.errors, a.problem, a.max)
 	}
-	for part, want := range map[float64]time.Duration{0.5: 500, 0.9: 900, 0.99: 990, 1: 1000} {
-		want *= time.Microsecond
+	for part, micros := range map[float64]int{0.5: 500, 0.9: 900, 0.99: 990, 1: 1000} {
+		want := time.Duration(micros) * time.Microsecond
 		if got := a.percentile(part); got < want || got > want+want/subBuckets {
 			t.Errorf("%v of all: %v, not %v", part, got, want)
 		}
