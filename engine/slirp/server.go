@@ -21,7 +21,7 @@ const maxSocketPath = 108
 // patience bounds how long a client of the API may take for its request and the reply.
 const patience = 10 * time.Second
 
-// Publisher leads a port of the host to the guest, until what it returns is closed.
+// publisher leads a port of the host to the guest, until what it returns is closed.
 type publisher func(Forward) (io.Closer, error)
 
 // forwards are the ports that clients of the API have asked for.

@@ -164,6 +164,12 @@ func slirpRun(s *stage, network string, args ...string) string {
 // slirpServe starts a container that serves slirpPeer at port 80.
 func slirpServe(s *stage, name, network string, options ...string) {
 	s.user.run(append(append([]string{"podman", "run", "-d", "--name", name, "--network", network}, options...), "localhost/box", "/bin/interop", roleArgument, "slirp-peer", ":80")...)
+	s.wait(name+" to listen", func() error {
+		if r := s.user.look("podman", "exec", name, "netstat", "-ltnu"); strings.Count(r.Out, ":80 ") < 2 {
+			return errors.New(r.All())
+		}
+		return nil
+	})
 }
 
 // slirpGone fails the cell unless every process of footbridge's under that name has ended.
