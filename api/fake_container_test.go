@@ -212,7 +212,10 @@ func (f *fake) ContainerLogs(ctx context.Context, nameOrID string, o LogsOptions
 			if e.Stream == stdcopy.Stdout && !o.Stdout || e.Stream == stdcopy.Stderr && !o.Stderr {
 				continue
 			}
-			if !yield(e, nil) {
+			if !yield(e, nil) { // the client has gone already
+				if o.Follow {
+					f.detached <- struct{}{}
+				}
 				return
 			}
 		}

@@ -41,6 +41,10 @@ func TestContainerRename(t *testing.T) {
 	ctx := context.Background()
 	id := e.testRun(t, spec{name: "old"})
 	e.testRun(t, spec{name: "taken"})
+	if err := e.ContainerRename(ctx, "old", "new"); !errdefs.IsConflict(err) || !strings.Contains(err.Error(), "stop it first") {
+		t.Errorf("while it runs: %v", err)
+	}
+	e.testStop(t, "old")
 	for name, is := range map[string]func(error) bool{"taken": errdefs.IsConflict, "old": errdefs.IsInvalidArgument, "a b": errdefs.IsInvalidArgument} {
 		if err := e.ContainerRename(ctx, "old", name); !is(err) {
 			t.Errorf("to %q: %v", name, err)

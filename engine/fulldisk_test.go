@@ -162,7 +162,6 @@ func testRefusals(t *testing.T, w *world, least int, deny, allow func()) {
 		{"disconnect one that runs", func() error { return disconnect("leaves") }},
 		{"start", func() error { return e.ContainerStart(ctx, "to-start") }},
 		{"remove a container", func() error { return e.ContainerRemove(ctx, "to-go", api.RemoveOptions{}) }},
-		{"rename one that runs", func() error { return e.ContainerRename(ctx, "joins", "joined") }},
 	}
 	for _, wish := range wishes {
 		before, links := everything(t, e), len(w.links())

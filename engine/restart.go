@@ -2,12 +2,12 @@ package engine
 
 import (
 	"context"
-	"errors"
 
 	"github.com/containerd/errdefs"
 	"github.com/moby/moby/api/types/events"
 
 	"github.com/footbridge-net/footbridge/api"
+	"github.com/footbridge-net/footbridge/engine/store"
 )
 
 // ContainerRestart implements api.ContainerBackend. Like a start, it is not
@@ -36,14 +36,9 @@ func (e *Engine) ContainerRestart(ctx context.Context, nameOrID string, o api.St
 	return nil
 }
 
-// ContainerRename implements api.ContainerBackend. Where the container runs, others find it
-// by the new name at once, and by the old one no more.
+// ContainerRename implements api.ContainerBackend. A container that runs keeps
+// its name: others resolve it.
 func (e *Engine) ContainerRename(_ context.Context, nameOrID, name string) error {
-	leave, err := e.enter()
-	if err != nil {
-		return err
-	}
-	defer leave()
 	c, unlock, err := e.lockContainer(nameOrID)
 	if err != nil {
 		return err
@@ -53,48 +48,21 @@ func (e *Engine) ContainerRename(_ context.Context, nameOrID, name string) error
 	old, named := c.def.Name, c.def.Named
 	err = e.checkRename(c, name)
 	if err == nil {
-		c.def.Name, c.def.Named = name, true // nobody else takes it meanwhile
+		c.def.Name, c.def.Named = name, true
 	}
-	r := c.run
+	def := c.def.clone()
 	e.mu.Unlock()
 	if err != nil {
 		return err
 	}
-	if err = e.knowByName(c, r); err == nil {
-		err = e.decide(c, func(d *ContainerDef) {
-			if r != nil {
-				d.takeRun(r, d.Bindings)
-			}
-		})
-	}
-	if err != nil {
+	if err := e.store.Save(store.Put(store.Containers, def.ID, def)); err != nil {
 		e.mu.Lock()
 		c.def.Name, c.def.Named = old, named
 		e.mu.Unlock()
-		return errors.Join(err, e.knowByName(c, r))
+		return err
 	}
-	e.containerEvent(events.ActionRename, e.snapshot(c), "oldName", "/"+old)
-	e.linksChangedLater(c.def.ID, false)
+	e.containerEvent(events.ActionRename, def, "oldName", "/"+old)
 	return nil
-}
-
-// knowByName makes a container that runs, if r is not nil, known by the name that it has
-// now on its networks; c.op is held.
-func (e *Engine) knowByName(c *ctr, r *run) error {
-	if r == nil {
-		return nil
-	}
-	def := e.snapshot(c)
-	var err error
-	for _, l := range r.links {
-		e.mu.Lock()
-		l.ep.Names = endpointNames(&l.n.def, def, l.want)
-		e.mu.Unlock()
-		if l.named {
-			err = errors.Join(err, e.addNames(def, l, r.links))
-		}
-	}
-	return err
 }
 
 // checkRename refuses what cannot be the container's new name; e.mu is held.
@@ -104,6 +72,8 @@ func (e *Engine) checkRename(c *ctr, name string) error {
 		return invalid("Invalid container name (%s), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed", shown(name))
 	case name == c.def.Name:
 		return invalid("Renaming a container with the same name as its current name")
+	case c.run != nil:
+		return conflict("cannot rename container %s while it runs: other containers know it by its name; stop it first", c.def.Name)
 	}
 	for _, other := range e.containers {
 		if other.def.Name == name {

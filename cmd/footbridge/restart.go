@@ -30,7 +30,7 @@ func restartCommand(c *cli) *cobra.Command {
 func renameCommand(c *cli) *cobra.Command {
 	return &cobra.Command{
 		Use:   "rename CONTAINER NEW_NAME",
-		Short: "Rename a container",
+		Short: "Rename a container that does not run",
 		Args:  exactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			client, err := c.daemon(cmd.Context())

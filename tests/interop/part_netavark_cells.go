@@ -87,7 +87,10 @@ func netavarkPorts(s *stage) error {
 	s.web("a", "--network", "n", "-p", "8000-8001:80-81", "-p", "127.0.0.1:8002:80", "-p", "5300:53/udp")
 	s.served("http://"+s.addr("HOST4")+":8000/", "a")
 	s.served("http://["+s.addr("HOST6")+"]:8000/", "a")
-	s.contains(s.user.try("podman", "logs", "a").All(), "[::ffff:"+s.addr("CLIENT4")+"]", "["+s.addr("CLIENT6")+"]")
+	s.wait("the log to name the clients", func() error {
+		s.contains(s.user.try("podman", "logs", "a").All(), "[::ffff:"+s.addr("CLIENT4")+"]", "["+s.addr("CLIENT6")+"]")
+		return nil
+	})
 	if got := s.user.run("busybox", "wget", "-T", "5", "-q", "-O", "-", "http://127.0.0.1:8002/"); got != "a" {
 		return fmt.Errorf("over the host's loopback: %s", got)
 	}

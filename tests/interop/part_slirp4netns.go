@@ -36,7 +36,10 @@ var slirp4netns = part{
 }
 
 func slirpCells() []cell {
-	cells := []cell{{feature: "what callers look for before they start it", run: slirpProbes}}
+	cells := []cell{
+		{feature: "what callers look for before they start it", run: slirpProbes},
+		{feature: "docs/integrations.md does what it shows", run: slirpPage},
+	}
 	for _, c := range []struct {
 		feature string
 		run     func(*stage) error
@@ -161,11 +164,19 @@ func slirpRun(s *stage, network string, args ...string) string {
 	return s.user.run(append([]string{"podman", "run", "--rm", "--cap-add", "net_raw", "--network", network, "localhost/box"}, args...)...)
 }
 
+func slirpPage(s *stage) error {
+	if err := s.page("integrations.md", "slirp4netns"); err != nil {
+		return err
+	}
+	slirpWant(s, s.user.run(s.home+"/.local/lib/footbridge/slirp4netns", "--version"), "slirp4netns version 1.")
+	return nil
+}
+
 // slirpServe starts a container that serves slirpPeer at port 80.
 func slirpServe(s *stage, name, network string, options ...string) {
 	s.user.run(append(append([]string{"podman", "run", "-d", "--name", name, "--network", network}, options...), "localhost/box", "/bin/interop", roleArgument, "slirp-peer", ":80")...)
 	s.wait(name+" to listen", func() error {
-		if r := s.user.look("podman", "exec", name, "netstat", "-ltnu"); strings.Count(r.Out, ":80 ") < 2 {
+		if r := s.user.look("podman", "exec", name, "busybox", "cat", "/proc/net/tcp", "/proc/net/udp"); strings.Count(r.Out, ":0050 ") < 2 {
 			return errors.New(r.All())
 		}
 		return nil
