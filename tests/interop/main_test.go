@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -132,6 +133,25 @@ func TestTheTableNamesFailuresAndReasons(t *testing.T) {
 	cells[1].Result = resultOK
 	if code := r.print(io.Discard); code != 0 {
 		t.Errorf("without a failure the exit status is %d", code)
+	}
+}
+
+func TestWhatFailsOnceIsExcusedAndWhatFailsTwiceIsNot(t *testing.T) {
+	cells := func(results ...string) partResult {
+		var p partResult
+		for i, r := range results {
+			p.Cells = append(p.Cells, cellResult{Feature: strconv.Itoa(i), Result: r, Reason: r})
+		}
+		return p
+	}
+	first := cells(resultOK, resultFailed, resultFailed)
+	second := cells(resultOK, resultFailed, resultOK)
+	second.Cells = second.Cells[1:]
+	first.excuse(second)
+	r := &report{begin: time.Now(), parts: []partResult{first}}
+	var out strings.Builder
+	if code := r.print(&out); code != 1 || !strings.Contains(out.String(), "2 ok, 1 failed") || !strings.Contains(out.String(), "at the second try") {
+		t.Errorf("exit status %d, %s", code, out.String())
 	}
 }
 

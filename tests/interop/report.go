@@ -50,6 +50,18 @@ func (c *cellResult) set(err error, took time.Duration, journal string) {
 	}
 }
 
+// excuse takes over what has gone well the second time.
+func (r *partResult) excuse(second partResult) {
+	for i := range r.Cells {
+		for _, c := range second.Cells {
+			if c.Feature == r.Cells[i].Feature && c.Result == resultOK {
+				c.Reason, c.journal = "at the second try; at first: "+r.Cells[i].Reason, r.Cells[i].journal
+				r.Cells[i] = c
+			}
+		}
+	}
+}
+
 // print writes what failed with everything known about it, then the table, and returns the exit status.
 func (r *report) print(to io.Writer) int {
 	width := 0
