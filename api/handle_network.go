@@ -108,7 +108,7 @@ func (s *Server) networkConnect(w http.ResponseWriter, r *http.Request) error {
 	if req.Container, err = lookupName("container", req.Container); err != nil {
 		return err
 	}
-	if err := s.checkPassed(r, req.Container); err != nil {
+	if req.Container, err = s.checkPassed(r, req.Container); err != nil {
 		return err
 	}
 	if err := s.backend.NetworkConnect(r.Context(), name, req); err != nil {
@@ -130,7 +130,7 @@ func (s *Server) networkDisconnect(w http.ResponseWriter, r *http.Request) error
 	if req.Container, err = lookupName("container", req.Container); err != nil {
 		return err
 	}
-	if err := s.checkPassed(r, req.Container); err != nil {
+	if req.Container, err = s.checkPassed(r, req.Container); err != nil {
 		return err
 	}
 	if err := s.backend.NetworkDisconnect(r.Context(), name, req); err != nil {

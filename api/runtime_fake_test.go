@@ -11,11 +11,11 @@ func (f *fake) ContainerOfUserNS(_ context.Context, id NamespaceID) (string, err
 }
 
 // NamespacePassedFrom: what is called "mine" was passed by whoever asked last.
-func (f *fake) NamespacePassedFrom(_ context.Context, nameOrID string) (NamespaceID, error) {
+func (f *fake) NamespacePassedFrom(_ context.Context, nameOrID string) (NamespaceID, string, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if nameOrID == "mine" {
-		return f.runtime, nil
+		return f.runtime, "id-of-mine", nil
 	}
-	return NamespaceID{}, nil
+	return NamespaceID{}, "id-of-" + nameOrID, nil
 }

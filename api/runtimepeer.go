@@ -29,8 +29,9 @@ import (
 //	several ids are mapped into it              newuidmap(1) did that, from outside
 //	CAP_SYS_ADMIN in it                         which sandboxes and podman's containers lack
 //	no container of footbridge's lives in it    the backend knows
+//	its processes are in our pid namespace      where no process of a container is, and none comes back to
 //
-// Whoever has all four may attach network namespaces that his own user namespace has
+// Whoever has all five may attach network namespaces that his own user namespace has
 // power over, and do with these what else there is; see runtimeRoutes. It is no other
 // power than he has already: he may enter them and start slirp4netns or pasta for them.
 
@@ -44,8 +45,9 @@ type RuntimeBackend interface {
 	// runtime in there has passed it. That it cannot be told is an error.
 	ContainerOfUserNS(ctx context.Context, id NamespaceID) (string, error)
 	// NamespacePassedFrom returns the user namespace from which a container's network
-	// namespace was passed, and the zero value for all other containers.
-	NamespacePassedFrom(ctx context.Context, nameOrID string) (NamespaceID, error)
+	// namespace was passed, and the zero value for all other containers; and the container's
+	// whole id, which never means another one.
+	NamespacePassedFrom(ctx context.Context, nameOrID string) (from NamespaceID, id string, err error)
 }
 
 // runtimeKey is the context key of the user namespace that a connection's runtime
@@ -65,6 +67,9 @@ func (s *Server) admitRuntime(ctx context.Context, conn *net.UnixConn) (Namespac
 	var id NamespaceID
 	err := withPeer(conn, func(pid int) (err error) {
 		dir := "/proc/" + strconv.Itoa(pid)
+		if err := inOurPIDNS(dir); err != nil {
+			return err
+		}
 		if id, err = childUserNS(dir + "/ns/user"); err != nil {
 			return err
 		}
@@ -73,7 +78,7 @@ func (s *Server) admitRuntime(ctx context.Context, conn *net.UnixConn) (Namespac
 			return err
 		}
 		if mappedIDs(ids) < 2 {
-			return errors.New("one id alone is mapped into it")
+			return errors.New("one id alone is mapped into it; a runtime in a user namespace of its own needs subordinate ids: `usermod --add-subuids 100000-165535 --add-subgids 100000-165535 USER`")
 		}
 		status, err := os.ReadFile(dir + "/status")
 		if err != nil {
@@ -119,6 +124,22 @@ func withPeer(conn *net.UnixConn, f func(pid int) error) error {
 	}
 	if err := unix.PidfdSendSignal(pidfd, 0, nil, 0); err != nil {
 		return fmt.Errorf("process %d, which connected, has ended: %w", cred.Pid, err)
+	}
+	return nil
+}
+
+// inOurPIDNS refuses a process of another pid namespace than ours. Unlike its user
+// namespace, a process cannot leave that for one above, whatever power it has.
+func inOurPIDNS(dir string) error {
+	var ours, theirs unix.Stat_t
+	if err := unix.Stat("/proc/self/ns/pid", &ours); err != nil {
+		return fmt.Errorf("/proc/self/ns/pid: %w", err)
+	}
+	if err := unix.Stat(dir+"/ns/pid", &theirs); err != nil {
+		return fmt.Errorf("%s/ns/pid: %w", dir, err)
+	}
+	if ours.Dev != theirs.Dev || ours.Ino != theirs.Ino {
+		return errors.New("its process is in another pid namespace, as those of containers are")
 	}
 	return nil
 }
@@ -210,26 +231,33 @@ func (s *Server) checkRuntime(r *http.Request, pattern string) error {
 	return nil
 }
 
-// passedByPeer refuses what is about a container that the peer has not attached.
+// passedByPeer refuses what is about a container that the peer has not attached. From then
+// on the request names that container by its whole id: a name may be another's before it is
+// used.
 func (s *Server) passedByPeer(r *http.Request) error {
 	name, err := lookupName("container", r.PathValue("name"))
 	if err != nil {
 		return err
 	}
-	return s.checkPassed(r, name)
+	id, err := s.checkPassed(r, name)
+	if err == nil {
+		r.SetPathValue("name", id)
+	}
+	return err
 }
 
-// checkPassed is passedByPeer for a container that is named elsewhere.
-func (s *Server) checkPassed(r *http.Request, container string) error {
+// checkPassed is passedByPeer for a container that is named elsewhere. It returns by what
+// the container is to be looked up.
+func (s *Server) checkPassed(r *http.Request, container string) (string, error) {
 	runtime, ok := runtimeOf(r.Context())
 	if !ok {
-		return nil
+		return container, nil
 	}
-	from, err := s.backend.NamespacePassedFrom(r.Context(), container)
+	from, id, err := s.backend.NamespacePassedFrom(r.Context(), container)
 	if err == nil && from != runtime {
 		err = Errorf(errdefs.ErrPermissionDenied, "container %s was not attached by a runtime in your user namespace: run the command on the host", printable(container))
 	}
-	return err
+	return id, err
 }
 
 // passed opens a network namespace that the peer has open.

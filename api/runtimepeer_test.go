@@ -76,6 +76,13 @@ func inRuntime(uid, more int) *syscall.SysProcAttr {
 	}
 }
 
+// inContainersPIDNS is all that a runtime's process has, in a pid namespace of its own.
+func inContainersPIDNS() *syscall.SysProcAttr {
+	attr := inRuntime(0, 100000)
+	attr.Cloneflags |= syscall.CLONE_NEWPID
+	return attr
+}
+
 // askAs has a child ask, and returns the answers.
 func askAs(t *testing.T, job string, attr *syscall.SysProcAttr, questions ...string) []string {
 	t.Helper()
@@ -128,7 +135,7 @@ func TestARuntimeMayDoWhatIsItsOwn(t *testing.T) {
 		{`POST /networks/n/connect {"Container": "other"}`, "403 " + others},
 		{`POST /networks/n/disconnect {"Container": "other"}`, "403 " + others},
 		{"DELETE /containers/mine ", "403 " + refused},
-		{"GET /containers/mine/json ", "404 "},
+		{"GET /containers/mine/json ", "404 id-of-mine"}, // what is looked up is the one that was checked
 		{`POST /footbridge/v1/attach {"PID": 1}`, "403 Descriptor"},
 		{`POST /footbridge/v1/attach {"NetNS": "/proc/1/ns/net"}`, "403 Descriptor"},
 		{`POST /footbridge/v1/attach {"Descriptor": NETNS, "Holder": {"PID": 1}}`, "403 Descriptor"},
@@ -168,6 +175,7 @@ func TestWhatIsNoRuntimeIsRefused(t *testing.T) {
 		{"one id", "runtime", "one id alone", inContainer(), nil},
 		{"no capability", "powerless", "no CAP_SYS_ADMIN", inRuntime(0, 100000), nil},
 		{"made inside a sandbox", "nested", "made in yet another one", inRuntime(0, 100000), nil},
+		{"in a pid namespace", "runtime", "another pid namespace", inContainersPIDNS(), nil},
 		{"a container's", "runtime", "that of container web", inRuntime(0, 100000), func() { f.livesThere = "web" }},
 		{"not to be told", "runtime", "no memory", inRuntime(0, 100000), func() { f.livesThere, f.livesErr = "", errors.New("no memory") }},
 	} {

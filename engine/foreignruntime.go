@@ -43,12 +43,15 @@ func (e *Engine) ContainerOfUserNS(_ context.Context, id api.NamespaceID) (strin
 }
 
 // NamespacePassedFrom implements api.RuntimeBackend.
-func (e *Engine) NamespacePassedFrom(_ context.Context, nameOrID string) (api.NamespaceID, error) {
+func (e *Engine) NamespacePassedFrom(_ context.Context, nameOrID string) (from api.NamespaceID, id string, err error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	c, err := e.findContainer(nameOrID)
-	if err != nil || c.def.Foreign == nil {
-		return api.NamespaceID{}, err
+	if err != nil {
+		return from, "", err
 	}
-	return api.NamespaceID(c.def.Foreign.From), nil
+	if f := c.def.Foreign; f != nil {
+		from = api.NamespaceID(f.From)
+	}
+	return from, c.def.ID, nil
 }

@@ -72,11 +72,12 @@ func TestWhoseAUserNamespaceIs(t *testing.T) {
 	}
 
 	for name, want := range map[string]api.NamespaceID{"passed": runtime, "box": {}, "web": {}} {
-		if got, err := e.NamespacePassedFrom(ctx, name); err != nil || got != want {
-			t.Errorf("%s was passed from %v (%v), want %v", name, got, err, want)
+		got, id, err := e.NamespacePassedFrom(ctx, name)
+		if err != nil || got != want || id != e.testInspect(t, name).ID {
+			t.Errorf("%s, %s, was passed from %v (%v), want %v", name, id, got, err, want)
 		}
 	}
-	if _, err := e.NamespacePassedFrom(ctx, "nobody"); !errdefs.IsNotFound(err) {
+	if _, _, err := e.NamespacePassedFrom(ctx, "nobody"); !errdefs.IsNotFound(err) {
 		t.Errorf("a container that is not there: %v", err)
 	}
 }

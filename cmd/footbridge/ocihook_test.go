@@ -96,7 +96,7 @@ func TestAnnotationsSayWhatFlagsSay(t *testing.T) {
 
 func TestBadAnnotationsAreRefusedByTheirName(t *testing.T) {
 	for name, value := range map[string]string{
-		"network": "n,ip=x", "add-host": "x", "dns": "x", "dns-search": "a b/", "publish-all": "x", "label. ": "x", "exit-fd": "3", "pid": "1",
+		"network": "n,ip=x", "add-host": "x", "dns": "x", "dns-search": "a b/", "publish-all": "x", "label. ": "x", "label.com.footbridge.oci.id": "x", "exit-fd": "3", "pid": "1",
 	} {
 		_, err := hookRequest(annotated(map[string]string{name: value}), networked(t))
 		if err == nil || !strings.Contains(err.Error(), "annotation "+ocihook.Prefix+name) || strings.Contains(err.Error(), "--") {

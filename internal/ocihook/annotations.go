@@ -39,6 +39,8 @@ func Options(annotations map[string]string) ([]Option, error) {
 		value := strings.TrimSpace(annotations[key])
 		lab, isLabel := strings.CutPrefix(name, label)
 		switch {
+		case isLabel && strings.HasPrefix(lab, Prefix):
+			return nil, fmt.Errorf("annotation %s: labels that begin with %s are footbridge's own: choose another name", key, Prefix)
 		case isLabel && lab != "":
 			out = append(out, Option{key, "label", lab + "=" + annotations[key]})
 		case value == "" && known(name):

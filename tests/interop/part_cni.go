@@ -87,6 +87,14 @@ helper_binaries_dir = [%q, "/usr/libexec/podman", "/usr/lib/podman"]
 	if _, err := exec.LookPath("podman"); err == nil {
 		s.user.run("podman", "load", "-q", "-i", s.image())
 	}
+	// Where it is installed.
+	lib := filepath.Join(s.bin, "..", "lib", "cni")
+	if err := os.MkdirAll(lib, 0o755); err != nil {
+		return err
+	}
+	if err := os.Symlink(filepath.Join(s.bin, "footbridge-cni"), filepath.Join(lib, "footbridge-cni")); err != nil && !errors.Is(err, os.ErrExist) {
+		return err
+	}
 	// cnitool keeps its results where only root may write.
 	s.root.sh(`mkdir -p /var/lib/cni && mount -t tmpfs -o mode=0777 cni /var/lib/cni`)
 	return nil
