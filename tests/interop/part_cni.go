@@ -353,7 +353,7 @@ func cniRefused(s *stage) error {
 func cniNoRuntime(s *stage) error {
 	r := s.user.try("footbridge", "run", "--rm", "--name", "intruder", "--privileged", "--userns=auto", "sh", "-c",
 		"umount -l /run/user/1000/footbridge; curl -sS --unix-socket /run/user/1000/footbridge/footbridge.sock http://footbridge/networks")
-	if !strings.Contains(r.Out, "it is that of container intruder") {
+	if !strings.Contains(r.Out, "its process is in another pid namespace") {
 		return fmt.Errorf("the daemon answers %s", r.All())
 	}
 	return nil
