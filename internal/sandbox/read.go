@@ -60,7 +60,7 @@ func weaker(a, b string) bool {
 // parseStatus reads a thread's status file, proc_pid_status(5).
 func parseStatus(text []byte) (State, error) {
 	var s State
-	found := 0
+	found := make(map[string]bool)
 	lines := bufio.NewScanner(bytes.NewReader(text))
 	for lines.Scan() {
 		key, value, _ := strings.Cut(lines.Text(), ":")
@@ -90,10 +90,10 @@ func parseStatus(text []byte) (State, error) {
 		if err != nil {
 			return State{}, fmt.Errorf("%s: %w", key, err)
 		}
-		found++
+		found[key] = true
 	}
-	if found != 6 {
-		return State{}, fmt.Errorf("%d of the 6 lines that are wanted are there", found)
+	if len(found) != 6 {
+		return State{}, fmt.Errorf("%d of the 6 lines that are wanted are there", len(found))
 	}
 	return s, lines.Err()
 }
