@@ -77,7 +77,7 @@ func (j *join) run(ctx context.Context) (netavark.StatusBlock, error) {
 	if err != nil {
 		return none, err
 	}
-	undo := func() error { return nil }
+	var undo func() error
 	for again := 0; ; again++ {
 		name, err := j.network(ctx)
 		if err != nil {

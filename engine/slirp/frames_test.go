@@ -140,21 +140,7 @@ var big = bytes.Repeat([]byte("0123456789abcdef"), 1<<16)
 
 func bigServer(t *testing.T) int {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go func() { _, _ = c.Write(big); c.Close() }()
-		}
-	}()
-	return l.Addr().(*net.TCPAddr).Port
+	return serveHost(t, func(c net.Conn) { _, _ = c.Write(big) })
 }
 
 // check sees to all that a machine can have.

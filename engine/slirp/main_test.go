@@ -217,6 +217,12 @@ func gone(t *testing.T, path string) {
 // hostServer echoes on the host's loopback, and gives its port.
 func hostServer(t *testing.T) int {
 	t.Helper()
+	return serveHost(t, func(c net.Conn) { _, _ = io.Copy(c, c) })
+}
+
+// serveHost serves TCP on the host's loopback, and gives its port.
+func serveHost(t *testing.T, serve func(net.Conn)) int {
+	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -228,7 +234,7 @@ func hostServer(t *testing.T) int {
 			if err != nil {
 				return
 			}
-			go func() { _, _ = io.Copy(c, c); c.Close() }()
+			go func() { serve(c); c.Close() }()
 		}
 	}()
 	return l.Addr().(*net.TCPAddr).Port

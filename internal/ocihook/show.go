@@ -19,14 +19,9 @@ const maxTries = 1000
 // there: some runtimes make the root read-only before ShowFile's turn comes. Links on the way
 // lead nowhere but into root, and nothing is made in what is mounted there.
 func MakePlace(root, name string) error {
-	dir, err := openRoot(root)
+	place, err := openBelow(root, name)
 	if err != nil {
 		return err
-	}
-	defer unix.Close(dir)
-	place, err := openPlace(dir, name)
-	if err != nil {
-		return fmt.Errorf("%w: %s in %s: %w", ErrNoPlace, name, root, err)
 	}
 	return unix.Close(place)
 }
@@ -36,14 +31,9 @@ func MakePlace(root, name string) error {
 //
 // Errors: ErrNoPlace.
 func ShowFile(file, root, name string) error {
-	dir, err := openRoot(root)
+	place, err := openBelow(root, name)
 	if err != nil {
 		return err
-	}
-	defer unix.Close(dir)
-	place, err := openPlace(dir, name)
-	if err != nil {
-		return fmt.Errorf("%w: %s in %s: %w", ErrNoPlace, name, root, err)
 	}
 	defer unix.Close(place)
 	mount, err := unix.OpenTree(unix.AT_FDCWD, file, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
@@ -57,12 +47,18 @@ func ShowFile(file, root, name string) error {
 	return nil
 }
 
-func openRoot(root string) (int, error) {
+// openBelow opens the place of name in the folder root.
+func openBelow(root, name string) (int, error) {
 	dir, err := unix.Open(root, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return -1, fmt.Errorf("the container's root folder %s: %w", root, err)
 	}
-	return dir, nil
+	defer unix.Close(dir)
+	place, err := openPlace(dir, name)
+	if err != nil {
+		return -1, fmt.Errorf("%w: %s in %s: %w", ErrNoPlace, name, root, err)
+	}
+	return place, nil
 }
 
 // openPlace opens the file to be mounted over, which may be made for that.

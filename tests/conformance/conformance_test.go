@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 	"testing/fstest"
+
+	"github.com/footbridge-net/footbridge/tests/busybox"
 )
 
 func TestScenariosAndDifferencesCanBeRead(t *testing.T) {
@@ -199,7 +201,7 @@ func TestTheImageHasBusyboxAndItsPrograms(t *testing.T) {
 			return // said by the program itself, with the package
 		}
 	}
-	tree, err := imageTree()
+	tree, err := busybox.Tree()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,9 +1,7 @@
 package main
 
 import (
-	"archive/tar"
 	"bytes"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -12,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/footbridge-net/footbridge/tests/busybox"
 	"github.com/footbridge-net/footbridge/tests/world"
 )
 
@@ -131,7 +130,7 @@ func (d *dockerSide) boot(path string) error {
 
 // giveImage makes an image of busybox alone, without a registry.
 func (d *dockerSide) giveImage() error {
-	tree, err := imageTree()
+	tree, err := busybox.Tree()
 	if err != nil {
 		return err
 	}
@@ -143,41 +142,6 @@ func (d *dockerSide) giveImage() error {
 		return fmt.Errorf("importing an image: exit status %d, %w\n%s", code, err, out.String())
 	}
 	return nil
-}
-
-// imageTree is the image's files: busybox under its name, and a link to it for each of its programs.
-func imageTree() ([]byte, error) {
-	path, err := exec.LookPath("busybox")
-	if err != nil {
-		return nil, err
-	}
-	program, err := os.ReadFile(path)
-	if err != nil {
-		return nil, err
-	}
-	applets, err := exec.Command(path, "--list").Output()
-	if err != nil {
-		return nil, fmt.Errorf("asking busybox for its programs: %w", err)
-	}
-	var tree bytes.Buffer
-	t := tar.NewWriter(&tree)
-	var problems []error
-	file := func(name string, mode int64, text []byte) {
-		problems = append(problems, t.WriteHeader(&tar.Header{Name: name, Typeflag: tar.TypeReg, Mode: mode, Size: int64(len(text))}))
-		_, err := t.Write(text)
-		problems = append(problems, err)
-	}
-	file("bin/busybox", 0o755, program)
-	for applet := range strings.FieldsSeq(string(applets)) {
-		if applet != "busybox" {
-			problems = append(problems, t.WriteHeader(&tar.Header{Name: "bin/" + applet, Typeflag: tar.TypeSymlink, Linkname: "/bin/busybox", Mode: 0o777}))
-		}
-	}
-	problems = append(problems, t.WriteHeader(&tar.Header{Name: "tmp", Typeflag: tar.TypeDir, Mode: 0o1777}))
-	file("etc/passwd", 0o644, []byte("root:x:0:0:root:/root:/bin/sh\n"))
-	file("etc/group", 0o644, []byte("root:x:0:\n"))
-	problems = append(problems, t.Close())
-	return tree.Bytes(), errors.Join(problems...)
 }
 
 func (d *dockerSide) run(place string, args []string) (Answer, error) {

@@ -8,11 +8,11 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime"
-	"strings"
 	"sync"
+
+	"github.com/footbridge-net/footbridge/tests/busybox"
 )
 
 // imageName is what programs call the image after they have loaded the archive of image.
@@ -21,51 +21,9 @@ const imageName = "localhost/busybox:latest"
 // pictures makes the root file system and the image of a stage once each.
 type pictures struct{ archive sync.Once }
 
-// busyboxTree is the files of the image: busybox under its name, a link for each of its programs, and what programs of
-// containers expect to be there.
-var busyboxTree = sync.OnceValues(func() ([]byte, error) {
-	path, err := exec.LookPath("busybox")
-	if err != nil {
-		return nil, fmt.Errorf("%w (Debian's package busybox-static)", err)
-	}
-	program, err := os.ReadFile(path)
-	if err != nil {
-		return nil, err
-	}
-	applets, err := exec.Command(path, "--list").Output()
-	if err != nil {
-		return nil, fmt.Errorf("asking busybox for its programs: %w", err)
-	}
-	var tree bytes.Buffer
-	t := tar.NewWriter(&tree)
-	var problems []error
-	for _, dir := range []string{"bin", "dev", "etc", "proc", "root", "run", "sys", "tmp", "var"} {
-		mode := int64(0o755)
-		if dir == "tmp" {
-			mode = 0o1777
-		}
-		problems = append(problems, t.WriteHeader(&tar.Header{Name: dir + "/", Typeflag: tar.TypeDir, Mode: mode}))
-	}
-	file := func(name string, mode int64, text []byte) {
-		problems = append(problems, t.WriteHeader(&tar.Header{Name: name, Typeflag: tar.TypeReg, Mode: mode, Size: int64(len(text))}))
-		_, err := t.Write(text)
-		problems = append(problems, err)
-	}
-	file("bin/busybox", 0o755, program)
-	for applet := range strings.FieldsSeq(string(applets)) {
-		if applet != "busybox" {
-			problems = append(problems, t.WriteHeader(&tar.Header{Name: "bin/" + applet, Typeflag: tar.TypeSymlink, Linkname: "busybox", Mode: 0o777}))
-		}
-	}
-	file("etc/passwd", 0o644, []byte("root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n"))
-	file("etc/group", 0o644, []byte("root:x:0:\nnogroup:x:65534:\n"))
-	problems = append(problems, t.Close())
-	return tree.Bytes(), errors.Join(problems...)
-})
-
 // rootfs unpacks busybox into a new folder of the user's, as the root of a container: bundle/rootfs of a runtime.
 func (s *stage) rootfs(name string) string {
-	tree, err := busyboxTree()
+	tree, err := busybox.Tree()
 	if err != nil {
 		s.fail("making a root file system: %w", err)
 	}
@@ -92,7 +50,7 @@ func (s *stage) image() string {
 
 // imageArchive is docker-archive's layout: one layer, its configuration, and a manifest that names both.
 func imageArchive() ([]byte, error) {
-	layer, err := busyboxTree()
+	layer, err := busybox.Tree()
 	if err != nil {
 		return nil, err
 	}

@@ -200,9 +200,7 @@ type entry struct {
 	took        time.Duration
 }
 
-// note writes a line into the journal, which is printed when the cell fails.
-func (s *stage) note(format string, args ...any) { s.enter(fmt.Sprintf(format, args...), "", 0) }
-
+// enter writes into the journal, which is printed when the cell fails.
 func (s *stage) enter(title, text string, took time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
