@@ -196,12 +196,12 @@ func (w *world) mustAttach(e *Engine, name string, pid int, nets ...string) {
 	}
 }
 
-// isGone waits until a container is there no more.
+// isGone waits until a container is there no more; another one's id may begin with its name.
 func (w *world) isGone(e *Engine, name string) {
 	w.t.Helper()
 	eventually(w.t, name+" is gone", func() bool {
-		_, err := e.ContainerInspect(context.Background(), name)
-		return errdefs.IsNotFound(err)
+		in, err := e.ContainerInspect(context.Background(), name)
+		return errdefs.IsNotFound(err) || err == nil && in.Name != "/"+name
 	})
 }
 
