@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/footbridge-net/footbridge/internal/busypoll"
 	"github.com/footbridge-net/footbridge/internal/nowait"
 )
 
@@ -25,6 +26,7 @@ type Queue struct {
 	n        int
 	errno    syscall.Errno
 	waited   bool
+	moved    int  // bytes since it waited
 	plain    bool // without virtio headers: see plain.go
 
 	// The writers'. A write never blocks, so they call the kernel directly and
@@ -65,6 +67,8 @@ func (q *Queue) readv(fd uintptr) bool {
 	}
 	if q.errno == unix.EAGAIN {
 		q.waited = true
+		busypoll.Waiting(q.moved)
+		q.moved = 0
 		return false
 	}
 	return true
@@ -101,6 +105,7 @@ func (q *Queue) ReadFrame(hdr *[HeaderSize]byte, b []byte) (int, error) {
 	default:
 		return 0, q.errno
 	}
+	q.moved += q.n
 	n := q.n - HeaderSize
 	switch {
 	case n < 0:

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/footbridge-net/footbridge/internal/buildinfo"
+	"github.com/footbridge-net/footbridge/internal/busypoll"
 	"github.com/footbridge-net/footbridge/internal/fdpass"
 	"github.com/footbridge-net/footbridge/internal/sandbox"
 )
@@ -74,6 +75,9 @@ func run() error {
 	s, err := newServer(log, fds)
 	if err != nil {
 		return err
+	}
+	if err := busypoll.Start(); err != nil {
+		log.Warn("every packet is slept for", "error", err)
 	}
 	o := sandbox.FromEnvironment()
 	if o.UnixSocket, err = conn.FD(); err != nil {

@@ -49,7 +49,7 @@ func dataPath(unixSocket uint32) []call {
 		// Neither may wait, and both ends of a splice are descriptors that there are.
 		allow(unix.SYS_SPLICE, "splice", "published ports, for clients on the host", is(5, unix.SPLICE_F_NONBLOCK|unix.SPLICE_F_MOVE)),
 		allow(unix.SYS_PIPE2, "pipe2", "what splice goes through", is(1, unix.O_NONBLOCK|unix.O_CLOEXEC)),
-		allow(unix.SYS_PPOLL, "ppoll", "has a connection been hung up"),
+		allow(unix.SYS_PPOLL, "ppoll", "has a connection been hung up; has the poller something"),
 
 		allow(unix.SYS_SOCKET, "socket", "TCP to the outside",
 			is(0, unix.AF_INET, unix.AF_INET6), masked(1, ^uint32(socketFlags), unix.SOCK_STREAM), is(2, 0, unix.IPPROTO_TCP)),

@@ -12,6 +12,7 @@ import (
 	"gvisor.dev/gvisor/pkg/tcpip/transport/tcp"
 	"gvisor.dev/gvisor/pkg/waiter"
 
+	"github.com/footbridge-net/footbridge/internal/busypoll"
 	"github.com/footbridge-net/footbridge/internal/errno"
 )
 
@@ -70,6 +71,7 @@ type fromHost struct {
 	n      int
 	err    error
 	waited bool // for the poller
+	moved  int  // bytes since then
 }
 
 // read is one attempt; false waits until there is something.
@@ -83,8 +85,11 @@ func (f *fromHost) read(fd uintptr) bool {
 	if f.n, f.err = receive(fd, f.b[:]); f.err == syscall.EAGAIN {
 		f.waited = true
 		f.done()
+		busypoll.Waiting(f.moved)
+		f.moved = 0
 		return false
 	}
+	f.moved += f.n
 	return true
 }
 
@@ -147,6 +152,7 @@ func (p *Pair) toContainer() error {
 				break
 			}
 			all.n, all.err = min(n, maxChunk), nil
+			first.moved += all.n
 			start := p.turn.Begin()
 			err = p.give(&all, &room, &start)
 			p.turn.End(start)
