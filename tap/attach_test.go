@@ -68,7 +68,7 @@ func TestAttachMakesTheInterfaceThatIsAsked(t *testing.T) {
 		t.Errorf("created %v, %d queues, name %q", d.Created, len(d.Queues()), d.Name)
 	}
 	f := d.Features
-	if !f.VirtioHeader || !f.MultiQueue || !f.Checksum || !f.TSO || f.USO != kernelAtLeast(t, 6, 2) {
+	if !f.VirtioHeader || !f.Checksum || !f.TSO || f.USO != kernelAtLeast(t, 6, 2) {
 		t.Errorf("features %+v; USO is in Linux 6.2", f)
 	}
 }
@@ -207,7 +207,9 @@ func TestADeviceOutlivesItsHolder(t *testing.T) {
 
 func TestAttachAgainMakesWhatIsAskedThen(t *testing.T) {
 	w, ns := newWorld(t, 0)
-	mustAttach(t, ns, testLink()).Close()
+	first := testLink()
+	first.Queues = 2
+	mustAttach(t, ns, first).Close()
 	w.Run("ip", "addr", "add", "10.9.0.77/24", "dev", "eth0") // a secondary address of the subnet
 
 	o := LinkOptions{
@@ -228,6 +230,29 @@ func TestAttachAgainMakesWhatIsAskedThen(t *testing.T) {
 	}
 	if got := defaultRoutes(t, w, "-6"); len(got) != 0 {
 		t.Errorf("IPv6 default routes %q, want none", got)
+	}
+}
+
+// A device for several queues has 256 in the kernel.
+func TestADeviceForOneQueueHasOne(t *testing.T) {
+	w, ns := newWorld(t, 0)
+	d := mustAttach(t, ns, testLink())
+	if v := w.Run("ip", "-d", "link", "show", "dev", "eth0"); !strings.Contains(v, " numtxqueues 1 ") {
+		t.Errorf("it is %s", v)
+	}
+	if _, err := Attach(t.Context(), ns, testLink()); !errors.Is(err, ErrBusy) {
+		t.Errorf("a second holder: %v, want %v", err, ErrBusy)
+	}
+	d.Close()
+	more := testLink()
+	more.Queues = 2
+	if _, err := Attach(t.Context(), ns, more); !errors.Is(err, ErrOptions) {
+		t.Errorf("a second queue: %v, want %v", err, ErrOptions)
+	}
+	more.Name = "eth1"
+	more.MAC[5]++
+	if mustAttach(t, ns, more); !strings.Contains(w.Run("ip", "-d", "link", "show", "dev", "eth1"), " numtxqueues 256 ") {
+		t.Error("one for two queues has no room for them")
 	}
 }
 
@@ -377,7 +402,7 @@ func TestAHelperThatCannotEnterSaysWhy(t *testing.T) {
 func TestProbe(t *testing.T) {
 	before := openFDs(t)
 	r := Probe(testContext(t))
-	if r.Tun != nil || r.Namespaces != nil || !r.Kernel.VirtioHeader || !r.Kernel.MultiQueue {
+	if r.Tun != nil || r.Namespaces != nil || !r.Kernel.VirtioHeader {
 		t.Errorf("Probe: %+v", r)
 	}
 	if len(r.Methods) != 2 || r.Methods[0].Name != "native" || r.Methods[1].Name != "nsenter" {
@@ -388,7 +413,7 @@ func TestProbe(t *testing.T) {
 			t.Errorf("%s: %+v", m.Name, m)
 		}
 	}
-	if f, ok := r.OK(); !ok || !f.MultiQueue {
+	if f, ok := r.OK(); !ok || !f.TSO {
 		t.Errorf("OK: %+v, %v", f, ok)
 	}
 	if after := openFDs(t); after > before {

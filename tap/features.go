@@ -12,7 +12,6 @@ import (
 // Features are what the kernel offers on a TAP device.
 type Features struct {
 	VirtioHeader bool // IFF_VNET_HDR: every frame has a virtio header
-	MultiQueue   bool // IFF_MULTI_QUEUE, Linux 3.8
 	Checksum     bool // TUN_F_CSUM: frames with partial checksums
 	TSO          bool // TUN_F_TSO4, TSO6 and TSO_ECN: TCP super-frames
 	USO          bool // TUN_F_USO4 and USO6, Linux 6.2: UDP super-frames
@@ -23,16 +22,17 @@ const (
 	// The kernel takes USO4 and USO6 together or not at all.
 	offloadUSO = unix.TUN_F_USO4 | unix.TUN_F_USO6
 
-	singleFlags = unix.IFF_TAP | unix.IFF_NO_PI | unix.IFF_VNET_HDR
-	queueFlags  = singleFlags | unix.IFF_MULTI_QUEUE
+	queueFlags = unix.IFF_TAP | unix.IFF_NO_PI | unix.IFF_VNET_HDR
 )
 
-// openQueue attaches one more queue to the persistent device called name.
-func openQueue(name string) (int, error) { return openWith(name, queueFlags) }
-
-// openWith attaches a queue with the given flags. A device that is not there is made, and
-// ends with its last queue.
-func openWith(name string, flags uint16) (int, error) {
+// openQueue attaches a queue to the device called name, which was made for one or for several. A device
+// that is not there is made, and ends with its last queue. The queue of a device of one that somebody
+// holds is ErrBusy.
+func openQueue(name string, several bool) (int, error) {
+	flags := uint16(queueFlags)
+	if several {
+		flags |= unix.IFF_MULTI_QUEUE
+	}
 	fd, err := unix.Open("/dev/net/tun", unix.O_RDWR|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return -1, tunError(err)
@@ -42,8 +42,11 @@ func openWith(name string, flags uint16) (int, error) {
 		ifr.SetUint16(flags)
 		err = unix.IoctlIfreq(fd, unix.TUNSETIFF, ifr)
 	}
+	if errors.Is(err, unix.EBUSY) {
+		err = fmt.Errorf("%w: %w", ErrBusy, err)
+	}
 	if err == nil {
-		err = checkQueue(fd, name, flags)
+		err = checkQueue(fd, name)
 	}
 	if err != nil {
 		unix.Close(fd)
@@ -66,7 +69,7 @@ func tunError(err error) error {
 
 // checkQueue makes sure that fd is a queue of the TAP called name, with a virtio
 // header of HeaderSize bytes.
-func checkQueue(fd int, name string, wanted uint16) error {
+func checkQueue(fd int, name string) error {
 	ifr, err := unix.NewIfreq("")
 	if err != nil {
 		return err
@@ -77,8 +80,8 @@ func checkQueue(fd int, name string, wanted uint16) error {
 	if ifr.Name() != name {
 		return fmt.Errorf("a queue of %q, not of %q", ifr.Name(), name)
 	}
-	if flags := ifr.Uint16(); flags&wanted != wanted {
-		return fmt.Errorf("a queue with flags %#x: %#x are missing", flags, wanted&^flags)
+	if flags := ifr.Uint16(); flags&queueFlags != queueFlags {
+		return fmt.Errorf("a queue with flags %#x: %#x are missing", flags, queueFlags&^flags)
 	}
 	size, err := unix.IoctlGetInt(fd, unix.TUNGETVNETHDRSZ)
 	if err != nil {
@@ -99,7 +102,7 @@ func setOffloads(fd int) (Features, error) {
 	if err := unix.IoctlSetPointerInt(fd, unix.TUNSETVNETLE, 1); err != nil {
 		return Features{}, fmt.Errorf("TUNSETVNETLE: %w", err)
 	}
-	f := Features{VirtioHeader: true, MultiQueue: true}
+	f := Features{VirtioHeader: true}
 	for _, try := range []struct {
 		flags    int
 		tso, uso bool
@@ -131,5 +134,5 @@ func kernelFeatures() (Features, error) {
 	if e != 0 {
 		return Features{}, fmt.Errorf("TUNGETFEATURES: %w", e)
 	}
-	return Features{VirtioHeader: flags&unix.IFF_VNET_HDR != 0, MultiQueue: flags&unix.IFF_MULTI_QUEUE != 0}, nil
+	return Features{VirtioHeader: flags&unix.IFF_VNET_HDR != 0}, nil
 }

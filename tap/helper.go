@@ -128,12 +128,12 @@ func performAttach(h *netlink.Handle, o LinkOptions) (r reply, fds []int, err er
 			return reply{}, nil, err
 		}
 	}
-	var link netlink.Link
+	var link *netlink.Tuntap
 	created := false
 	if o.Bare && o.Existing != Refuse {
 		link, err = takeBare(h, o)
 	} else {
-		link, created, err = findOrCreate(h, o.Name)
+		link, created, err = findOrCreate(h, o.Name, o.Queues > 1)
 	}
 	if err != nil {
 		return reply{}, nil, err
@@ -152,7 +152,7 @@ func performAttach(h *netlink.Handle, o LinkOptions) (r reply, fds []int, err er
 	}()
 	features := Features{}
 	for i := range o.Queues {
-		fd, err := openQueue(name)
+		fd, err := openQueue(name, several(link))
 		if err != nil {
 			return reply{}, fds, err
 		}

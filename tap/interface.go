@@ -22,8 +22,6 @@ type Interface struct {
 	Queues   []*fdpass.Handle
 	// Plain: the queues have no virtio headers; NewPlainDevice is for them.
 	Plain bool
-	// Single: the device is not one of many queues.
-	Single bool
 }
 
 // Check makes sure that the queues are what they are taken for. Those that were
@@ -43,19 +41,11 @@ func (i *Interface) Check() error {
 				return fmt.Errorf("descriptor %d: %w", n, err)
 			}
 		}
-		if err := checkQueue(q.FD(), name, i.flags()); err != nil {
+		if err := checkQueue(q.FD(), name); err != nil {
 			return fmt.Errorf("descriptor %d is %w", n, err)
 		}
 	}
 	return nil
-}
-
-// flags are those that a queue must have.
-func (i *Interface) flags() uint16 {
-	if i.Single {
-		return singleFlags
-	}
-	return queueFlags
 }
 
 // Close closes the queues held here. The interface stays in its namespace; see

@@ -52,8 +52,7 @@ type reply struct {
 	Queues   int      `json:",omitempty"` // descriptors that accompany the reply
 	Warnings []string `json:",omitempty"`
 
-	Single bool  `json:",omitempty"` // of opOpen: see Interface
-	View   *View `json:",omitempty"` // of opLook
+	View *View `json:",omitempty"` // of opLook
 }
 
 func (r request) encode() ([]byte, error) {

@@ -147,16 +147,16 @@ func TestOnlyQueuesAreTakenForQueues(t *testing.T) {
 	_, ns := newWorld(t, 0)
 	d := mustAttach(t, ns, testLink())
 	fd := int(d.Queues()[0].fd)
-	if err := checkQueue(fd, "eth0", queueFlags); err != nil {
+	if err := checkQueue(fd, "eth0"); err != nil {
 		t.Error(err)
 	}
-	if err := checkQueue(fd, "eth1", queueFlags); err == nil {
+	if err := checkQueue(fd, "eth1"); err == nil {
 		t.Error("a queue of eth0 was taken for one of eth1")
 	}
 	if err := unix.IoctlSetPointerInt(fd, unix.TUNSETVNETHDRSZ, 12); err != nil {
 		t.Fatal(err)
 	}
-	if err := checkQueue(fd, "eth0", queueFlags); err == nil {
+	if err := checkQueue(fd, "eth0"); err == nil {
 		t.Error("a queue with headers of 12 bytes was taken")
 	}
 	for _, path := range []string{"/dev/null", "/dev/net/tun", "/"} {
@@ -164,7 +164,7 @@ func TestOnlyQueuesAreTakenForQueues(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := checkQueue(int(f.Fd()), "eth0", queueFlags); err == nil {
+		if err := checkQueue(int(f.Fd()), "eth0"); err == nil {
 			t.Errorf("%s was taken for a queue", path)
 		}
 		f.Close()

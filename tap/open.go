@@ -46,7 +46,7 @@ func Open(ctx context.Context, ns Namespaces, o OpenOptions) (*Interface, error)
 	}
 	i := &Interface{
 		Name: o.Name, Index: r.Index, MAC: r.MAC, Features: r.Features,
-		Created: r.Created, Method: string(method), Queues: queues, Single: r.Single,
+		Created: r.Created, Method: string(method), Queues: queues,
 	}
 	if err := i.Check(); err != nil {
 		_ = i.Close()
@@ -90,19 +90,12 @@ func performOpen(h *netlink.Handle, o OpenOptions) (r reply, fds []int, err erro
 	if err != nil {
 		return reply{}, nil, err
 	}
-	flags := uint16(singleFlags)
 	if tun != nil {
-		if tun.Flags&netlink.TUNTAP_MULTI_QUEUE != 0 {
-			flags = queueFlags
-		}
 		if n := tun.Queues + tun.DisabledQueues; n > 0 {
 			return reply{}, nil, fmt.Errorf("%s: %w (%d queues are open)", o.Name, ErrBusy, n)
 		}
 	}
-	fd, err := openWith(o.Name, flags)
-	if errors.Is(err, unix.EBUSY) {
-		err = fmt.Errorf("%w: %w", ErrBusy, err)
-	}
+	fd, err := openQueue(o.Name, tun != nil && several(tun))
 	if err != nil {
 		return reply{}, nil, err
 	}
@@ -112,7 +105,7 @@ func performOpen(h *netlink.Handle, o OpenOptions) (r reply, fds []int, err erro
 			fds = nil
 		}
 	}()
-	r = reply{Created: tun == nil, Queues: 1, Single: flags == singleFlags}
+	r = reply{Created: tun == nil, Queues: 1}
 	if r.Features, err = setOffloads(fd); err != nil {
 		return r, nil, fmt.Errorf("offloads of %s: %w", o.Name, err)
 	}

@@ -17,7 +17,7 @@ type ProbeResult struct {
 	// Tun is why /dev/net/tun cannot be used (ErrNoTun), or nil.
 	Tun error
 	// Kernel is what the tun driver offers, asked outside of any namespace; only
-	// VirtioHeader and MultiQueue can be known there.
+	// VirtioHeader can be known there.
 	Kernel Features
 	// Namespaces is why no user and network namespace could be made, or nil. Then
 	// the methods were not tried.
@@ -64,7 +64,7 @@ func Probe(ctx context.Context) ProbeResult {
 
 func tryMethod(ctx context.Context, ns Namespaces, method nsexec.Method) MethodResult {
 	m := MethodResult{Name: string(method)}
-	o, err := LinkOptions{Name: "probe-" + string(method), Queues: 2}.complete()
+	o, err := LinkOptions{Name: "probe-" + string(method)}.complete()
 	if err != nil {
 		m.Err = err
 		return m

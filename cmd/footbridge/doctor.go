@@ -116,8 +116,8 @@ func fromProbe(r tap.ProbeResult) []check {
 	}
 
 	offloads := check{Name: "offloads", Status: checkOK,
-		Detail: fmt.Sprintf("checksum %s, TSO %s, USO %s, several queues %s",
-			yesNo(features.Checksum), yesNo(features.TSO), yesNo(features.USO), yesNo(features.MultiQueue))}
+		Detail: fmt.Sprintf("checksum %s, TSO %s, USO %s",
+			yesNo(features.Checksum), yesNo(features.TSO), yesNo(features.USO))}
 	switch {
 	case !features.TSO || !features.Checksum:
 		offloads.Status, offloads.Remedy = checkWarn, "TCP will be several times slower: use Linux 2.6.27 or later with a tun driver that has offloads"

@@ -185,7 +185,7 @@ func TestHostChecks(t *testing.T) {
 }
 
 func TestProbeChecks(t *testing.T) {
-	all := tap.Features{VirtioHeader: true, MultiQueue: true, Checksum: true, TSO: true, USO: true}
+	all := tap.Features{VirtioHeader: true, Checksum: true, TSO: true, USO: true}
 	noUSO := all
 	noUSO.USO = false
 	refused := errors.New("refused")
