@@ -18,6 +18,12 @@
 // comes back from the sockets' error queues with the routers' addresses: so
 // traceroute shows them, and path MTU discovery works as through a router.
 //
+// # Several datagrams at once
+//
+// What a container's kernel leaves in one frame for its device to cut (USO) goes on in
+// one call, and what the host's kernel has together for a mapping (GRO) comes back in one
+// frame: package dgram, Gateway.SendDatagrams.
+//
 // # Bounds
 //
 // Each flow costs the host a descriptor and some 6 KB, a UDP mapping a port too.

@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/footbridge-net/footbridge/internal/dgram"
 	"github.com/footbridge-net/footbridge/internal/packet"
 )
 
@@ -39,7 +40,7 @@ type ping struct {
 	closed bool
 	fd     int
 	path   path
-	sa     destination
+	out    sender
 }
 
 // HandleEcho sends a container's echo request to the outside.
@@ -165,12 +166,7 @@ func (p *ping) send(e packet.Echo) error {
 		next.set(p.fd, e.Dst.Is4(), p.path)
 		p.path = next
 	}
-	p.sa.Set(netip.AddrPortFrom(e.Dst, 0))
-	err := p.sa.sendTo(p.fd, b)
-	if err != nil { // maybe an earlier request's, which the socket tells first
-		err = p.sa.sendTo(p.fd, b)
-	}
-	return err
+	return p.out.send(p.fd, netip.AddrPortFrom(e.Dst, 0), b, 0)
 }
 
 // receive gives the container the replies, until the ping is dropped.
@@ -179,19 +175,20 @@ func (p *ping) receive() {
 	if err != nil {
 		return
 	}
-	r := receiver{raw: raw, datagram: p.received, failed: p.failed, turn: p.client.Turn}
+	r := receiver{raw: raw, received: p.received, failed: p.failed, turn: p.client.Turn}
 	if err := r.run(); !errors.Is(err, os.ErrClosed) {
 		p.f.log.Debug("ping: reading ended", "error", err)
 	}
 }
 
 // received takes a reply, which the kernel has matched with our identifier.
-func (p *ping) received(from netip.AddrPort, b []byte) {
+func (p *ping) received(in dgram.Message) {
+	b := in.Payload
 	if len(b) < packet.ICMPLen {
 		return
 	}
 	p.last.Store(p.f.now().UnixNano())
-	p.f.gw.SendEchoReply(from.Addr(), p.key.addr, p.key.id, binary.BigEndian.Uint16(b[6:8]), b[packet.ICMPLen:])
+	p.f.gw.SendEchoReply(in.From.Addr(), p.key.addr, p.key.id, binary.BigEndian.Uint16(b[6:8]), b[packet.ICMPLen:])
 }
 
 // failed tells the container of the ICMP error that its request met.

@@ -62,7 +62,7 @@ type errorQueue struct {
 // for nothing on a wire comes back without a valid dst. e.data is valid until
 // the next call.
 func (q *errorQueue) read(fd int) (e socketError, ok bool) {
-	n, control, no := q.from.ErrorOf(uintptr(fd), q.data[:], q.oob[:])
+	n, control, no := q.from.Recvmsg(uintptr(fd), q.data[:], q.oob[:], unix.MSG_ERRQUEUE)
 	if no != 0 {
 		return e, false
 	}

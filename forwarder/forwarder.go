@@ -21,7 +21,9 @@ import (
 type Gateway interface {
 	Stack() *stack.Stack
 	Addrs() []netip.Addr
-	SendUDP(src, dst netip.AddrPort, payload []byte) error
+	// SendDatagrams gives a container payload as one datagram, or as several of size
+	// bytes if that is not 0.
+	SendDatagrams(src, dst netip.AddrPort, payload []byte, size int) error
 	SendEchoReply(src, dst netip.Addr, id, seq uint16, data []byte) error
 	SendICMPError(from netip.Addr, e packet.ICMPError, quoted []byte) error
 }

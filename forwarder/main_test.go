@@ -166,6 +166,7 @@ type fake struct {
 type datagram struct {
 	src, dst netip.AddrPort
 	payload  string
+	size     int // of each of several
 }
 
 type reply struct {
@@ -185,8 +186,8 @@ var gatewayAddrs = []netip.Addr{gw4, gw6}
 
 func (f *fake) Stack() *stack.Stack { return f.stack }
 func (f *fake) Addrs() []netip.Addr { return gatewayAddrs }
-func (f *fake) SendUDP(src, dst netip.AddrPort, payload []byte) error {
-	f.udp <- datagram{src, dst, string(payload)}
+func (f *fake) SendDatagrams(src, dst netip.AddrPort, payload []byte, size int) error {
+	f.udp <- datagram{src, dst, string(payload), size}
 	return nil
 }
 func (f *fake) SendEchoReply(src, dst netip.Addr, id, seq uint16, data []byte) error {

@@ -108,7 +108,7 @@ func (o *Outbound) mtu(dst netip.Addr) uint32 {
 	}
 	// Less than a link may have would make the container's kernel do nonsense.
 	mtu, err := unix.GetsockoptInt(fd, level, option)
-	if err != nil || mtu < minMTU || mtu > maxDatagram {
+	if err != nil || mtu < minMTU || mtu > maxMTU {
 		return leastMTU(dst)
 	}
 	return uint32(mtu)
@@ -119,6 +119,9 @@ const anyPort = 9
 
 // minMTU is what every link carries (RFC 791 3.2), in bytes.
 const minMTU = 68
+
+// maxMTU is what any link says that it carries, in bytes: loopback.
+const maxMTU = 64 << 10
 
 // sockaddr is a as package unix has it.
 func sockaddr(a netip.AddrPort) unix.Sockaddr {

@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/footbridge-net/footbridge/internal/nowait"
 	"github.com/footbridge-net/footbridge/internal/packet"
 )
 
@@ -205,9 +206,9 @@ func TestTheKernelsOwnTooBigIsToldOnce(t *testing.T) {
 		}
 		sockets = append(sockets, fd)
 		onward(64, 0, true).set(fd, c.ctr.Is4(), path{})
-		var to destination
+		var to nowait.Address
 		to.Set(netip.AddrPortFrom(c.narrow, 9))
-		if err := to.sendTo(fd, make([]byte, 2*narrowMTU)); err != unix.EMSGSIZE {
+		if err := to.SendTo(uintptr(fd), make([]byte, 2*narrowMTU)); err != unix.EMSGSIZE {
 			t.Fatalf("%s: %v, want EMSGSIZE", c.name, err)
 		}
 		var q errorQueue

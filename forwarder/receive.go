@@ -1,29 +1,32 @@
 package forwarder
 
 import (
-	"net/netip"
 	"sync"
 	"syscall"
 
+	"github.com/footbridge-net/footbridge/internal/busypoll"
+	"github.com/footbridge-net/footbridge/internal/dgram"
 	"github.com/footbridge-net/footbridge/internal/turn"
 )
 
-// buffers holds room for one datagram for the receivers.
-var buffers = sync.Pool{New: func() any { b := make([]byte, maxDatagram); return &b }}
+// buffers holds room for one message for the receivers.
+var buffers = sync.Pool{New: func() any { return new([dgram.MaxPayload]byte) }}
 
 // receiver reads a socket until it is closed: datagrams, and the ICMP errors
 // that what was sent has met.
 type receiver struct {
 	raw syscall.RawConn
-	// datagram is called with each datagram; b is valid only meanwhile.
-	datagram func(from netip.AddrPort, b []byte)
+	// received is called with each message, which is valid only meanwhile.
+	received func(dgram.Message)
 	// failed is called with each error of the error queue that has a
 	// destination.
 	failed func(socketError)
 	turn   *turn.Turn // of the container
 
-	sa   destination
+	in   dgram.Receiver
 	errs errorQueue
+
+	moved int // bytes since it waited
 }
 
 // run returns when the socket is closed, with what the poller says then.
@@ -36,16 +39,17 @@ func (r *receiver) run() error {
 	}
 }
 
-// read takes one datagram or error when it is the container's turn; false waits
+// read takes one message or error when it is the container's turn; false waits
 // until something is there. Who waits for his turn holds no buffer.
 func (r *receiver) read(fd uintptr) bool {
 	start := r.turn.Begin()
 	defer r.turn.End(start)
-	buf := buffers.Get().(*[]byte)
+	buf := buffers.Get().(*[dgram.MaxPayload]byte)
 	defer buffers.Put(buf)
-	n, from, err := r.sa.receiveFrom(int(fd), *buf)
-	if err == nil {
-		r.datagram(from, (*buf)[:n])
+	m, err := r.in.Receive(int(fd), buf[:])
+	if err == 0 {
+		r.moved += len(m.Payload)
+		r.received(m)
 		return true
 	}
 	// The socket tells of an error once, to the next call, which may have been
@@ -56,5 +60,10 @@ func (r *receiver) read(fd uintptr) bool {
 		}
 		return true
 	}
-	return err != syscall.EAGAIN // after another error there may be datagrams
+	if err == syscall.EAGAIN {
+		busypoll.Waiting(r.moved)
+		r.moved = 0
+		return false
+	}
+	return true // after another error there may be datagrams
 }

@@ -11,13 +11,11 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/footbridge-net/footbridge/internal/dgram"
 	"github.com/footbridge-net/footbridge/internal/packet"
 )
 
 const (
-	// maxDatagram is more than the largest UDP payload, in bytes.
-	maxDatagram = 64 << 10
-
 	// maxPeers bounds the addresses that a mapping remembers for each of two
 	// generations. A mapping that talks to more forgets the oldest, whose
 	// late answers are then dropped. minPeers is the same for a mapping whose
@@ -61,7 +59,7 @@ type mapping struct {
 	mu     sync.Mutex // for all below, and for sending
 	closed bool
 	path   path
-	sa     destination
+	out    sender
 	peers  [2]map[netip.Addr]struct{} // younger, older
 	turned time.Time                  // when the younger generation began
 }
@@ -197,6 +195,7 @@ func udpSocket(v4 bool, prepare func(fd int) error) (fd int, err error) {
 		return -1, err
 	}
 	wantErrors(fd, v4)
+	dgram.TakeSeveral(fd)
 	return fd, nil
 }
 
@@ -249,33 +248,14 @@ func (m *mapping) send(d packet.Datagram) error {
 		return nil
 	}
 	if m.host.IsValid() {
-		m.sa.Set(m.host)
-	} else {
-		m.remember(d.Dst.Addr(), now)
-		if p := onward(d.TTL, d.TOS, d.DontFragment); p != m.path {
-			p.set(m.fd, d.Dst.Addr().Is4(), m.path)
-			m.path = p
-		}
-		m.sa.Set(d.Dst)
+		return m.out.send(m.fd, m.host, d.Payload, d.SegmentSize)
 	}
-	size := d.SegmentSize
-	if size == 0 {
-		size = max(len(d.Payload), 1)
+	m.remember(d.Dst.Addr(), now)
+	if p := onward(d.TTL, d.TOS, d.DontFragment); p != m.path {
+		p.set(m.fd, d.Dst.Addr().Is4(), m.path)
+		m.path = p
 	}
-	for b := d.Payload; ; b = b[size:] {
-		err := m.sa.sendTo(m.fd, b[:min(size, len(b))])
-		// An error may be that of an earlier datagram, which the socket
-		// tells first; the reader takes its details from the error queue.
-		if err != nil {
-			err = m.sa.sendTo(m.fd, b[:min(size, len(b))])
-		}
-		if err != nil {
-			return err
-		}
-		if len(b) <= size {
-			return nil
-		}
-	}
+	return m.out.send(m.fd, d.Dst, d.Payload, d.SegmentSize)
 }
 
 // remember notes that answers from a are welcome. The caller holds m.mu.
@@ -314,24 +294,25 @@ func (m *mapping) receive() {
 	if err != nil {
 		return
 	}
-	r := receiver{raw: raw, datagram: m.received, failed: m.failed, turn: m.client.Turn}
+	r := receiver{raw: raw, received: m.received, failed: m.failed, turn: m.client.Turn}
 	if err := r.run(); !errors.Is(err, os.ErrClosed) {
 		m.f.log.Debug("udp flow: reading ended", "error", err)
 	}
 }
 
-func (m *mapping) received(from netip.AddrPort, b []byte) {
-	if !m.welcome(from.Addr()) {
+func (m *mapping) received(in dgram.Message) {
+	if !m.welcome(in.From.Addr()) {
 		return
 	}
 	m.lastIn.Store(m.f.now().UnixNano())
 	if n := m.answers.Load(); n < 2 { // nobody else counts
-		m.answers.Store(n + 1)
+		m.answers.Store(int32(min(int(n)+dgram.Count(len(in.Payload), in.Segment), 2)))
 	}
+	from := in.From
 	if m.host.IsValid() {
 		from = m.gateway
 	}
-	m.f.gw.SendUDP(from, m.src, b)
+	m.f.gw.SendDatagrams(from, m.src, in.Payload, in.Segment)
 }
 
 // failed tells the container of the ICMP error that its datagram met.

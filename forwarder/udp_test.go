@@ -254,6 +254,28 @@ func BenchmarkHandleDatagram(b *testing.B) {
 	}
 }
 
+// A frame as a container's kernel makes it of an upload, 44 datagrams of 1448 bytes: to a
+// socket of this host that takes one at a time, so that the call has them cut, and to
+// nobody.
+func BenchmarkHandleDatagramOf44(b *testing.B) {
+	f, _ := newWorld(b, Limits{})
+	_, at := serve(b, host4)
+	for _, c := range []struct {
+		name string
+		dst  netip.AddrPort
+	}{{"server", at}, {"nobody", netip.AddrPortFrom(silent.Addr().Next(), 9)}} {
+		b.Run(c.name, func(b *testing.B) {
+			d := several(netip.AddrPortFrom(ctr4, 4000), c.dst, 44, 1448)
+			f.HandleDatagram(d)
+			b.ReportAllocs()
+			b.SetBytes(44 * 1448)
+			for b.Loop() {
+				f.HandleDatagram(d)
+			}
+		})
+	}
+}
+
 func FuzzSocketError(f *testing.F) {
 	f.Add([]byte{})
 	f.Add(make([]byte, 64))

@@ -4,13 +4,14 @@ import (
 	"net/netip"
 	"testing"
 
+	"github.com/footbridge-net/footbridge/internal/dgram"
 	"github.com/footbridge-net/footbridge/internal/packet"
 )
 
 // sink is a gateway that takes datagrams and does nothing with them.
 type sink struct{ testGateway }
 
-func (*sink) SendUDP(_, _ netip.AddrPort, _ []byte) error { return nil }
+func (*sink) SendDatagrams(_, _ netip.AddrPort, _ []byte, _ int) error { return nil }
 
 // udpBench is a server with one flow, whose client is the listener itself: what
 // is sent to it overflows its receive buffer, as to a client that does not
@@ -20,17 +21,10 @@ func udpBench(t testing.TB) (s *udpServer, in func(), out func(size int)) {
 	t.Cleanup(func() { f.Close() })
 	l := publish(t, f, Mapping{Proto: "udp", Host: netip.MustParseAddrPort(host4 + ":0"), Container: netip.AddrPortFrom(container4, 53)})
 	client := publish(t, f, Mapping{Proto: "udp", Host: netip.MustParseAddrPort(client4 + ":0"), Container: netip.AddrPortFrom(container4, 53)})
-	// A second server on the same socket, so that the benchmark has its own
-	// receiver; the first one waits for datagrams that nobody sends.
 	s = l.server.(*udpServer)
-	b := &udpServer{l: l, flows: s.flows, ended: make(chan struct{})}
-	b.in.msg.Namelen = b.in.name.set(client.Addr(), 0)
-	n := putPktinfo(b.in.control[:], l.Addr().Addr(), 1)
-	a := l.Addr().Addr().As4()
-	copy(b.in.control[cmsgHead+8:], a[:])
-	b.in.msg.SetControllen(n)
 	payload := make([]byte, 1400)
-	in = func() { b.received(payload) }
+	m := dgram.Message{From: client.Addr(), Payload: payload, Info: dgram.Info{Local: l.Addr().Addr(), Direct: true, Interface: 1}}
+	in = func() { s.received(m) }
 	in()
 	frame := make([]byte, 40*1400)
 	out = func(size int) {
@@ -42,7 +36,7 @@ func udpBench(t testing.TB) (s *udpServer, in func(), out func(size int)) {
 			t.Fatal("not taken")
 		}
 	}
-	return b, in, out
+	return s, in, out
 }
 
 func TestUDPAllocations(t *testing.T) {
@@ -55,7 +49,7 @@ func TestUDPAllocations(t *testing.T) {
 		{"from the container", func() { out(0) }},
 		{"from the container, 40 at once", func() { out(1400) }},
 		{"from the container, 40 one by one", func() {
-			s.l.server.(*udpServer).noSegments.Store(true)
+			s.out.Apart.Store(true)
 			out(1400)
 		}},
 	} {

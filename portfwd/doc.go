@@ -10,7 +10,7 @@
 //	client ---SYN---> Listener (TCP) --accept---:----> Stock: socket inside the container --> its own address
 //	127/8, ::1            fd     <==kernelsplice.Relay==:====>  fd
 //
-//	client ---UDP---> Listener (UDP) -> flow ---:--> Gateway.SendUDP(shown, container) ---> container
+//	client ---UDP---> Listener (UDP) -> flow ---:--> Gateway.SendDatagrams(shown, ...) ---> container
 //	       <----------   sendmsg   <---- reply  :<-- Forwarder.HandleDatagram <------------
 //	                                  table
 //	program on the host ==socket==> Join -------:--> Gateway.DialTCP(gateway, container) -> container
@@ -89,7 +89,7 @@
 //
 // Locks, in the order in which they are taken: Registry.mu by itself;
 // Forwarder.mu (listeners, both flow tables, what is joined), then Stock.mu, then containers.mu; tcpServer.mu
-// and Budget.mu are leaves. None is held during a dial or Gateway.SendUDP.
+// and Budget.mu are leaves. None is held during a dial or Gateway.SendDatagrams.
 // Forwarder.mu is held for reading while an answer is written to a host socket,
 // which is what keeps that socket open.
 package portfwd

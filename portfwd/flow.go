@@ -5,6 +5,9 @@ import (
 	"net/netip"
 	"sync/atomic"
 	"time"
+
+	"github.com/footbridge-net/footbridge/internal/dgram"
+	"github.com/footbridge-net/footbridge/internal/nowait"
 )
 
 // A UDP flow is in two tables: its listener's, by what a client's datagram
@@ -30,11 +33,9 @@ type flow struct {
 	key       flowKey
 	reply     replyKey
 
-	// How to reach the client: sockaddr and ancillary data, written once.
-	name    sockaddrAny
-	control [maxControl]byte
-	nameLen uint32
-	ctlLen  int
+	// How to reach the client, and the local address to answer from; written once.
+	name   nowait.Address
+	source dgram.Source
 
 	last atomic.Int64 // clock.now of the last datagram, either way
 	both atomic.Bool  // the container has answered

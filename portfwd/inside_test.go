@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/footbridge-net/footbridge/internal/fdpass"
+	"github.com/footbridge-net/footbridge/internal/testserver"
 )
 
 // The container of these tests is a kernel, not a netstack: this namespace has inside4 and
@@ -122,25 +123,11 @@ func insideSocket(t *testing.T, a netip.Addr) *fdpass.Handle {
 // it sees and what was sent up to the end.
 func kernelService(t *testing.T, a string) (netip.AddrPort, net.Listener) {
 	t.Helper()
-	l, err := net.Listen("tcp", netip.AddrPortFrom(netip.MustParseAddr(a), 0).String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer c.Close()
-				b, _ := io.ReadAll(c)
-				from := netip.MustParseAddrPort(c.RemoteAddr().String())
-				_, _ = io.WriteString(c, "from "+from.Addr().String()+": "+string(b))
-			}()
-		}
-	}()
+	l := testserver.TCP(t, netip.AddrPortFrom(netip.MustParseAddr(a), 0).String(), func(c *net.TCPConn) {
+		b, _ := io.ReadAll(c)
+		from := netip.MustParseAddrPort(c.RemoteAddr().String())
+		_, _ = io.WriteString(c, "from "+from.Addr().String()+": "+string(b))
+	})
 	return netip.MustParseAddrPort(l.Addr().String()), l
 }
 

@@ -23,9 +23,10 @@ type Gateway interface {
 	// free one. It returns after the handshake. Errors are syscall.Errno:
 	// EADDRINUSE says that the source is taken for this destination.
 	DialTCP(ctx context.Context, src, dst netip.AddrPort) (tcpip.Endpoint, *waiter.Queue, error)
-	// SendUDP sends a datagram to the container that owns dst, from any source
-	// address. It does not block and keeps nothing of payload.
-	SendUDP(src, dst netip.AddrPort, payload []byte) error
+	// SendDatagrams sends payload to the container that owns dst, from any source
+	// address, as one datagram, or as several of size bytes if that is not 0. It does
+	// not block and keeps nothing of payload.
+	SendDatagrams(src, dst netip.AddrPort, payload []byte, size int) error
 	// Addrs are the gateway's own addresses, at most one of each family that
 	// is not link-local.
 	Addrs() []netip.Addr

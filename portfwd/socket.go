@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/footbridge-net/footbridge/internal/dgram"
 	"github.com/footbridge-net/footbridge/internal/fdpass"
 )
 
@@ -83,9 +84,7 @@ func prepareUDP(fd int, host netip.AddrPort) error {
 	if host.Addr().Is6() {
 		pktinfo = option{unix.IPPROTO_IPV6, unix.IPV6_RECVPKTINFO, 1}
 	}
-	// Several datagrams in one system call where the kernel has them
-	// together; Linux before 5.0 does not know it and need not.
-	_ = unix.SetsockoptInt(fd, unix.SOL_UDP, unix.UDP_GRO, 1)
+	dgram.TakeSeveral(fd)
 	// Room for bursts, as far as net.core.rmem_max allows: the default
 	// 208 KiB is some 90 small datagrams, lost when a reader sleeps 1 ms.
 	_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, 2<<20)

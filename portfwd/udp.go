@@ -8,6 +8,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/footbridge-net/footbridge/internal/busypoll"
+	"github.com/footbridge-net/footbridge/internal/dgram"
 	"github.com/footbridge-net/footbridge/internal/packet"
 )
 
@@ -20,11 +22,13 @@ type udpServer struct {
 	ended   chan struct{}
 	running sync.WaitGroup
 
-	noSegments atomic.Bool // the host cannot send several datagrams at once
+	out dgram.Sender
 
 	// Of the reading goroutine.
-	in       receiver
+	in       dgram.Receiver
+	err      syscall.Errno // of the last read
 	failures int
+	moved    int // bytes since it waited
 }
 
 func newUDPServer(l *Listener) *udpServer {
@@ -57,7 +61,7 @@ func (s *udpServer) readLoop() {
 		if s.l.socket.raw.Read(drain) != nil || s.stopped.Load() {
 			return
 		}
-		s.l.forwarder.log.Warn("published port cannot read", "port", s.l.Addr(), "owner", s.l.mapping.Owner, "err", s.in.err)
+		s.l.forwarder.log.Warn("published port cannot read", "port", s.l.Addr(), "owner", s.l.mapping.Owner, "err", s.err)
 		t := time.NewTimer(pause)
 		select {
 		case <-t.C:
@@ -71,19 +75,20 @@ func (s *udpServer) readLoop() {
 }
 
 // buffers are for reading: there is one for each listener that has something
-// to read now, and none for those that wait. 64 KiB hold the largest datagram.
-var buffers = sync.Pool{New: func() any { return new([64 << 10]byte) }}
+// to read now, and none for those that wait.
+var buffers = sync.Pool{New: func() any { return new([dgram.MaxPayload]byte) }}
 
 // drain reads what there is. It is false when there is nothing more, true when
 // reading makes no sense for now.
 func (s *udpServer) drain(uintptr) bool {
 	for !s.stopped.Load() {
-		switch err := s.take(); err {
+		switch s.err = s.take(); s.err {
 		case 0:
 			s.failures = 0
 		case unix.EAGAIN:
+			busypoll.Waiting(s.moved)
+			s.moved = 0
 			return false
-		case unix.EINTR:
 		default:
 			s.l.counters.socketErrors.Add(1)
 			if s.failures++; s.failures == maxFailures {
@@ -99,34 +104,32 @@ func (s *udpServer) drain(uintptr) bool {
 func (s *udpServer) take() syscall.Errno {
 	start := s.l.turn.Begin()
 	defer s.l.turn.End(start)
-	buf := buffers.Get().(*[64 << 10]byte)
+	buf := buffers.Get().(*[dgram.MaxPayload]byte)
 	defer buffers.Put(buf)
-	payload, ok := s.in.recv(s.l.socket.fd, buf[:])
-	if !ok {
-		return s.in.err
+	m, err := s.in.Receive(s.l.socket.fd, buf[:])
+	if err == 0 {
+		s.moved += len(m.Payload)
+		s.received(m)
 	}
-	s.received(payload)
-	return 0
+	return err
 }
 
 // received sends one datagram, or several of one client, to the container.
-func (s *udpServer) received(payload []byte) {
+func (s *udpServer) received(m dgram.Message) {
 	c, f := &s.l.counters, s.l.forwarder
-	info, ok := parseControl(s.in.controlData())
-	client := s.in.client()
 	switch {
-	case !ok || !client.IsValid() || client.Port() == 0:
+	case !m.Local.IsValid() || !m.From.IsValid() || m.From.Port() == 0:
 		c.dropSource.Add(1)
 		return
-	case !info.direct:
+	case !m.Direct:
 		// A wildcard socket gets broadcasts and all-nodes multicast too. They
 		// are not for a container on a network of its own.
 		c.dropNotToUs.Add(1)
 		return
 	}
-	key := flowKey{client: client, local: info.local}
-	if client.Addr().IsLinkLocalUnicast() || info.local.IsLinkLocalUnicast() {
-		key.ifindex = info.ifindex
+	key := flowKey{client: m.From, local: m.Local}
+	if m.From.Addr().IsLinkLocalUnicast() || m.Local.IsLinkLocalUnicast() {
+		key.ifindex = m.Interface
 	}
 	f.mu.RLock()
 	fl := s.flows[key]
@@ -138,22 +141,13 @@ func (s *udpServer) received(payload []byte) {
 		}
 	}
 	fl.last.Store(int64(f.clock.now()))
-	size := info.segment
-	if size == 0 {
-		size = len(payload)
+	n := uint64(dgram.Count(len(m.Payload), m.Segment))
+	if err := f.gateway.SendDatagrams(fl.reply.shown, fl.reply.container, m.Payload, m.Segment); err != nil {
+		c.dropIn.Add(n)
+		return
 	}
-	for {
-		n := min(size, len(payload))
-		if err := f.gateway.SendUDP(fl.reply.shown, fl.reply.container, payload[:n]); err != nil {
-			c.dropIn.Add(1)
-		} else {
-			c.datagramsIn.Add(1)
-			c.bytesIn.Add(uint64(n))
-		}
-		if payload = payload[n:]; len(payload) == 0 {
-			return
-		}
-	}
+	c.datagramsIn.Add(n)
+	c.bytesIn.Add(uint64(len(m.Payload)))
 }
 
 // HandleDatagram takes a container's datagram if it answers a client of a
@@ -180,78 +174,33 @@ func (f *Forwarder) HandleDatagram(d packet.Datagram) bool {
 	return true
 }
 
-// maxSegments is the kernel's limit for one UDP_SEGMENT send (UDP_MAX_SEGMENTS
-// before Linux 6.9, 128 since). maxFrameSegments is more than a container's
-// kernel puts into one frame: beyond it, a frame was made by hand to keep us
-// busy, down to 65,000 datagrams of one byte.
-const (
-	maxSegments      = 64
-	maxFrameSegments = 128
-)
+// maxFrameSegments is more than a container's kernel puts into one frame: beyond it,
+// a frame was made by hand to keep us busy, down to 65,000 datagrams of one byte.
+const maxFrameSegments = 128
 
 // answer sends payload to the flow's client, as datagrams of size bytes if that
 // is not 0. Forwarder.mu is held for reading, which keeps the socket open.
 func (s *udpServer) answer(fl *flow, payload []byte, size int) {
 	c := &s.l.counters
-	if size <= 0 || size >= len(payload) {
-		s.sent(s.send(fl, payload, 0), 1, len(payload))
-		return
-	}
-	if len(payload) > maxFrameSegments*size {
+	all, lost := dgram.Count(len(payload), size), 0
+	if all > maxFrameSegments {
 		c.dropOut.Add(1)
 		return
 	}
-	for len(payload) > 0 {
-		n := min(maxSegments*size, len(payload))
-		s.answerSegments(fl, payload[:n], size)
-		payload = payload[n:]
-	}
-}
-
-func (s *udpServer) answerSegments(fl *flow, payload []byte, size int) {
-	if len(payload) > size && !s.noSegments.Load() {
-		switch err := s.send(fl, payload, size); err {
-		case unix.EIO, unix.ENOPROTOOPT, unix.EOPNOTSUPP:
-			// No checksum offload on the way out, or a kernel before 4.18.
-			s.noSegments.Store(true)
-		case unix.EINVAL, unix.EMSGSIZE:
-			// A segment is larger than the path's MTU and has to be fragmented.
-		default:
-			s.sent(err, (len(payload)+size-1)/size, len(payload))
-			return
-		}
-	}
-	for len(payload) > 0 {
-		n := min(size, len(payload))
-		s.sent(s.send(fl, payload[:n], 0), 1, n)
-		payload = payload[n:]
-	}
-}
-
-func (s *udpServer) sent(err syscall.Errno, datagrams, bytes int) {
-	c := &s.l.counters
+	sent, err := s.out.Send(s.l.socket.fd, &fl.name, &fl.source, payload, size)
 	if err != 0 {
-		c.dropOut.Add(uint64(datagrams))
-		return
+		lost = all - sent/max(size, 1)
 	}
-	c.datagramsOut.Add(uint64(datagrams))
-	c.bytesOut.Add(uint64(bytes))
+	c.datagramsOut.Add(uint64(all - lost))
+	c.bytesOut.Add(uint64(sent))
+	c.dropOut.Add(uint64(lost))
 }
 
-// send is one system call that does not block.
-func (s *udpServer) send(fl *flow, payload []byte, size int) syscall.Errno {
-	if size == 0 {
-		return sendmsg(s.l.socket.fd, &fl.name, fl.nameLen, fl.control[:fl.ctlLen], payload)
-	}
-	control := fl.control // of several goroutines: not to be written in place
-	n := fl.ctlLen + putSegment(control[fl.ctlLen:], uint16(size))
-	return sendmsg(s.l.socket.fd, &fl.name, fl.nameLen, control[:n], payload)
-}
-
-// address writes down how to reach the client: its sockaddr, and the local
-// address to send from. The interface is named only where the address means
-// nothing without it; everything else is for the routing table.
+// address writes down how to reach the client, and the local address to send
+// from. The interface is named only where the address means nothing without it;
+// everything else is for the routing table.
 func (fl *flow) address() {
-	fl.nameLen = fl.name.set(fl.key.client, fl.key.ifindex)
-	fl.ctlLen = putPktinfo(fl.control[:], fl.key.local, fl.key.ifindex)
+	fl.name.Set(fl.key.client)
+	fl.name.SetScope(fl.key.ifindex)
+	fl.source.Set(fl.key.local, fl.key.ifindex)
 }

@@ -415,7 +415,7 @@ func TestUDPSeveralDatagramsInOneFrame(t *testing.T) {
 		t.Run(fmt.Sprintf("kernel segments %v", segments), func(t *testing.T) {
 			w := newWorld(t, Options{})
 			l := w.publishUDP(host4+":0", container4)
-			l.server.(*udpServer).noSegments.Store(!segments)
+			l.server.(*udpServer).out.Apart.Store(!segments)
 			client := udpClient(t, client4)
 			client.SetReadBuffer(1 << 20)
 			client.WriteToUDPAddrPort([]byte("x"), l.Addr())
@@ -442,7 +442,7 @@ func TestUDPSeveralDatagramsInOneFrame(t *testing.T) {
 			if s := l.Stats(); s.DatagramsOut != 101 || s.BytesOut != uint64(len(frame)) || s.DropOut != 0 {
 				t.Errorf("%+v", s)
 			}
-			if segments && l.server.(*udpServer).noSegments.Load() {
+			if segments && l.server.(*udpServer).out.Apart.Load() {
 				t.Error("the kernel did not send several datagrams at once on loopback")
 			}
 			d.SegmentSize = 1
@@ -451,6 +451,24 @@ func TestUDPSeveralDatagramsInOneFrame(t *testing.T) {
 				t.Errorf("a frame of %d datagrams was sent: %+v", len(frame), s)
 			}
 		})
+	}
+}
+
+func TestUDPAnswersThatCannotBeSentAreCounted(t *testing.T) {
+	w := newWorld(t, Options{})
+	l := w.publishUDP(host4+":0", container4)
+	client := udpClient(t, client4)
+	client.WriteToUDPAddrPort([]byte("x"), l.Addr())
+	until(t, "the flow exists", func() bool { return l.Stats().Flows == 1 })
+	for _, fl := range l.server.(*udpServer).flows {
+		fl.name.Set(netip.AddrPortFrom(fl.key.client.Addr(), 0)) // to port 0 nothing is sent
+	}
+	d := packet.Datagram{Src: netip.AddrPortFrom(container4, 53), Dst: local(client), Payload: make([]byte, 5*100-1), SegmentSize: 100}
+	w.forwarder.HandleDatagram(d)
+	d.SegmentSize = 0
+	w.forwarder.HandleDatagram(d)
+	if s := l.Stats(); s.DropOut != 6 || s.DatagramsOut != 0 || s.BytesOut != 0 {
+		t.Errorf("of 5 datagrams and one %d are dropped, and %d with %d bytes sent", s.DropOut, s.DatagramsOut, s.BytesOut)
 	}
 }
 
@@ -473,6 +491,7 @@ func TestUDPSeveralDatagramsFromTheHostAtOnce(t *testing.T) {
 			t.Fatalf("got %q, %v, want the answer to %q", b[:n], err, want)
 		}
 	}
+	until(t, "three datagrams are counted", func() bool { s := l.Stats(); return s.DatagramsIn == 3 && s.BytesIn == 10 })
 }
 
 func TestUDPBroadcastAndMulticastStayOutside(t *testing.T) {

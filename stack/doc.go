@@ -38,7 +38,7 @@
 //
 // The package does not know who takes the flows to the outside, the names or
 // the published ports: it gives flows to functions set by SetHandlers and
-// ListenUDP, and takes frames by SendUDP, DialTCP and their kin.
+// ListenUDP, and takes frames by SendUDP, SendDatagrams, DialTCP and their kin.
 //
 // # What is dropped
 //

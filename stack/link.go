@@ -1,7 +1,6 @@
 package stack
 
 import (
-	"encoding/binary"
 	"net/netip"
 	"sync"
 	"sync/atomic"
@@ -156,17 +155,7 @@ func (g *Gateway) SendUDP(src, dst netip.AddrPort, payload []byte) error {
 	if len(payload) > maxUDP(dst.Addr()) {
 		return errTooLong
 	}
-	o := outgoingPool.Get().(*outgoing)
-	defer o.release()
-	n := packet.PutUDPPartial(o.head[:], to.mac, g.mac, src, dst, len(payload))
-	o.vnet = [vnet.Len]byte{0: vnet.NeedsCsum}
-	binary.LittleEndian.PutUint16(o.vnet[6:], uint16(n-packet.UDPLen))
-	binary.LittleEndian.PutUint16(o.vnet[8:], udpCsumOffset)
-	parts := append(o.parts[:0], o.vnet[:], o.head[:n])
-	if len(payload) > 0 {
-		parts = append(parts, payload)
-	}
-	if to.port.write(0, parts) != DropNone {
+	if g.writeUDP(to, src, dst, payload, 0) != nil {
 		return errDevice
 	}
 	return nil

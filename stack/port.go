@@ -90,6 +90,8 @@ type Port struct {
 	spoken   spoken    // its datagrams to exposed ports of others
 	closed   atomic.Bool
 
+	noSegments atomic.Bool // its device takes no frames of several datagrams
+
 	gone bool // net.stations.mu: nothing is learned of it any more
 
 	left      chan struct{} // closed when it leaves the network
@@ -235,8 +237,16 @@ func (p *Port) dropped(reason DropReason) {
 // write gives the port's container a frame whose virtio header is parts[0].
 // queue is a hint: frames of one flow should come with the same.
 func (p *Port) write(queue int, parts [][]byte) DropReason {
-	if err := p.queues[uint(queue)%uint(len(p.queues))].WriteFrame(parts); err != nil {
+	if p.tryWrite(queue, parts) != nil {
 		return DropDevice
+	}
+	return DropNone
+}
+
+// tryWrite is write with the device's error.
+func (p *Port) tryWrite(queue int, parts [][]byte) error {
+	if err := p.queues[uint(queue)%uint(len(p.queues))].WriteFrame(parts); err != nil {
+		return err
 	}
 	n := 0
 	for _, b := range parts[1:] {
@@ -244,7 +254,7 @@ func (p *Port) write(queue int, parts [][]byte) DropReason {
 	}
 	p.stats.txFrames.Add(1)
 	p.stats.txBytes.Add(uint64(n))
-	return DropNone
+	return nil
 }
 
 // plain is the virtio header of a frame that is complete as it is.

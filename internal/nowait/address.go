@@ -16,30 +16,53 @@ type Address struct {
 	size uint32
 }
 
+func (a *Address) bytes() *[unix.SizeofSockaddrInet6]byte {
+	return (*[unix.SizeofSockaddrInet6]byte)(unsafe.Pointer(&a.raw))
+}
+
 // Set makes it the address to, whose zone is not kept.
 func (a *Address) Set(to netip.AddrPort) {
+	b := a.bytes()
+	clear(b[:])
+	// sin_port and sin6_port are in one place, in network byte order.
+	binary.BigEndian.PutUint16(b[2:], to.Port())
 	if to.Addr().Is4() {
-		v4 := (*unix.RawSockaddrInet4)(unsafe.Pointer(&a.raw))
-		v4.Family = unix.AF_INET
-		binary.BigEndian.PutUint16((*[2]byte)(unsafe.Pointer(&v4.Port))[:], to.Port())
-		v4.Addr = to.Addr().As4()
+		binary.NativeEndian.PutUint16(b[0:], unix.AF_INET)
+		ip := to.Addr().As4()
+		copy(b[4:], ip[:])
 		a.size = unix.SizeofSockaddrInet4
 		return
 	}
-	a.raw = unix.RawSockaddrInet6{Family: unix.AF_INET6, Addr: to.Addr().As16()}
-	binary.BigEndian.PutUint16((*[2]byte)(unsafe.Pointer(&a.raw.Port))[:], to.Port())
+	binary.NativeEndian.PutUint16(b[0:], unix.AF_INET6)
+	ip := to.Addr().As16()
+	copy(b[8:], ip[:])
 	a.size = unix.SizeofSockaddrInet6
 }
 
-// Get gives the address that it is; invalid if it is none.
+// SetScope says by the interface's number which one an IPv6 address is behind, where the
+// address alone does not say it: the zone that Set does not keep.
+func (a *Address) SetScope(ifindex uint32) {
+	if a.size == unix.SizeofSockaddrInet6 {
+		a.raw.Scope_id = ifindex
+	}
+}
+
+// Get gives the address that it is, an IPv4-mapped one as IPv4 and without zone; invalid
+// if it is none.
 func (a *Address) Get() netip.AddrPort {
-	port := binary.BigEndian.Uint16((*[2]byte)(unsafe.Pointer(&a.raw.Port))[:])
-	switch a.raw.Family {
+	b := a.bytes()
+	if a.size < 2 {
+		return netip.AddrPort{}
+	}
+	switch port := binary.BigEndian.Uint16(b[2:]); binary.NativeEndian.Uint16(b[0:]) {
 	case unix.AF_INET:
-		v4 := (*unix.RawSockaddrInet4)(unsafe.Pointer(&a.raw))
-		return netip.AddrPortFrom(netip.AddrFrom4(v4.Addr), port)
+		if a.size >= unix.SizeofSockaddrInet4 {
+			return netip.AddrPortFrom(netip.AddrFrom4([4]byte(b[4:8])), port)
+		}
 	case unix.AF_INET6:
-		return netip.AddrPortFrom(netip.AddrFrom16(a.raw.Addr), port)
+		if a.size >= unix.SizeofSockaddrInet6 {
+			return netip.AddrPortFrom(netip.AddrFrom16([16]byte(b[8:24])).Unmap(), port)
+		}
 	}
 	return netip.AddrPort{}
 }
@@ -55,30 +78,47 @@ func (a *Address) SendTo(fd uintptr, b []byte) syscall.Errno {
 	}
 }
 
-// RecvFrom receives one datagram into b and makes a the address of its sender;
-// interrupted, it begins again.
-func (a *Address) RecvFrom(fd uintptr, b []byte) (int, syscall.Errno) {
+// Sendmsg sends b there with control messages (sendmsg(2)); interrupted, it begins again.
+func (a *Address) Sendmsg(fd uintptr, b, control []byte) syscall.Errno {
+	var iov unix.Iovec
+	m := a.message(&iov, b, control, a.size)
 	for {
-		a.raw.Family, a.size = unix.AF_UNSPEC, unix.SizeofSockaddrInet6
-		n, _, e := unix.RawSyscall6(unix.SYS_RECVFROM, fd, uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)),
-			unix.MSG_DONTWAIT, uintptr(unsafe.Pointer(&a.raw)), uintptr(unsafe.Pointer(&a.size)))
+		_, _, e := unix.RawSyscall(unix.SYS_SENDMSG, fd, uintptr(unsafe.Pointer(&m)), unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
 		if e != unix.EINTR {
-			return count(n, e)
+			return e
 		}
 	}
 }
 
-// ErrorOf takes an entry of a socket's error queue (ip(7), IP_RECVERR): the packet's
-// data and control messages, whose lengths are returned, and where it went as a.
-func (a *Address) ErrorOf(fd uintptr, data, control []byte) (n, controlLen int, e syscall.Errno) {
+// Recvmsg receives into b and control what one recvmsg(2) gives, and says how much either
+// holds; a is then the address of its sender, or with MSG_ERRQUEUE in flags where what has
+// failed went (ip(7), IP_RECVERR). Interrupted, it begins again.
+func (a *Address) Recvmsg(fd uintptr, b, control []byte, flags int) (n, controlLen int, e syscall.Errno) {
+	var iov unix.Iovec
+	m := a.message(&iov, b, control, unix.SizeofSockaddrInet6)
 	a.raw.Family = unix.AF_UNSPEC
-	iov := unix.Iovec{Base: unsafe.SliceData(data)}
-	iov.SetLen(len(data))
-	m := unix.Msghdr{Name: (*byte)(unsafe.Pointer(&a.raw)), Namelen: unix.SizeofSockaddrInet6, Iov: &iov, Control: unsafe.SliceData(control)}
+	for {
+		n, _, e := unix.RawSyscall(unix.SYS_RECVMSG, fd, uintptr(unsafe.Pointer(&m)), uintptr(flags|unix.MSG_DONTWAIT))
+		switch e {
+		case 0:
+			a.size = m.Namelen
+			return int(n), min(int(m.Controllen), len(control)), 0
+		case unix.EINTR:
+		default:
+			return 0, 0, e
+		}
+	}
+}
+
+func (a *Address) message(iov *unix.Iovec, b, control []byte, size uint32) (m unix.Msghdr) {
+	iov.Base = unsafe.SliceData(b)
+	iov.SetLen(len(b))
+	m.Name, m.Namelen = &a.bytes()[0], size
+	m.Iov = iov
 	m.SetIovlen(1)
+	m.Control = unsafe.SliceData(control)
 	m.SetControllen(len(control))
-	n, e = Recvmsg(fd, &m, unix.MSG_ERRQUEUE)
-	return n, int(m.Controllen), e
+	return m
 }
 
 // Connect begins to connect a socket that does not block; called again, it says how

@@ -49,22 +49,6 @@ func Read(fd uintptr, b []byte) (int, syscall.Errno) {
 	}
 }
 
-// Recvmsg receives a message.
-func Recvmsg(fd uintptr, m *unix.Msghdr, flags int) (int, syscall.Errno) {
-	n, _, e := unix.RawSyscall(unix.SYS_RECVMSG, fd, uintptr(unsafe.Pointer(m)), uintptr(flags|unix.MSG_DONTWAIT))
-	return count(n, e)
-}
-
-// Sendmsg sends a message; interrupted, it begins again.
-func Sendmsg(fd uintptr, m *unix.Msghdr, flags int) (int, syscall.Errno) {
-	for {
-		n, _, e := unix.RawSyscall(unix.SYS_SENDMSG, fd, uintptr(unsafe.Pointer(m)), uintptr(flags|unix.MSG_DONTWAIT))
-		if e != unix.EINTR {
-			return count(n, e)
-		}
-	}
-}
-
 // Recv receives into b; interrupted, it begins again.
 func Recv(fd uintptr, b []byte, flags int) (int, syscall.Errno) {
 	for {

@@ -137,14 +137,45 @@ func TestDatagramsComeWithTheirSender(t *testing.T) {
 				t.Fatal(err)
 			}
 			// Loopback has delivered it before the write returned.
-			if n, e := from.RecvFrom(uintptr(fd), b); e != 0 || string(b[:n]) != "pong" || from.Get() != to.Get() {
+			if n, _, e := from.Recvmsg(uintptr(fd), b, nil, 0); e != 0 || string(b[:n]) != "pong" || from.Get() != to.Get() {
 				t.Fatal(string(b[:n]), e, from.Get())
 			}
-			if _, e := from.RecvFrom(uintptr(fd), b); e != unix.EAGAIN {
+			if _, _, e := from.Recvmsg(uintptr(fd), b, nil, 0); e != unix.EAGAIN {
 				t.Fatal(e)
 			}
 		})
 	}
+}
+
+func TestAScopeIsIPv6s(t *testing.T) {
+	for at, want := range map[string]uint32{"[fe80::1]:80": 7, "192.0.2.2:80": 0} {
+		var a Address
+		a.Set(netip.MustParseAddrPort(at))
+		if a.SetScope(7); a.raw.Scope_id != want || a.Get() != netip.MustParseAddrPort(at) {
+			t.Errorf("%s: %v with scope %d, want %d", at, a.Get(), a.raw.Scope_id, want)
+		}
+	}
+}
+
+func FuzzAddress(f *testing.F) {
+	var a Address
+	a.Set(netip.MustParseAddrPort("192.0.2.2:80"))
+	f.Add(a.bytes()[:], a.size)
+	a.Set(netip.MustParseAddrPort("[2001:db8::1]:80"))
+	a.SetScope(7)
+	f.Add(a.bytes()[:], a.size)
+	f.Fuzz(func(t *testing.T, b []byte, n uint32) {
+		var a, again Address
+		copy(a.bytes()[:], b)
+		a.size = n
+		addr := a.Get()
+		if !addr.IsValid() {
+			return
+		}
+		if again.Set(addr); again.Get() != addr {
+			t.Errorf("%v became %v", addr, again.Get())
+		}
+	})
 }
 
 func TestConnectTellsHowItGoes(t *testing.T) {

@@ -1,4 +1,4 @@
-package portfwd
+package dgram
 
 import (
 	"encoding/binary"
@@ -25,49 +25,48 @@ const (
 	maxControl = 96
 )
 
-// control is what the kernel says about a received datagram.
-type control struct {
-	// local is the host's address that it was sent to, from which an answer
+// Info is what the kernel says about a message, as far as its socket was made to ask.
+type Info struct {
+	// Local is the host's address that it was sent to, from which an answer
 	// has to come. For broadcast and multicast it is an address of the
-	// interface (IPv4) or invalid (IPv6).
-	local netip.Addr
-	// direct is false for broadcast and multicast.
-	direct  bool
-	ifindex uint32
-	// segment is not 0 if several datagrams of that size came at once.
-	segment int
+	// interface (IPv4) or invalid (IPv6). It is invalid without IP_PKTINFO, too.
+	Local netip.Addr
+	// Direct is false for broadcast and multicast.
+	Direct bool
+	// Interface is the number of the one that it has come by.
+	Interface uint32
+	// Segment is not 0 if several datagrams of that size came at once.
+	Segment int
 }
 
-// parseControl reads ancillary data. It is false if there is no packet info or
-// the data is damaged.
-func parseControl(b []byte) (control, bool) {
-	var c control
+// parseControl reads ancillary data; the Info of damaged data is zero.
+func parseControl(b []byte) (c Info) {
 	for len(b) >= cmsgHead {
 		n := word(b)
 		if n < cmsgHead || n > uint64(len(b)) {
-			return control{}, false
+			return Info{}
 		}
 		level := int32(binary.NativeEndian.Uint32(b[wordSize:]))
 		kind := int32(binary.NativeEndian.Uint32(b[wordSize+4:]))
 		data := b[cmsgHead:n]
 		switch {
 		case level == unix.IPPROTO_IP && kind == unix.IP_PKTINFO && len(data) >= pktinfo4Len:
-			c.ifindex = binary.NativeEndian.Uint32(data)
-			c.local = netip.AddrFrom4([4]byte(data[4:8]))
-			c.direct = c.local == netip.AddrFrom4([4]byte(data[8:12]))
+			c.Interface = binary.NativeEndian.Uint32(data)
+			c.Local = netip.AddrFrom4([4]byte(data[4:8]))
+			c.Direct = c.Local == netip.AddrFrom4([4]byte(data[8:12]))
 		case level == unix.IPPROTO_IPV6 && kind == unix.IPV6_PKTINFO && len(data) >= pktinfo6Len:
-			c.ifindex = binary.NativeEndian.Uint32(data[16:])
-			c.local = netip.AddrFrom16([16]byte(data[:16]))
-			c.direct = !c.local.IsMulticast()
+			c.Interface = binary.NativeEndian.Uint32(data[16:])
+			c.Local = netip.AddrFrom16([16]byte(data[:16]))
+			c.Direct = !c.Local.IsMulticast()
 		case level == unix.SOL_UDP && kind == unix.UDP_GRO && len(data) >= 4:
-			c.segment = int(int32(binary.NativeEndian.Uint32(data)))
-			if c.segment < 0 {
-				return control{}, false
+			c.Segment = int(int32(binary.NativeEndian.Uint32(data)))
+			if c.Segment < 0 {
+				return Info{}
 			}
 		}
 		b = b[min(align(int(n)), len(b)):]
 	}
-	return c, c.local.IsValid()
+	return c
 }
 
 // putPktinfo writes the wish to send from local, by the interface if its number
