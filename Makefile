@@ -1,5 +1,6 @@
 # footbridge: what can be made. Works as root and as an ordinary user.
 #
+#   make help    this list
 #   make deps    the programs that tests and the demo use (root installs them, others are told their names)
 #   make build   the programs, in bin/
 #   make install the programs, manual pages, completions and units. PREFIX=/usr/local DESTDIR= (docs/installation.md);
@@ -48,8 +49,11 @@ SOAKCSV ?= bin/soak.csv
 # go test looks for the go command when it builds the program under test.
 export PATH := $(dir $(GO)):$(PATH)
 
-.PHONY: all deps tun build extras install uninstall dist demo test lifecycle bench bench-quick bench-go bench-docs chaos hostile conformance interop scale soak lint golangci fuzz clean
+.PHONY: all help deps tun build extras install uninstall dist demo test lifecycle bench bench-quick bench-go bench-docs chaos hostile conformance interop scale soak lint golangci fuzz clean
 all: extras
+
+help:
+	@sed -n '/^$$/q; s/^# \{0,1\}//p' $(firstword $(MAKEFILE_LIST))
 
 # A command and the Debian package that it comes from.
 PROGRAMS := ip:iproute2 ping:iputils-ping traceroute:traceroute curl:curl dig:dnsutils iperf3:iperf3 python3:python3 \

@@ -58,26 +58,12 @@ which, for a resolv.conf that you mount or write there yourself.`,
 
 // run stays with a running container to its end.
 func (o *attachOptions) run(ctx context.Context, c *cli, name string) error {
-	keys, err := parseDetachKeys(o.detachKeys)
-	if err != nil {
-		return err
-	}
-	client, err := c.daemon(ctx)
-	if err != nil {
-		return err
-	}
-	found, err := client.ContainerInspect(ctx, name)
+	w, found, err := c.watched(ctx, name, o.detachKeys, !o.noStdin)
 	if err != nil {
 		return err
 	}
 	if !found.State.Running {
 		return fmt.Errorf("cannot attach to a stopped container, start it first: `footbridge start -a %s`", name)
-	}
-	w := watch{
-		c: c, client: client, id: found.ID, keys: keys,
-		tty:        found.Config.Tty,
-		stdin:      !o.noStdin && found.Config.OpenStdin,
-		autoRemove: found.HostConfig != nil && found.HostConfig.AutoRemove,
 	}
 	if w.tty && w.stdin && !c.stdinIsTerminal() {
 		return errors.New("the input device is not a TTY: leave the input out with --no-stdin")

@@ -193,23 +193,9 @@ func ignoreNotModified(err error) error {
 
 // startAttached starts one container and stays with it.
 func startAttached(ctx context.Context, c *cli, name string, interactive bool, detachKeys string) error {
-	keys, err := parseDetachKeys(detachKeys)
+	w, _, err := c.watched(ctx, name, detachKeys, interactive)
 	if err != nil {
 		return err
-	}
-	client, err := c.daemon(ctx)
-	if err != nil {
-		return err
-	}
-	found, err := client.ContainerInspect(ctx, name)
-	if err != nil {
-		return err
-	}
-	w := watch{
-		c: c, client: client, id: found.ID, keys: keys,
-		tty:        found.Config.Tty,
-		stdin:      interactive && found.Config.OpenStdin,
-		autoRemove: found.HostConfig != nil && found.HostConfig.AutoRemove,
 	}
 	ctx, signals := catchSignals(ctx)
 	defer signals.stop()
@@ -217,7 +203,7 @@ func startAttached(ctx context.Context, c *cli, name string, interactive bool, d
 		return err
 	}
 	defer w.close()
-	if err := ignoreNotModified(client.ContainerStart(ctx, found.ID)); err != nil {
+	if err := ignoreNotModified(w.client.ContainerStart(ctx, w.id)); err != nil {
 		if cause := context.Cause(ctx); errors.Is(cause, errInterrupted) {
 			return &statusError{code: signals.exitCode(), err: cause}
 		}

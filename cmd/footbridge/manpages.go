@@ -25,11 +25,13 @@ const (
 func manPagesCommand(c *cli) *cobra.Command {
 	return &cobra.Command{
 		Use:    "man-pages FOLDER",
-		Short:  "Write the manual pages of all commands into a folder",
+		Short:  "Write the manual pages of all commands and plugins into a folder",
 		Hidden: true,
 		Args:   exactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			for name, text := range manPages(cmd.Root(), buildinfo.Get()) {
+			pages := manPages(cmd.Root(), buildinfo.Get())
+			addPluginPages(pages, buildinfo.Get())
+			for name, text := range pages {
 				if err := os.WriteFile(filepath.Join(args[0], name), []byte(text), 0o644); err != nil {
 					return err
 				}
@@ -82,17 +84,7 @@ func manName(cmd *cobra.Command) string { return strings.ReplaceAll(cmd.CommandP
 // manPage renders one command in man(7).
 func manPage(cmd *cobra.Command, build buildinfo.Info) string {
 	var p page
-	date := ""
-	if at, err := time.Parse(time.RFC3339, build.Time); err == nil {
-		date = at.UTC().Format(time.DateOnly)
-	}
-	p.line(`.\" Made from the command's own help.`)
-	p.line(".TH %q %s %q %q %q", strings.ToUpper(manName(cmd)), manSection, date, "footbridge "+build.Version, "User Commands")
-	// No hyphens in the middle of options, no spaces stretched to fill a line.
-	p.line(".nh\n.ad l")
-
-	p.section("NAME")
-	p.line(`%s \- %s`, roff(manName(cmd)), roff(cmd.Short))
+	p.head(manName(cmd), cmd.Short, build)
 
 	p.section("SYNOPSIS")
 	p.line(`\fB%s\fR%s`, roff(cmd.CommandPath()), roff(strings.TrimPrefix(synopsis(cmd), cmd.CommandPath())))
@@ -125,6 +117,10 @@ func manPage(cmd *cobra.Command, build buildinfo.Info) string {
 	p.section("SEE ALSO")
 	if cmd.HasParent() {
 		p.line(`\fB%s\fR(%s),`, roff(manName(cmd.Parent())), manSection)
+	} else {
+		for _, plugin := range pluginPages {
+			p.line(`\fB%s\fR(%s),`, roff(plugin.name), manSection)
+		}
 	}
 	p.line("%s", roff(homepage))
 	return p.String()
@@ -156,6 +152,20 @@ func firstOf(texts ...string) string {
 type page struct{ strings.Builder }
 
 func (p *page) line(format string, args ...any) { fmt.Fprintf(p, format+"\n", args...) }
+
+// head begins a page.
+func (p *page) head(name, short string, build buildinfo.Info) {
+	date := ""
+	if at, err := time.Parse(time.RFC3339, build.Time); err == nil {
+		date = at.UTC().Format(time.DateOnly)
+	}
+	p.line(`.\" Made by the program itself.`)
+	p.line(".TH %q %s %q %q %q", strings.ToUpper(name), manSection, date, "footbridge "+build.Version, "User Commands")
+	// No hyphens in the middle of options, no spaces stretched to fill a line.
+	p.line(".nh\n.ad l")
+	p.section("NAME")
+	p.line(`%s \- %s`, roff(name), roff(short))
+}
 
 func (p *page) section(name string) { p.line(".SH %s", name) }
 

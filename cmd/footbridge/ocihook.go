@@ -157,8 +157,8 @@ func hookRequest(state ocihook.State, config ocihook.Config) (api.NamespaceReque
 	for _, o := range options {
 		if err := h.set.Set(o.Name, o.Value); err != nil {
 			// The flag set's own words name a flag that nobody gave.
-			if wrapped := errors.Unwrap(err); wrapped != nil {
-				err = wrapped
+			if bad := (*pflag.InvalidValueError)(nil); errors.As(err, &bad) {
+				err = wrongValue(bad)
 			}
 			return none, fmt.Errorf("annotation %s: %w", o.Annotation, err)
 		}

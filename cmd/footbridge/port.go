@@ -42,11 +42,7 @@ func printPorts(ctx context.Context, c *cli, name, private string) error {
 			return err
 		}
 	}
-	client, err := c.daemon(ctx)
-	if err != nil {
-		return err
-	}
-	found, err := client.ContainerInspect(ctx, name)
+	_, found, err := c.container(ctx, name)
 	if err != nil {
 		return err
 	}

@@ -85,7 +85,7 @@ func newRoot(c *cli) *cobra.Command {
 		if errors.Is(err, pflag.ErrHelp) { // -h, where no flag of that letter is
 			return err
 		}
-		return usageError(cmd, exitUsage, "%s", visible.Text(err.Error()))
+		return usageError(cmd, exitUsage, "%s", visible.Text(flagText(cmd, err)))
 	})
 	cobra.AddTemplateFunc("flags", c.flagUsages)
 	root.SetUsageTemplate(usageTemplate)

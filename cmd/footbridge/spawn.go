@@ -14,6 +14,7 @@ import (
 	"syscall"
 
 	"github.com/containerd/errdefs"
+	"github.com/moby/moby/api/types/container"
 	"golang.org/x/sys/unix"
 
 	"github.com/footbridge-net/footbridge/api"
@@ -72,6 +73,16 @@ func (c *cli) daemon(ctx context.Context) (*api.Client, error) {
 		err = fmt.Errorf("%w: it said that it was ready and does not answer at %s: look at %s", errStart, d.socket(), d.log())
 	}
 	return client, err
+}
+
+// container asks the daemon about a container.
+func (c *cli) container(ctx context.Context, name string) (*api.Client, container.InspectResponse, error) {
+	client, err := c.daemon(ctx)
+	if err != nil {
+		return nil, container.InspectResponse{}, err
+	}
+	found, err := client.ContainerInspect(ctx, name)
+	return client, found, err
 }
 
 // runningDaemon returns a client if a daemon of any version is there, and

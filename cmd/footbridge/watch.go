@@ -28,6 +28,24 @@ type watch struct {
 	end  *container.WaitResponse
 }
 
+// watched finds a container to stay with. Its input is taken along where it has one and stdin says so.
+func (c *cli) watched(ctx context.Context, name, detachKeys string, stdin bool) (*watch, container.InspectResponse, error) {
+	keys, err := parseDetachKeys(detachKeys)
+	if err != nil {
+		return nil, container.InspectResponse{}, err
+	}
+	client, found, err := c.container(ctx, name)
+	if err != nil {
+		return nil, found, err
+	}
+	return &watch{
+		c: c, client: client, id: found.ID, keys: keys,
+		tty:        found.Config.Tty,
+		stdin:      stdin && found.Config.OpenStdin,
+		autoRemove: found.HostConfig != nil && found.HostConfig.AutoRemove,
+	}, found, nil
+}
+
 // attach connects to the container's streams and registers the wait: both
 // before the start, so that nothing of a short command is missed.
 func (w *watch) attach(ctx context.Context) error {

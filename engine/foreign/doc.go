@@ -34,6 +34,11 @@
 // /proc/PID/ns/net, since the end of that process is told of.
 // What cannot be told for the moment (no files, no permission any more) is not an end.
 //
+// What cannot be told may stay so: a path can lead into a file system that a container
+// serves, by a program that never answers. Whatever follows a path that others named asks
+// with patience, in a goroutine that is left behind (ask.go); and nobody's files are looked
+// into who does not have the namespace mounted.
+//
 // At makes a Place for Await alone, of a namespace whose owner is nobody's concern here.
 //
 // # Beside it
@@ -44,11 +49,13 @@
 // # Lifetime
 //
 // A Place is a value. Await opens descriptors of processes and closes them when it
-// returns; Open returns namespaces that the caller closes.
+// returns; Open returns namespaces that the caller closes. A question that is not answered
+// lasts until it is, with its thread: one for each place, and maxAsked in all.
 //
 // # Concurrency
 //
 // Everything may be called at once. Await has a goroutine for each process and table of
 // mounts that it watches, which ends with it. One goroutine of the process reads what
-// inotify tells; notifier.mu guards who is to be told.
+// inotify tells; notifier.mu guards who is to be told. asker.mu guards which questions are
+// open; nothing is asked while either is held, but inotify of file systems of this machine.
 package foreign

@@ -13,5 +13,8 @@ func TestMain(m *testing.M) {
 		if path := os.Getenv(mountVariable); path != "" {
 			os.Exit(awaitUnmount(path))
 		}
+		if folder := os.Getenv(silentVariable); folder != "" {
+			os.Exit(beSilent(folder))
+		}
 	})
 }

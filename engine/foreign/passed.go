@@ -1,6 +1,8 @@
 package foreign
 
 import (
+	"bufio"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -19,7 +21,7 @@ import (
 // found again, for the next daemon and to tell when it is over:
 //
 //	/proc/PID/ns/net         a process of the user's that lives in it
-//	/proc/PID/root/PATH      one that sees the path lead to it
+//	/proc/PID/root/PATH      one that has it mounted, and sees the path lead to it
 
 // Owner is what the kernel knows a user namespace by.
 type Owner struct{ Dev, Ino uint64 }
@@ -45,7 +47,11 @@ func (p *Place) takePassed(net *os.File, from Owner) (tap.Namespaces, error) {
 		return tap.Namespaces{}, err
 	}
 	p.Dev, p.Ino = dev, ino
-	p.Passed = p.Net == "" || !p.leads(p.Net)
+	ours := false // so is a path that cannot be looked at: the namespace itself is at hand
+	if p.Net != "" {
+		ours, _ = p.leads(p.Net)
+	}
+	p.Passed = !ours
 	return ns, nil
 }
 
@@ -84,44 +90,109 @@ func OwnerOf(ns tap.Namespaces) (Owner, error) {
 	return Owner{uint64(st.Dev), st.Ino}, nil //nolint:unconvert // other widths elsewhere
 }
 
-// leads reports whether a path leads to the place's namespace now.
-func (p Place) leads(path string) bool {
+// is reports whether the file at a path in /proc is the place's namespace now.
+func (p Place) is(path string) bool {
 	dev, ino, err := Inode(path)
 	return err == nil && dev == p.Dev && ino == p.Ino
 }
 
+// leads is is for any path. The error is ErrSilent: it cannot be told.
+func (p Place) leads(path string) (bool, error) {
+	led, err := ask(paths, p.about(path), func() (bool, error) { return p.is(path), nil }, func(bool) {})
+	return led, err
+}
+
+// about is what questions about a path are about: the path; of a namespace that was passed the namespace, which any number
+// of others may show at paths of theirs.
+func (p Place) about(path string) string {
+	if p.Passed {
+		return fmt.Sprintf("the network namespace %s, at %s", p.inode(), p.Net)
+	}
+	return path
+}
+
+// inode is how the kernel writes the namespace in links and tables.
+func (p Place) inode() string { return "net:[" + strconv.FormatUint(p.Ino, 10) + "]" }
+
 // Reach returns a path by which the namespace is reached now. Of a namespace that was passed
 // it may mean another process's a moment later, so whoever opens it looks at what he has.
 //
-// Errors: ErrGone.
+// Errors: ErrGone, ErrSilent.
 func (p Place) Reach() (string, error) {
 	switch {
 	case p.Net == "" && !p.Passed:
 		return "/proc/" + strconv.Itoa(p.Process.PID) + "/ns/net", nil
-	case !p.Passed, p.Net != "" && p.leads(p.Net):
+	case !p.Passed:
 		return p.Net, nil
+	}
+	var hidden error
+	if p.Net != "" {
+		led, err := p.leads(p.Net)
+		if led {
+			return p.Net, nil
+		}
+		hidden = err
 	}
 	dirs, err := processes()
 	if err != nil {
 		return "", err
 	}
 	for _, dir := range dirs {
-		if path := dir + "/ns/net"; p.leads(path) {
+		if path := dir + "/ns/net"; p.is(path) {
 			return path, nil
 		}
 	}
+	if p.Net != "" && hidden == nil {
+		path, err := p.seenBy(dirs)
+		if path != "" || err != nil {
+			return path, err
+		}
+	}
+	if hidden != nil {
+		return "", hidden
+	}
+	return "", as(ErrGone, "the network namespace that was passed is gone: no process of yours is in it, and none finds it at %s", p.Net)
+}
+
+// seenBy returns the namespace's path as one of the processes sees it. The files of those who do not have it mounted
+// are not touched: what is there is theirs, and may never answer.
+func (p Place) seenBy(dirs []string) (string, error) {
 	var seen []string // mount namespaces
 	for _, dir := range dirs {
 		mounts, err := os.Readlink(dir + "/ns/mnt")
-		if p.Net == "" || err != nil || slices.Contains(seen, mounts) {
+		if err != nil || slices.Contains(seen, mounts) {
 			continue
 		}
 		seen = append(seen, mounts)
-		if path := dir + "/root" + p.Net; p.leads(path) {
+		if !mounted(dir+"/mountinfo", p.inode()) {
+			continue
+		}
+		path := dir + "/root" + p.Net
+		led, err := p.leads(path)
+		if err != nil {
+			return "", err
+		}
+		if led {
 			return path, nil
 		}
 	}
-	return "", as(ErrGone, "the network namespace that was passed is gone: no process of yours is in it, and none finds it at %s", p.Net)
+	return "", nil
+}
+
+// mounted reports whether a table of mounts has a namespace in it. What is mounted is not asked for that.
+func mounted(table, inode string) bool {
+	f, err := os.Open(table)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	for s := bufio.NewScanner(f); s.Scan(); {
+		// The fourth is what of the file system is mounted, see proc_pid_mountinfo(5); of all others it is a path.
+		if fields := strings.Fields(s.Text()); len(fields) > 3 && fields[3] == inode {
+			return true
+		}
+	}
+	return false
 }
 
 // processes returns the folders in /proc of all processes but this one. Those of other

@@ -70,7 +70,7 @@ type Place struct {
 // Resolve finds the namespace and makes sure that it may be attached. The caller closes
 // what is returned.
 //
-// Errors: ErrWish, ErrGone, ErrRefused.
+// Errors: ErrWish, ErrGone, ErrRefused, ErrSilent.
 func Resolve(w Wish) (Place, tap.Namespaces, error) {
 	p := Place{Net: w.Net, User: w.User, Holder: w.Holder}
 	var err error
@@ -148,10 +148,10 @@ func (p Place) open() (tap.Namespaces, error) {
 		if err != nil {
 			return tap.Namespaces{}, err
 		}
-		return tap.OpenNamespacePath(path)
+		return p.openPath(path)
 	}
 	if p.Net != "" {
-		return tap.OpenNamespacePath(p.Net)
+		return p.openPath(p.Net)
 	}
 	ns, err := tap.OpenNamespaces(p.Process.PID)
 	if err != nil {
@@ -163,6 +163,11 @@ func (p Place) open() (tap.Namespaces, error) {
 		return tap.Namespaces{}, err
 	}
 	return ns, nil
+}
+
+func (p Place) openPath(path string) (tap.Namespaces, error) {
+	return ask(paths, p.about(path), func() (tap.Namespaces, error) { return tap.OpenNamespacePath(path) },
+		func(ns tap.Namespaces) { _ = ns.Close() })
 }
 
 // openVia opens the namespace by another process that is in it.
@@ -203,7 +208,7 @@ func (p Place) explain(err error) error {
 // checkOwner refuses a namespace that cannot be entered, and one that belongs to another
 // user namespace than was named.
 func checkOwner(ns tap.Namespaces, path, what string) error {
-	var owner, ours, named unix.Stat_t
+	var owner, ours unix.Stat_t
 	if err := unix.Fstat(int(ns.User.Fd()), &owner); err != nil {
 		return err
 	}
@@ -216,7 +221,11 @@ func checkOwner(ns tap.Namespaces, path, what string) error {
 	if path == "" {
 		return nil
 	}
-	if err := unix.Stat(path, &named); err != nil {
+	named, err := look(path, path)
+	if errors.Is(err, ErrSilent) {
+		return err
+	}
+	if err != nil {
 		if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) {
 			return as(ErrGone, "no user namespace at %s: no such file or directory", path)
 		}
@@ -287,9 +296,10 @@ func (p Place) Check() error {
 	if p.Net == "" {
 		return p.Process.check()
 	}
-	var st unix.Stat_t
-	err = unix.Stat(p.Net, &st)
+	st, err := look(p.Net, p.about(p.Net))
 	switch {
+	case errors.Is(err, ErrSilent):
+		return err
 	case errors.Is(err, unix.ENOENT), errors.Is(err, unix.ENOTDIR), errors.Is(err, unix.ESRCH), errors.Is(err, unix.ELOOP):
 		return as(ErrGone, "%s is gone: %w", p.Net, err)
 	case err != nil:
@@ -365,7 +375,15 @@ func boot() (string, error) {
 	return string(bytes.TrimSpace(b)), nil
 }
 
-// Inode is what the file at path is known by.
+// look is stat for paths that others named.
+func look(path, about string) (unix.Stat_t, error) {
+	return ask(paths, about, func() (st unix.Stat_t, err error) {
+		err = unix.Stat(path, &st)
+		return st, err
+	}, func(unix.Stat_t) {})
+}
+
+// Inode is what the file at path, which is in /proc, is known by.
 func Inode(path string) (dev, ino uint64, err error) {
 	var st unix.Stat_t
 	if err := unix.Stat(path, &st); err != nil {

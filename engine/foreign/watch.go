@@ -48,10 +48,16 @@ type watch struct {
 
 // watchPath begins to watch; what happened before is not told. The path is absolute.
 func watchPath(path string) *watch {
-	w := &watch{changed: make(chan struct{}, 1)}
-	if err := w.follow(path); err != nil {
-		// Out of descriptors or watches, or it leads nowhere now.
-		w.lookEvery(interval)
+	w, err := ask(paths, path, func() (*watch, error) {
+		w := &watch{changed: make(chan struct{}, 1)}
+		if err := w.follow(path); err != nil {
+			// Out of descriptors or watches, or it leads nowhere now.
+			w.lookEvery(interval)
+		}
+		return w, nil
+	}, (*watch).stop)
+	if err != nil { // no answer, which may come
+		return &watch{every: interval}
 	}
 	return w
 }
@@ -141,6 +147,15 @@ func (w *watch) step(path string) error {
 	if !slices.Contains(told, int64(st.Type)) { //nolint:unconvert // another width elsewhere
 		w.lookEvery(interval)
 		return nil
+	}
+	// What is mounted there is another file system's, which the next step meets; inotify would ask it, and all wait.
+	fd, err := unix.Open(path, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	if err := unix.Fstatfs(fd, &st); err != nil || !slices.Contains(told, int64(st.Type)) { //nolint:unconvert // as above
+		return err
 	}
 	stop, err := events.watch(path, w.tell)
 	if err != nil {

@@ -24,7 +24,8 @@
 // container reaches through footbridge (link-local addresses, and with them metadata
 // services; loopback but by the gateway) is not reached here either. Of libslirp and
 // libseccomp, which are not there, --version says 0.0.0. The process ends when nobody can
-// be found in its namespace any more, even without an exit-fd.
+// be found in its namespace any more, even without an exit-fd. What is at the path of the API
+// socket makes way if it is a socket; a file, a folder or a link is refused, not removed.
 //
 // # Lifetime
 //

@@ -85,19 +85,38 @@ func (f *forwards) remove(id int) reply {
 	return failed(problem(badRemoveID), badRemove)
 }
 
-// listenAPI makes the API socket. What is at its path makes way, as in slirp4netns.
+// listenAPI makes the API socket. A socket that is at its path makes way, as in slirp4netns: nobody can tell whether it
+// is one that was left behind. What is no socket was named by mistake.
 func listenAPI(path string) (*net.UnixListener, error) {
 	if len(path) >= maxSocketPath {
 		return nil, fmt.Errorf("the specified API socket path is too long (>= %d)", maxSocketPath)
 	}
-	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("API socket: %w", err)
+	if there, err := os.Lstat(path); err == nil { // another error is listen's to find
+		if there.Mode().Type() != fs.ModeSocket {
+			return nil, fmt.Errorf("API socket: %s is there already, and is %s: remove it, or give --api-socket another path", path, kindOf(there.Mode()))
+		}
+		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, fmt.Errorf("API socket: %w", err)
+		}
 	}
 	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
 	if err != nil {
 		return nil, fmt.Errorf("API socket: %w", err)
 	}
 	return l, nil // whose Close removes it
+}
+
+// kindOf names what is no socket.
+func kindOf(mode fs.FileMode) string {
+	switch mode.Type() {
+	case 0:
+		return "a file"
+	case fs.ModeDir:
+		return "a folder"
+	case fs.ModeSymlink:
+		return "a symbolic link"
+	}
+	return "no socket"
 }
 
 // serve answers until l is closed.
@@ -131,15 +150,16 @@ const acceptPause = 100 * time.Millisecond
 // readRequest reads one request: up to the end of its JSON value, or of what the client sends.
 func readRequest(r io.Reader) ([]byte, error) {
 	b := make([]byte, maxRequest+1)
-	n := 0
-	for n < len(b) {
+	n, ended := 0, false
+	for !ended {
+		if n == len(b) {
+			return nil, problem(badTooLarge)
+		}
 		m, err := r.Read(b[n:])
 		n += m
-		if complete(b[:n]) || err != nil {
-			return b[:n], nil // what is not a request is answered so
-		}
+		ended = complete(b[:n]) || err != nil
 	}
-	return nil, problem(badTooLarge)
+	return b[:n], nil // what is not a request is answered so
 }
 
 // complete reports whether b has all of a JSON value, or can never become one.

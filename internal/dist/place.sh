@@ -34,8 +34,24 @@ put() {
 		chmod "$1" "$DESTDIR$2/.$3.new"
 		mv -f "$DESTDIR$2/.$3.new" "$DESTDIR$2/$3"
 		;;
-	uninstall) rm -f "$DESTDIR$2/$3" ;;
+	uninstall)
+		rm -f "$DESTDIR$2/$3"
+		tidy "$2"
+		;;
 	esac
+}
+
+# tidy FOLDER: it goes when it is empty, and so do those above that are not there for everybody.
+tidy() {
+	level=$1
+	while :; do
+		case $level in
+		"$BINDIR" | "$PREFIX/lib" | "$DATADIR" | "$DATADIR/doc" | "$DATADIR/man" | "$DATADIR/man/"*) return 0 ;;
+		"$PREFIX/"*) rmdir "$DESTDIR$level" 2>/dev/null || return 0 ;;
+		*) return 0 ;;
+		esac
+		level=${level%/*}
+	done
 }
 
 # forget FOLDER PATTERN...: what put has put there under names that are known by pattern only.
@@ -64,6 +80,7 @@ if [ "$verb" = uninstall ] || [ -e "$BIN/footbridge-cni" ]; then put 755 "$PREFI
 forwarder=$PREFIX/lib/footbridge/podman
 if [ "$verb" = uninstall ]; then
 	rm -f "$DESTDIR$forwarder/rootlessport"
+	tidy "$forwarder"
 elif [ -e "$BIN/footbridge-netavark" ]; then
 	mkdir -p "$DESTDIR$forwarder"
 	ln -sf ../../netavark/footbridge "$DESTDIR$forwarder/rootlessport"
@@ -101,6 +118,4 @@ for unit in footbridge footbridge-libnetwork; do put 644 "$UNITDIR" "$unit.servi
 put 644 "$UNITDIR" footbridge.socket internal/dist/footbridge.socket
 if [ "$verb" = install ]; then
 	for page in README.md CHANGELOG.md SECURITY.md LICENSE; do put 644 "$DOCDIR" "$page" "$page"; done
-else
-	rmdir "$DESTDIR$PREFIX/lib/netavark" "$DESTDIR$PREFIX/lib/cni" "$DESTDIR$forwarder" "$DESTDIR$PREFIX/lib/footbridge" 2>/dev/null || true
 fi

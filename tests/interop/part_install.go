@@ -34,7 +34,7 @@ var installation = part{
 		}},
 		{feature: "manual pages", needs: []string{"man"}, run: func(s *stage) error {
 			pages := s.user.with("MANPATH="+s.home+"/.local/share/man", "MANWIDTH=100", "LC_ALL=C.UTF-8")
-			for _, name := range []string{"footbridge", "footbridge-run", "footbridge-network-create", "footbridge-container-run"} {
+			for _, name := range []string{"footbridge", "footbridge-run", "footbridge-network-create", "footbridge-container-run", "footbridge-cni", "footbridge-netavark"} {
 				text := pages.run("man", "--warnings", name)
 				for _, want := range []string{"SYNOPSIS", "footbridge-"} {
 					if !strings.Contains(text, want) {
