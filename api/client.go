@@ -122,22 +122,21 @@ func (c *Client) ContainerStart(ctx context.Context, nameOrID string) error {
 
 // ContainerStop ends a container; errdefs.IsNotModified(err) when it does not run.
 func (c *Client) ContainerStop(ctx context.Context, nameOrID string, options StopOptions) error {
-	q := url.Values{}
-	setString(q, "signal", options.Signal)
-	if options.Timeout != nil {
-		q.Set("t", strconv.Itoa(*options.Timeout))
-	}
-	return c.post(ctx, pathOf("containers", nameOrID, "stop"), q, nil, nil)
+	return c.post(ctx, pathOf("containers", nameOrID, "stop"), options.query(), nil, nil)
 }
 
 // ContainerRestart stops a container, if it runs, and starts it.
 func (c *Client) ContainerRestart(ctx context.Context, nameOrID string, options StopOptions) error {
+	return c.post(ctx, pathOf("containers", nameOrID, "restart"), options.query(), nil, nil)
+}
+
+func (o StopOptions) query() url.Values {
 	q := url.Values{}
-	setString(q, "signal", options.Signal)
-	if options.Timeout != nil {
-		q.Set("t", strconv.Itoa(*options.Timeout))
+	setString(q, "signal", o.Signal)
+	if o.Timeout != nil {
+		q.Set("t", strconv.Itoa(*o.Timeout))
 	}
-	return c.post(ctx, pathOf("containers", nameOrID, "restart"), q, nil, nil)
+	return q
 }
 
 // ContainerRename gives a container another name.

@@ -117,11 +117,7 @@ func (s *Server) namespaceDetach(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if err := s.backend.NamespaceDetach(r.Context(), name); err != nil {
-		return err
-	}
-	w.WriteHeader(http.StatusNoContent)
-	return nil
+	return writeStatus(w, http.StatusNoContent, s.backend.NamespaceDetach(r.Context(), name))
 }
 
 // NamespaceAttach attaches a network namespace to networks as a container.

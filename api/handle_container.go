@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"encoding/json"
 	"net/http"
 	"strings"
@@ -101,30 +102,19 @@ func (s *Server) containerStart(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if err := s.backend.ContainerStart(r.Context(), name); err != nil {
-		return err
-	}
-	w.WriteHeader(http.StatusNoContent)
-	return nil
+	return writeStatus(w, http.StatusNoContent, s.backend.ContainerStart(r.Context(), name))
 }
 
 func (s *Server) containerStop(w http.ResponseWriter, r *http.Request) error {
-	name, q, err := containerAnd(r)
-	if err != nil {
-		return err
-	}
-	o := StopOptions{Signal: q.Get("signal")}
-	if o.Timeout, err = q.integer("t"); err != nil {
-		return err
-	}
-	if err := s.backend.ContainerStop(r.Context(), name, o); err != nil {
-		return err
-	}
-	w.WriteHeader(http.StatusNoContent)
-	return nil
+	return stopWith(w, r, s.backend.ContainerStop)
 }
 
 func (s *Server) containerRestart(w http.ResponseWriter, r *http.Request) error {
+	return stopWith(w, r, s.backend.ContainerRestart)
+}
+
+// stopWith serves what ends a container's process.
+func stopWith(w http.ResponseWriter, r *http.Request, stop func(context.Context, string, StopOptions) error) error {
 	name, q, err := containerAnd(r)
 	if err != nil {
 		return err
@@ -133,11 +123,7 @@ func (s *Server) containerRestart(w http.ResponseWriter, r *http.Request) error 
 	if o.Timeout, err = q.integer("t"); err != nil {
 		return err
 	}
-	if err := s.backend.ContainerRestart(r.Context(), name, o); err != nil {
-		return err
-	}
-	w.WriteHeader(http.StatusNoContent)
-	return nil
+	return writeStatus(w, http.StatusNoContent, stop(r.Context(), name, o))
 }
 
 func (s *Server) containerRename(w http.ResponseWriter, r *http.Request) error {
@@ -149,11 +135,7 @@ func (s *Server) containerRename(w http.ResponseWriter, r *http.Request) error {
 	if err := checkNewName("container", wish); err != nil {
 		return err
 	}
-	if err := s.backend.ContainerRename(r.Context(), name, wish); err != nil {
-		return err
-	}
-	w.WriteHeader(http.StatusNoContent)
-	return nil
+	return writeStatus(w, http.StatusNoContent, s.backend.ContainerRename(r.Context(), name, wish))
 }
 
 func (s *Server) containerTop(w http.ResponseWriter, r *http.Request) error {
@@ -169,11 +151,7 @@ func (s *Server) containerTop(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (s *Server) containersPrune(w http.ResponseWriter, r *http.Request) error {
-	q, err := queryOf(r)
-	if err != nil {
-		return err
-	}
-	filters, err := q.filters()
+	filters, err := filtersOf(r)
 	if err != nil {
 		return err
 	}
@@ -190,11 +168,7 @@ func (s *Server) containerKill(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if err := s.backend.ContainerKill(r.Context(), name, q.Get("signal")); err != nil {
-		return err
-	}
-	w.WriteHeader(http.StatusNoContent)
-	return nil
+	return writeStatus(w, http.StatusNoContent, s.backend.ContainerKill(r.Context(), name, q.Get("signal")))
 }
 
 func (s *Server) containerRemove(w http.ResponseWriter, r *http.Request) error {
@@ -205,11 +179,7 @@ func (s *Server) containerRemove(w http.ResponseWriter, r *http.Request) error {
 	if q.boolean("link") {
 		return Errorf(errdefs.ErrNotImplemented, "removing a link is not supported by footbridge: remove the container")
 	}
-	if err := s.backend.ContainerRemove(r.Context(), name, RemoveOptions{Force: q.boolean("force"), RemoveVolumes: q.boolean("v")}); err != nil {
-		return err
-	}
-	w.WriteHeader(http.StatusNoContent)
-	return nil
+	return writeStatus(w, http.StatusNoContent, s.backend.ContainerRemove(r.Context(), name, RemoveOptions{Force: q.boolean("force"), RemoveVolumes: q.boolean("v")}))
 }
 
 // containerWait sends its header as soon as the wait is registered, so that a
@@ -258,11 +228,7 @@ func (s *Server) containerResize(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if err := s.backend.ContainerResize(r.Context(), name, size); err != nil {
-		return err
-	}
-	w.WriteHeader(http.StatusOK)
-	return nil
+	return writeStatus(w, http.StatusOK, s.backend.ContainerResize(r.Context(), name, size))
 }
 
 func (s *Server) containerAttach(w http.ResponseWriter, r *http.Request) error {

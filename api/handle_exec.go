@@ -104,9 +104,5 @@ func (s *Server) execResize(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if err := s.backend.ExecResize(r.Context(), id, size); err != nil {
-		return err
-	}
-	w.WriteHeader(http.StatusOK)
-	return nil
+	return writeStatus(w, http.StatusOK, s.backend.ExecResize(r.Context(), id, size))
 }

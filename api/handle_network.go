@@ -9,11 +9,7 @@ import (
 )
 
 func (s *Server) networkList(w http.ResponseWriter, r *http.Request) error {
-	q, err := queryOf(r)
-	if err != nil {
-		return err
-	}
-	filters, err := q.filters()
+	filters, err := filtersOf(r)
 	if err != nil {
 		return err
 	}
@@ -72,19 +68,11 @@ func (s *Server) networkRemove(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if err := s.backend.NetworkRemove(r.Context(), name); err != nil {
-		return err
-	}
-	w.WriteHeader(http.StatusNoContent)
-	return nil
+	return writeStatus(w, http.StatusNoContent, s.backend.NetworkRemove(r.Context(), name))
 }
 
 func (s *Server) networksPrune(w http.ResponseWriter, r *http.Request) error {
-	q, err := queryOf(r)
-	if err != nil {
-		return err
-	}
-	filters, err := q.filters()
+	filters, err := filtersOf(r)
 	if err != nil {
 		return err
 	}
@@ -97,45 +85,35 @@ func (s *Server) networksPrune(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (s *Server) networkConnect(w http.ResponseWriter, r *http.Request) error {
-	name, err := lookupName("network", r.PathValue("name"))
+	var req network.ConnectRequest
+	name, err := s.networkAnd(w, r, &req, &req.Container)
 	if err != nil {
 		return err
 	}
-	var req network.ConnectRequest
-	if err := readJSON(w, r, &req); err != nil {
-		return err
-	}
-	if req.Container, err = lookupName("container", req.Container); err != nil {
-		return err
-	}
-	if req.Container, err = s.checkPassed(r, req.Container); err != nil {
-		return err
-	}
-	if err := s.backend.NetworkConnect(r.Context(), name, req); err != nil {
-		return err
-	}
-	w.WriteHeader(http.StatusOK)
-	return nil
+	return writeStatus(w, http.StatusOK, s.backend.NetworkConnect(r.Context(), name, req))
 }
 
 func (s *Server) networkDisconnect(w http.ResponseWriter, r *http.Request) error {
-	name, err := lookupName("network", r.PathValue("name"))
+	var req network.DisconnectRequest
+	name, err := s.networkAnd(w, r, &req, &req.Container)
 	if err != nil {
 		return err
 	}
-	var req network.DisconnectRequest
-	if err := readJSON(w, r, &req); err != nil {
-		return err
+	return writeStatus(w, http.StatusOK, s.backend.NetworkDisconnect(r.Context(), name, req))
+}
+
+// networkAnd returns the network's name in the path, and reads the body, which has a container's name in it.
+func (s *Server) networkAnd(w http.ResponseWriter, r *http.Request, body any, inBody *string) (string, error) {
+	name, err := lookupName("network", r.PathValue("name"))
+	if err != nil {
+		return "", err
 	}
-	if req.Container, err = lookupName("container", req.Container); err != nil {
-		return err
+	if err := readJSON(w, r, body); err != nil {
+		return "", err
 	}
-	if req.Container, err = s.checkPassed(r, req.Container); err != nil {
-		return err
+	if *inBody, err = lookupName("container", *inBody); err != nil {
+		return "", err
 	}
-	if err := s.backend.NetworkDisconnect(r.Context(), name, req); err != nil {
-		return err
-	}
-	w.WriteHeader(http.StatusOK)
-	return nil
+	*inBody, err = s.checkPassed(r, *inBody)
+	return name, err
 }

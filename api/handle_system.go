@@ -132,9 +132,5 @@ func (s *Server) status(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (s *Server) shutdown(w http.ResponseWriter, r *http.Request) error {
-	if err := s.backend.Shutdown(r.Context()); err != nil {
-		return err
-	}
-	w.WriteHeader(http.StatusNoContent)
-	return nil
+	return writeStatus(w, http.StatusNoContent, s.backend.Shutdown(r.Context()))
 }

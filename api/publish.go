@@ -68,11 +68,7 @@ func (s *Server) containerUnpublish(w http.ResponseWriter, r *http.Request) erro
 	if err != nil {
 		return err
 	}
-	if err := s.backend.ContainerUnpublish(r.Context(), name, req); err != nil {
-		return err
-	}
-	w.WriteHeader(http.StatusNoContent)
-	return nil
+	return writeStatus(w, http.StatusNoContent, s.backend.ContainerUnpublish(r.Context(), name, req))
 }
 
 // ContainerPublish publishes further ports of a container.

@@ -82,6 +82,14 @@ func writeJSON(w http.ResponseWriter, status int, v any) error {
 	return nil
 }
 
+// writeStatus answers with a status alone what was done without an error.
+func writeStatus(w http.ResponseWriter, status int, err error) error {
+	if err == nil {
+		w.WriteHeader(status)
+	}
+	return err
+}
+
 // orEmpty makes a missing list an empty one: Docker never sends null for those.
 func orEmpty[T any](list []T) []T {
 	if list == nil {
@@ -121,6 +129,15 @@ func (p params) integer(key string) (*int, error) {
 		return nil, Errorf(errdefs.ErrInvalidArgument, "invalid value for %q: %q is not a number", key, printable(s))
 	}
 	return &n, nil
+}
+
+// filtersOf returns the filters of the query.
+func filtersOf(r *http.Request) (Filters, error) {
+	q, err := queryOf(r)
+	if err != nil {
+		return nil, err
+	}
+	return q.filters()
 }
 
 func (p params) filters() (Filters, error) { return parseFilters(p.Get("filters")) }

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	miekg "github.com/miekg/dns"
+
+	"github.com/footbridge-net/footbridge/internal/testserver"
 )
 
 func TestUpstreamRcodesPassTruthfully(t *testing.T) {
@@ -61,24 +63,12 @@ func TestNoServersIsServfail(t *testing.T) {
 // read; what is forwarded must be whole.
 func TestMalformedMessagesAreNotForwarded(t *testing.T) {
 	// Not a miekg server: that would itself answer FORMERR.
-	pc, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer pc.Close()
 	var came atomic.Int32
-	go func() {
-		buf := make([]byte, 2048)
-		for {
-			n, from, err := pc.ReadFrom(buf)
-			if err != nil {
-				return
-			}
-			came.Add(1)
-			buf[2] |= 0x80
-			pc.WriteTo(buf[:n], from)
-		}
-	}()
+	pc := testserver.UDP(t, testserver.Loopback, func(_ net.Addr, b []byte) []byte {
+		came.Add(1)
+		b[2] |= 0x80
+		return b
+	})
 	s := newServer(t, Options{Upstream: asking(t, UpstreamOptions{}, pc.LocalAddr().(*net.UDPAddr).AddrPort())})
 	replies := make(chan []byte, 1)
 	// An A record of three bytes, and one whose name is a pointer to itself.
@@ -154,39 +144,27 @@ func TestForwardingLimits(t *testing.T) {
 
 // oversized answers with 200 addresses whatever the client can take.
 func oversized(t testing.TB) netip.AddrPort {
-	pc, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { pc.Close() })
-	go func() {
-		buf := make([]byte, 65536)
-		for {
-			n, from, err := pc.ReadFrom(buf)
-			if err != nil {
-				return
-			}
-			q := new(miekg.Msg)
-			if q.Unpack(buf[:n]) != nil {
-				continue
-			}
-			r := new(miekg.Msg).SetReply(q)
-			r.RecursionAvailable, r.Compress = true, true
-			count := 200
-			if q.Question[0].Name == "huge." {
-				count = 600
-			}
-			for i := range count {
-				r.Answer = append(r.Answer, &miekg.A{
-					Hdr: miekg.RR_Header{Name: q.Question[0].Name, Rrtype: miekg.TypeA, Class: miekg.ClassINET},
-					A:   net.IPv4(203, 0, byte(i>>8), byte(i)),
-				})
-			}
-			if b, err := r.Pack(); err == nil {
-				pc.WriteTo(b, from)
-			}
+	t.Helper()
+	pc := testserver.UDP(t, testserver.Loopback, func(_ net.Addr, query []byte) []byte {
+		q := new(miekg.Msg)
+		if q.Unpack(query) != nil {
+			return nil
 		}
-	}()
+		r := new(miekg.Msg).SetReply(q)
+		r.RecursionAvailable, r.Compress = true, true
+		count := 200
+		if q.Question[0].Name == "huge." {
+			count = 600
+		}
+		for i := range count {
+			r.Answer = append(r.Answer, &miekg.A{
+				Hdr: miekg.RR_Header{Name: q.Question[0].Name, Rrtype: miekg.TypeA, Class: miekg.ClassINET},
+				A:   net.IPv4(203, 0, byte(i>>8), byte(i)),
+			})
+		}
+		b, _ := r.Pack()
+		return b
+	})
 	return pc.LocalAddr().(*net.UDPAddr).AddrPort()
 }
 

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	miekg "github.com/miekg/dns"
+
+	"github.com/footbridge-net/footbridge/internal/testserver"
 )
 
 // short is a timeout for servers of which the test knows that they don't answer.
@@ -280,23 +282,11 @@ func TestTruncatedRepliesFollowTheClientsTransport(t *testing.T) {
 
 // A server that truncates and has no TCP is of no use to a client on TCP.
 func TestTruncatingServerWithoutTCP(t *testing.T) {
-	pc, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer pc.Close()
-	go func() {
-		buf := make([]byte, 2048)
-		for {
-			n, from, err := pc.ReadFrom(buf)
-			if err != nil {
-				return
-			}
-			flags := binary.BigEndian.Uint16(buf[2:])
-			binary.BigEndian.PutUint16(buf[2:], flags|bitQR|bitTC)
-			pc.WriteTo(buf[:n], from)
-		}
-	}()
+	pc := testserver.UDP(t, testserver.Loopback, func(_ net.Addr, b []byte) []byte {
+		flags := binary.BigEndian.Uint16(b[2:])
+		binary.BigEndian.PutUint16(b[2:], flags|bitQR|bitTC)
+		return b
+	})
 	udpOnly := pc.LocalAddr().(*net.UDPAddr).AddrPort()
 	good := startResolver(t, answering("203.0.113.7"))
 	q := question("example.com.", miekg.TypeA)

@@ -2,7 +2,6 @@ package shim
 
 import (
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -11,6 +10,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/footbridge-net/footbridge/internal/nstest"
 )
 
 // The tests' processes:
@@ -69,7 +70,7 @@ func asNobody() (int, error) {
 	for _, f := range []func() error{
 		func() error { return os.Chmod(dir, 0o755) },
 		func() error { return os.Chown(tmp, nobody, nobody) },
-		func() error { return copyFile(binary, "/proc/self/exe", 0o755) },
+		func() error { return nstest.CopyFile(binary, "/proc/self/exe", 0o755) },
 		func() error { return os.WriteFile(filepath.Join(dir, "subid"), []byte("nobody:100000:65536\n"), 0o644) },
 	} {
 		if err := f(); err != nil {
@@ -83,7 +84,7 @@ func asNobody() (int, error) {
 		}
 		if profile, ok := strings.CutPrefix(a, "-test.coverprofile="); ok {
 			a = "-test.coverprofile=" + filepath.Join(tmp, "cover")
-			defer copyFile(profile, filepath.Join(tmp, "cover"), 0o644)
+			defer nstest.CopyFile(profile, filepath.Join(tmp, "cover"), 0o644)
 		}
 		args = append(args, a)
 	}
@@ -130,21 +131,4 @@ func stageSubIDs() int {
 		}
 	}
 	return fail(syscall.Exec(self, os.Args, os.Environ()))
-}
-
-func copyFile(to, from string, mode os.FileMode) error {
-	in, err := os.Open(from)
-	if err != nil {
-		return err
-	}
-	defer in.Close()
-	out, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, mode)
-	if err != nil {
-		return err
-	}
-	if _, err := io.Copy(out, in); err != nil {
-		out.Close()
-		return err
-	}
-	return out.Close()
 }

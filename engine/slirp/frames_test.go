@@ -140,7 +140,7 @@ var big = bytes.Repeat([]byte("0123456789abcdef"), 1<<16)
 
 func bigServer(t *testing.T) int {
 	t.Helper()
-	return serveHost(t, func(c net.Conn) { _, _ = c.Write(big) })
+	return serveHost(t, func(c *net.TCPConn) { _, _ = c.Write(big) })
 }
 
 // check sees to all that a machine can have.

@@ -6,36 +6,13 @@ import (
 	"strings"
 )
 
-// option is one of the command line's, as getopt_long(3) knows them.
+// option is one of the command line's, as getopt_long(3) knows them, with what it does.
 type option struct {
 	long  string
-	short byte // 0 = none
-	value bool // it takes one
-}
-
-// options are in the order in which help names them.
-var options = []option{
-	{"configure", 'c', false},
-	{"exit-fd", 'e', true},
-	{"ready-fd", 'r', true},
-	{"mtu", 'm', true},
-	{"no-host-loopback", 0, false}, // deprecated
-	{"cidr", 0, true},
-	{"disable-host-loopback", 0, false},
-	{"netns-type", 0, true},
-	{"userns-path", 0, true},
-	{"api-socket", 'a', true},
-	{"enable-ipv6", '6', false},
-	{"create-sandbox", 0, false}, // deprecated
-	{"enable-sandbox", 0, false},
-	{"enable-seccomp", 0, false},
-	{"help", 'h', false},
-	{"version", 'v', false},
-	{"outbound-addr", 0, true},
-	{"outbound-addr6", 0, true},
-	{"disable-dns", 0, false},
-	{"macaddress", 0, true},
-	{"target-type", 0, true},
+	short byte                          // 0 = none
+	value bool                          // it takes one
+	warns string                        // what is said of its use; "" = nothing
+	set   func(p *parser, value string) // may leave an error in p; nil = there is nothing to set
 }
 
 // scan reads a command line as GNU getopt_long does: options anywhere before "--", long ones

@@ -18,6 +18,7 @@ import (
 
 	"github.com/footbridge-net/footbridge/engine/worker"
 	"github.com/footbridge-net/footbridge/internal/nstest"
+	"github.com/footbridge-net/footbridge/internal/testserver"
 	"github.com/footbridge-net/footbridge/tap"
 )
 
@@ -217,27 +218,13 @@ func gone(t *testing.T, path string) {
 // hostServer echoes on the host's loopback, and gives its port.
 func hostServer(t *testing.T) int {
 	t.Helper()
-	return serveHost(t, func(c net.Conn) { _, _ = io.Copy(c, c) })
+	return serveHost(t, testserver.Echo)
 }
 
 // serveHost serves TCP on the host's loopback, and gives its port.
-func serveHost(t *testing.T, serve func(net.Conn)) int {
+func serveHost(t *testing.T, serve func(*net.TCPConn)) int {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go func() { serve(c); c.Close() }()
-		}
-	}()
-	return l.Addr().(*net.TCPAddr).Port
+	return testserver.TCP(t, testserver.Loopback, serve).Addr().(*net.TCPAddr).Port
 }
 
 // waitUntil asks until it is so.

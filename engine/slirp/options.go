@@ -83,7 +83,10 @@ var errShow = errors.New("shown")
 // may not be there. Errors have slirp4netns's own words; what was said until then is in
 // Command.Said.
 func Parse(program string, args []string) (Command, error) {
-	p := parser{c: Command{Options: Options{Kind: ByPID, FD: -1, MTU: defaultMTU, ReadyFD: -1, ExitFD: -1}}}
+	p := parser{
+		c:     Command{Options: Options{Kind: ByPID, FD: -1, MTU: defaultMTU, ReadyFD: -1, ExitFD: -1}},
+		given: make(map[string]bool),
+	}
 	positional, err := scan(program, args, p.take)
 	if errors.Is(err, errShow) {
 		return p.c, nil
@@ -99,68 +102,53 @@ type parser struct {
 	kind, target, cidr string
 	mac                string
 	given              map[string]bool
+	err                error // of the option that was taken last
 }
 
-func (p *parser) say(format string, args ...any) {
-	p.c.Said = append(p.c.Said, fmt.Sprintf(format, args...))
+// options are in the order in which help names them.
+var options = []option{
+	{"configure", 'c', false, "", func(p *parser, _ string) { p.c.Configure = true }},
+	{"exit-fd", 'e', true, "", func(p *parser, v string) { p.c.ExitFD, p.err = descriptor(v, "exit-fd") }},
+	{"ready-fd", 'r', true, "", func(p *parser, v string) { p.c.ReadyFD, p.err = descriptor(v, "ready-fd") }},
+	{"mtu", 'm', true, "", func(p *parser, v string) { p.c.MTU, p.err = parseMTU(v) }},
+	{"no-host-loopback", 0, false, deprecated("no-host-loopback", "disable-host-loopback"), func(p *parser, _ string) { p.c.NoHost = true }},
+	{"cidr", 0, true, "", func(p *parser, v string) { p.cidr = v }},
+	{"disable-host-loopback", 0, false, "", func(p *parser, _ string) { p.c.NoHost = true }},
+	{"netns-type", 0, true, "", func(p *parser, v string) { p.kind = v }},
+	{"userns-path", 0, true, "", func(p *parser, v string) { p.c.UserPath = v }},
+	{"api-socket", 'a', true, "", func(p *parser, v string) { p.c.APISocket = v }},
+	{"enable-ipv6", '6', false, experimental("IPv6"), func(p *parser, _ string) { p.c.IPv6 = true }},
+	{"create-sandbox", 0, false, deprecated("create-sandbox", "enable-sandbox"), nil},
+	{"enable-sandbox", 0, false, "", nil},
+	{"enable-seccomp", 0, false, experimental("seccomp"), nil},
+	{"help", 'h', false, "", func(p *parser, _ string) { p.c.Show, p.err = "help", errShow }},
+	{"version", 'v', false, "", func(p *parser, _ string) { p.c.Show, p.err = "version", errShow }},
+	{"outbound-addr", 0, true, experimental("--outbound-addr"), func(p *parser, v string) { p.c.Outbound4 = v }},
+	{"outbound-addr6", 0, true, experimental("--outbound-addr6"), func(p *parser, v string) { p.c.Outbound6 = v }},
+	{"disable-dns", 0, false, "", func(p *parser, _ string) { p.c.NoDNS = true }},
+	{"macaddress", 0, true, "", func(p *parser, v string) { p.mac = v }},
+	{"target-type", 0, true, "", func(p *parser, v string) { p.target = v }},
 }
+
+func deprecated(old, instead string) string {
+	return fmt.Sprintf("WARNING: --%s is deprecated and will be removed in future releases, please use --%s instead.", old, instead)
+}
+
+func experimental(what string) string { return "WARNING: Support for " + what + " is experimental" }
 
 // take is called for each option in turn.
-func (p *parser) take(o *option, value string) (err error) {
-	c := &p.c
-	if p.given == nil {
-		p.given = map[string]bool{}
-	}
+func (p *parser) take(o *option, value string) error {
 	p.given[o.long] = true
-	switch o.long {
-	case "configure":
-		c.Configure = true
-	case "exit-fd":
-		c.ExitFD, err = descriptor(value, "exit-fd")
-	case "ready-fd":
-		c.ReadyFD, err = descriptor(value, "ready-fd")
-	case "mtu":
-		if c.MTU, err = number(value); err != nil || c.MTU < 1 || c.MTU > maxMTU {
-			err = misuse("MTU must be a positive integer (< %d)", maxMTU+1)
-		}
-	case "cidr":
-		p.cidr = value
-	case "no-host-loopback":
-		p.say("WARNING: --no-host-loopback is deprecated and will be removed in future releases, please use --disable-host-loopback instead.")
-		c.NoHost = true
-	case "disable-host-loopback":
-		c.NoHost = true
-	case "netns-type":
-		p.kind = value
-	case "userns-path":
-		c.UserPath = value
-	case "api-socket":
-		c.APISocket = value
-	case "enable-ipv6":
-		p.say("WARNING: Support for IPv6 is experimental")
-		c.IPv6 = true
-	case "create-sandbox":
-		p.say("WARNING: --create-sandbox is deprecated and will be removed in future releases, please use --enable-sandbox instead.")
-	case "enable-seccomp":
-		p.say("WARNING: Support for seccomp is experimental")
-	case "outbound-addr":
-		p.say("WARNING: Support for --outbound-addr is experimental")
-		c.Outbound4 = value
-	case "outbound-addr6":
-		p.say("WARNING: Support for --outbound-addr6 is experimental")
-		c.Outbound6 = value
-	case "disable-dns":
-		c.NoDNS = true
-	case "macaddress":
-		p.mac = value
-	case "target-type":
-		p.target = value
-	case "help", "version":
-		c.Show = o.long
-		err = errShow
+	if o.warns != "" {
+		p.say(o.warns)
 	}
-	return err
+	if o.set != nil {
+		o.set(p, value)
+	}
+	return p.err
 }
+
+func (p *parser) say(line string) { p.c.Said = append(p.c.Said, line) }
 
 // finish reads what is left, and what only makes sense together.
 func (p *parser) finish(positional []string) error {
@@ -243,6 +231,14 @@ func (p *parser) findPlace(positional []string) (err error) {
 // number reads a number as strtol(3) does whose end is checked.
 func number(s string) (int, error) {
 	return strconv.Atoi(strings.TrimLeft(s, " \t\n\v\f\r"))
+}
+
+func parseMTU(s string) (int, error) {
+	n, err := number(s)
+	if err != nil || n < 1 || n > maxMTU {
+		return n, misuse("MTU must be a positive integer (< %d)", maxMTU+1)
+	}
+	return n, nil
 }
 
 // descriptor reads the number of an open file. As in slirp4netns nothing is 0.

@@ -107,7 +107,7 @@ func TestCommandLinesThatAreRefused(t *testing.T) {
 		{args: "--cidr=10.0.2.100/24 42 tap0", want: "CIDR needs to be a network address like 10.0.2.0/24, not like 10.0.2.100/24", noUsage: true},
 	} {
 		got, err := Parse("slirp4netns", strings.Fields(c.args))
-		u, ok := err.(*usageError) //nolint:errorlint // it is never wrapped
+		u, ok := err.(*usageError)
 		if !ok || u.text != c.want || u.usage == c.noUsage {
 			t.Errorf("%q: %+v, %v", c.args, got, err)
 		}

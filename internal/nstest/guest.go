@@ -6,6 +6,8 @@ import (
 	"io"
 	"net"
 	"time"
+
+	"github.com/footbridge-net/footbridge/internal/testserver"
 )
 
 // What most tests want done inside a World, besides "exec":
@@ -25,34 +27,11 @@ func init() {
 const patience = 10 * time.Second
 
 func echo(args []string) (string, error) {
-	l, err := net.Listen("tcp", args[0])
-	if err != nil {
+	if _, err := testserver.ListenTCP("tcp", args[0], testserver.Echo); err != nil {
 		return "", err
 	}
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go func() { _, _ = io.Copy(c, c); c.Close() }()
-		}
-	}()
-	u, err := net.ListenPacket("udp", args[0])
-	if err != nil {
-		return "", err
-	}
-	go func() {
-		b := make([]byte, 2048)
-		for {
-			n, from, err := u.ReadFrom(b)
-			if err != nil {
-				return
-			}
-			_, _ = u.WriteTo(b[:n], from)
-		}
-	}()
-	return "", nil
+	_, err := testserver.ListenUDP("udp", args[0], testserver.EchoDatagram)
+	return "", err
 }
 
 // held is dial's connection; an agent does one thing at a time.

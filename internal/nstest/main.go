@@ -62,7 +62,7 @@ func rerun() (code int, err error) {
 		}
 	}
 	binary := filepath.Join(dir, filepath.Base(os.Args[0]))
-	if err := copyFile(binary, "/proc/self/exe", 0o755); err != nil {
+	if err := CopyFile(binary, "/proc/self/exe", 0o755); err != nil {
 		return 0, err
 	}
 
@@ -87,7 +87,7 @@ func rerun() (code int, err error) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: testUID, Gid: testUID}}
 	err = cmd.Run()
 	if profile != "" && cmd.ProcessState != nil && cmd.ProcessState.Success() {
-		if err := copyFile(profile, detour, 0o644); err != nil {
+		if err := CopyFile(profile, detour, 0o644); err != nil {
 			return 0, err
 		}
 	}
@@ -104,7 +104,8 @@ func rerun() (code int, err error) {
 	return 0, err
 }
 
-func copyFile(to, from string, mode os.FileMode) error {
+// CopyFile makes a file, or replaces what is in it.
+func CopyFile(to, from string, mode os.FileMode) error {
 	in, err := os.Open(from)
 	if err != nil {
 		return err

@@ -19,6 +19,8 @@ import (
 	"time"
 
 	xproxy "golang.org/x/net/proxy"
+
+	"github.com/footbridge-net/footbridge/internal/testserver"
 )
 
 // world is a proxy before two containers: "web" serves HTTP, "echo" sends back what it
@@ -34,21 +36,12 @@ type world struct {
 
 func newWorld(t *testing.T, token string) *world {
 	t.Helper()
-	w := &world{t: t, web: listen(t), echo: listen(t)}
+	w := &world{t: t, web: listen(t), echo: testserver.TCP(t, testserver.Loopback, testserver.Echo)}
 	server := &http.Server{Handler: http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		fmt.Fprintf(rw, "%s %s %s %q", r.Method, r.Host, r.URL.Path, r.Header.Get("Proxy-Authorization"))
 	})}
 	go func() { _ = server.Serve(w.web) }()
 	t.Cleanup(func() { server.Close() })
-	go func() {
-		for {
-			c, err := w.echo.Accept()
-			if err != nil {
-				return
-			}
-			go func() { defer c.Close(); _, _ = io.Copy(c, c) }()
-		}
-	}()
 	l := listen(t)
 	w.addr = l.Addr().String()
 	ctx, cancel := context.WithCancel(t.Context())

@@ -16,40 +16,13 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/footbridge-net/footbridge/internal/fdpass"
+	"github.com/footbridge-net/footbridge/internal/testserver"
 )
 
 // echoServers sends back what comes by TCP and UDP.
 func echoServers(t *testing.T) (tcp, udp string) {
-	l, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go func() { _, _ = io.Copy(c, c); c.Close() }()
-		}
-	}()
-	u, err := net.ListenPacket("udp4", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { u.Close() })
-	go func() {
-		b := make([]byte, 1500)
-		for {
-			n, from, err := u.ReadFrom(b)
-			if err != nil {
-				return
-			}
-			_, _ = u.WriteTo(b[:n], from)
-		}
-	}()
-	return l.Addr().String(), u.LocalAddr().String()
+	return testserver.TCP(t, testserver.Loopback, testserver.Echo).Addr().String(),
+		testserver.UDP(t, testserver.Loopback, testserver.EchoDatagram).LocalAddr().String()
 }
 
 func TestAWorkerCanWork(t *testing.T) {

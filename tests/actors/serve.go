@@ -96,7 +96,7 @@ func (h *Held) Hold(f func()) {
 	h.all = append(h.all, f)
 }
 
-// Release, which the driver calls, lets go of everything.
+// Release lets go of everything. The driver calls it.
 func (h *Held) Release(struct{}, *struct{}) error {
 	h.mu.Lock()
 	all := h.all

@@ -111,15 +111,21 @@ var modes = [][]string{
 	{"--network", "container:alice"}, {"--network", homeNet, "--cap-add", "NET_ADMIN", "--cap-add", "NET_RAW"},
 }
 
-// inEveryMode runs a shell script in a container of each mode and gives its output to a function.
-func inEveryMode(s *stage, script string, look func(mode, output string)) error {
+// inEveryMode runs a shell script in a container of each mode. It prints "begin", "end", and "LET IN: " and what, for what it
+// has got at.
+func inEveryMode(s *stage, r *result, script string) error {
 	for _, mode := range modes {
 		args := append(append([]string{"run", "--rm"}, mode...), "--", "sh", "-c", script)
-		r := s.w.Run(world.Host, append([]string{world.Binary()}, args...)...)
-		if r.Err != nil || !strings.Contains(r.Stdout, "begin") || !strings.Contains(r.Stdout, "end") {
-			return fmt.Errorf("a container with %s: exit status %d, %v: %s%s", strings.Join(mode, " "), r.Code, r.Err, r.Stdout, r.Stderr)
+		ran := s.w.Run(world.Host, append([]string{world.Binary()}, args...)...)
+		if ran.Err != nil || !strings.Contains(ran.Stdout, "begin") || !strings.Contains(ran.Stdout, "end") {
+			return fmt.Errorf("a container with %s: exit status %d, %v: %s%s", strings.Join(mode, " "), ran.Code, ran.Err, ran.Stdout, ran.Stderr)
 		}
-		look(strings.Join(mode, " "), r.Stdout)
+		r.tried++
+		for line := range strings.Lines(ran.Stdout) {
+			if text, ok := strings.CutPrefix(line, "LET IN: "); ok {
+				r.in("with %s: %s", strings.Join(mode, " "), strings.TrimSpace(text))
+			}
+		}
 	}
 	return nil
 }
@@ -146,14 +152,7 @@ unshare -Urm sh -c "umount $runtime || umount -l $runtime" 2>/dev/null && echo "
 mkdir -p $runtime 2>/dev/null; (echo x >$runtime/daemon.lock) 2>/dev/null && [ -s $runtime/../footbridge/daemon.lock ] && ls $runtime | grep -v daemon.lock | sed 's/^/LET IN: /'
 timeout 5 footbridge ps -a 2>/dev/null | grep -q alice && echo "LET IN: footbridge ps works"
 echo end`, status.Socket, status.RuntimeDir, status.StateDir)
-	return inEveryMode(s, script, func(mode, output string) {
-		r.tried++
-		for line := range strings.Lines(output) {
-			if text, ok := strings.CutPrefix(line, "LET IN: "); ok {
-				r.in("with %s: %s", mode, strings.TrimSpace(text))
-			}
-		}
-	})
+	return inEveryMode(s, r, script)
 }
 
 func controlProcesses(s *stage, r *result) error {
@@ -169,14 +168,7 @@ ls /proc/1/root/ >/dev/null 2>&1 && echo "LET IN: /proc/1/root can be entered"
 kill -0 %d 2>/dev/null && [ -d /proc/%d ] && grep -q footbridge /proc/%d/comm && echo "LET IN: the daemon can be signalled"
 python3 -c 'import ctypes,sys; l=ctypes.CDLL(None); sys.exit(l.ptrace(16,1,0,0)==0)' || echo "LET IN: pid 1 can be traced"
 echo end`, status.PID, status.PID, status.PID)
-	return inEveryMode(s, script, func(mode, output string) {
-		r.tried++
-		for line := range strings.Lines(output) {
-			if text, ok := strings.CutPrefix(line, "LET IN: "); ok {
-				r.in("with %s: %s", mode, strings.TrimSpace(text))
-			}
-		}
-	})
+	return inEveryMode(s, r, script)
 }
 
 func loopbackListener(s *stage, r *result) error {

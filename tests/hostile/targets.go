@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/footbridge-net/footbridge/internal/testserver"
 	"github.com/footbridge-net/footbridge/tests/world"
 )
 
@@ -31,68 +32,36 @@ const secret = "secret of a loopback"
 
 // serveTargets opens the services of an actor. Machines where a port is taken (the host has several actors) do without.
 func serveTargets() error {
-	echo := func(c net.Conn) { _, _ = io.Copy(c, c) }
 	for _, port := range []int{portEcho, portSecret} {
-		serveTCP(net.JoinHostPort("", strconv.Itoa(port)), echo)
-		serveUDP(net.JoinHostPort("", strconv.Itoa(port)), func(b []byte) []byte { return b })
+		serveTCP(net.JoinHostPort("", strconv.Itoa(port)), testserver.Echo)
+		serveUDP(net.JoinHostPort("", strconv.Itoa(port)), testserver.EchoDatagram)
 	}
 	for _, ip := range []string{"127.0.0.1", "::1"} {
-		serveTCP(net.JoinHostPort(ip, strconv.Itoa(portLoopback)), func(c net.Conn) { _, _ = io.WriteString(c, secret) })
-		serveUDP(net.JoinHostPort(ip, strconv.Itoa(portLoopback)), func([]byte) []byte { return []byte(secret) })
+		serveTCP(net.JoinHostPort(ip, strconv.Itoa(portLoopback)), func(c *net.TCPConn) { _, _ = io.WriteString(c, secret) })
+		serveUDP(net.JoinHostPort(ip, strconv.Itoa(portLoopback)), func(net.Addr, []byte) []byte { return []byte(secret) })
 	}
 	// Bound to an address, an answer comes from where the question went.
 	for _, web := range []string{"WEB4", "WEB6"} {
 		address := net.JoinHostPort(world.Addr(web).String(), strconv.Itoa(portOutside))
-		serveTCP(address, echo)
-		serveUDP(address, func(b []byte) []byte { return b })
+		serveTCP(address, testserver.Echo)
+		serveUDP(address, testserver.EchoDatagram)
 	}
-	serveTCP(net.JoinHostPort("127.0.0.1", strconv.Itoa(portStream)), func(c net.Conn) {
+	serveTCP(net.JoinHostPort("127.0.0.1", strconv.Itoa(portStream)), func(c *net.TCPConn) {
 		b := make([]byte, 32<<10)
 		for _, err := c.Read(b[:512]); err == nil; {
 			_, err = c.Write(b)
 		}
 	})
-	serveTCP(net.JoinHostPort("", strconv.Itoa(portPeer)), func(c net.Conn) { _, _ = io.WriteString(c, c.RemoteAddr().String()) })
+	serveTCP(net.JoinHostPort("", strconv.Itoa(portPeer)), func(c *net.TCPConn) { _, _ = io.WriteString(c, c.RemoteAddr().String()) })
 	return nil
 }
 
-func serveTCP(address string, handle func(net.Conn)) {
-	l, err := net.Listen("tcp", address)
-	if err != nil {
-		return
-	}
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				time.Sleep(time.Millisecond) // out of descriptors, during a flood
-				continue
-			}
-			go func() {
-				defer c.Close()
-				handle(c)
-			}()
-		}
-	}()
+func serveTCP(address string, handle func(*net.TCPConn)) {
+	_, _ = testserver.ListenTCP("tcp", address, handle)
 }
 
-func serveUDP(address string, answer func([]byte) []byte) {
-	c, err := net.ListenPacket("udp", address)
-	if err != nil {
-		return
-	}
-	go func() {
-		b := make([]byte, 64<<10)
-		for {
-			n, from, err := c.ReadFrom(b)
-			if errors.Is(err, net.ErrClosed) {
-				return
-			}
-			if err == nil {
-				_, _ = c.WriteTo(answer(b[:n]), from)
-			}
-		}
-	}()
+func serveUDP(address string, answer func(net.Addr, []byte) []byte) {
+	_, _ = testserver.ListenUDP("udp", address, answer)
 }
 
 // Attempt is one try to reach something by the kernel's own sockets.

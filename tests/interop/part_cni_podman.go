@@ -111,25 +111,18 @@ func cniPodmanSurvives(s *stage) error {
 	defer s.cniPodmanClear()
 	s.footbridge("network", "ls") // from inside podman nobody can start the daemon
 	s.user.run(podmanRun("-d", "--name", "shop", "--network", "pods", "-p", "18084:80", imageName, "sh", "-c", "mkdir /w; echo sold >/w/index.html; exec httpd -f -p 80 -h /w")...)
-	answers := func(when string) {
-		s.wait("an answer "+when, func() error {
-			if r := s.client.try("curl", "-sS", "-m", "5", "http://"+s.addr("HOST4")+":18084/"); r.Out != "sold" {
-				return errors.New(r.All())
-			}
-			return nil
-		})
-	}
-	answers("at first")
+	port := "http://" + s.addr("HOST4") + ":18084/"
+	s.client.served(port, "sold")
 	before := s.footbridge("ps", "--no-trunc", "--format", "{{.ID}} {{.Ports}}")
 	s.footbridge("daemon", "upgrade")
-	answers("after an upgrade")
+	s.client.served(port, "sold")
 	killed := s.footbridge("daemon", "status", "--format", "{{.PID}}")
 	s.user.run("kill", "-9", killed)
 	s.footbridge("network", "ls") // whoever comes next starts the next one
 	if next := s.footbridge("daemon", "status", "--format", "{{.PID}}"); next == killed {
 		return fmt.Errorf("daemon %s was not killed", killed)
 	}
-	answers("of the next daemon")
+	s.client.served(port, "sold")
 	if after := s.footbridge("ps", "--no-trunc", "--format", "{{.ID}} {{.Ports}}"); after != before {
 		return fmt.Errorf("before it was %s, now it is %s", before, after)
 	}

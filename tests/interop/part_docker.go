@@ -39,13 +39,6 @@ var dockerCLI = part{
 // dockerCommands are Docker's commands of this machine, each once: a newer one may stand before Debian's.
 var dockerCommands = []string{"/usr/local/bin/docker", "/usr/bin/docker"}
 
-// command is one of Docker's commands before footbridge's socket.
-type command struct {
-	s    *stage
-	path string
-	user place
-}
-
 // eachDocker is a cell that runs once with each of Docker's commands, from nothing.
 func eachDocker(run func(d command) error) func(*stage) error {
 	return func(s *stage) error {
@@ -57,9 +50,7 @@ func eachDocker(run func(d command) error) func(*stage) error {
 			some = true
 			s.footbridge("network", "ls") // by which the daemon runs
 			d := command{s, path, s.user.with("DOCKER_HOST=unix://"+world.RuntimeDir+"/footbridge/footbridge.sock", "DOCKER_CONFIG="+s.folder("docker-config"))}
-			if ids := d.run("ps", "-aq"); ids != "" {
-				d.run(append([]string{"rm", "-f"}, strings.Fields(ids)...)...)
-			}
+			d.removeAll()
 			d.run("network", "prune", "-f")
 			if err := run(d); err != nil {
 				return fmt.Errorf("%s (%s): %w", path, d.run("--version"), err)
@@ -70,37 +61,6 @@ func eachDocker(run func(d command) error) func(*stage) error {
 		}
 		return nil
 	}
-}
-
-func (d command) run(args ...string) string { return d.user.run(append([]string{d.path}, args...)...) }
-
-func (d command) refuse(args ...string) string {
-	return d.user.refuse(append([]string{d.path}, args...)...)
-}
-
-// ends fails the cell unless a command ends with a status.
-func (d command) ends(code int, args ...string) result {
-	r := d.user.try(append([]string{d.path}, args...)...)
-	if r.Code != code {
-		d.s.fail("%s %s: exit status %d, want %d: %s", d.path, strings.Join(args, " "), r.Code, code, lastLine(r.All()))
-	}
-	return r
-}
-
-// is fails the cell unless a command prints exactly a text.
-func (d command) is(want string, args ...string) {
-	if got := d.run(args...); got != want {
-		d.s.fail("%s %s: %q, want %q", d.path, strings.Join(args, " "), got, want)
-	}
-}
-
-// terminal runs a command with a terminal of its own, by script(1), and returns what it wrote there.
-func (d command) terminal(input string, args ...string) string {
-	line := d.path
-	for _, a := range args {
-		line += " '" + strings.ReplaceAll(a, "'", `'\''`) + "'"
-	}
-	return d.user.reading(input).run("script", "-qec", line, "/dev/null")
 }
 
 func dockerEndpoint(d command) error {
@@ -310,12 +270,7 @@ func dockerTraffic(d command) error {
 	d.run("network", "create", "n")
 	d.run("run", "-d", "--name", "web", "--network", "n", "--network-alias", "www", "-p", "8000:80", "busybox", "busybox", "httpd", "-f", "-p", "80", "-h", "/etc")
 	d.run("run", "--rm", "--network", "n", "busybox", "timeout", "10", "busybox", "wget", "-q", "-O", "/dev/null", "http://www/passwd")
-	s.wait("an answer from the container", func() error {
-		if r := s.client.try("curl", "-sS", "--max-time", "3", "http://"+s.addr("HOST4")+":8000/passwd"); r.Code != 0 {
-			return errors.New(r.All())
-		}
-		return nil
-	})
+	s.client.served("http://"+s.addr("HOST4")+":8000/passwd", "")
 	s.mustHold(d.run("run", "--rm", "--network", "n", "busybox", "timeout", "10", "busybox", "wget", "-q", "-O", "-", "http://web.example.test/peer"), s.addr("UPLINK4"))
 	s.mustHold(d.refuse("run", "--name", "second", "-p", "8000:80", "busybox", "true"), "port is already allocated", "web")
 	d.run("rm", "-f", "second", "web")

@@ -81,13 +81,19 @@ func endPlugin(s *stage) {
 	})
 }
 
-// docker runs Docker's command against dockerd.
-func (s *stage) docker(args ...string) string {
-	return s.rootless().run(append([]string{dockerOfDaemon}, args...)...)
-}
-
 // dockerOfDaemon is Docker's command of dockerd's own version; there may be another one in front of it.
 const dockerOfDaemon = "/usr/bin/docker"
+
+// dockerd is Docker's command at dockerd.
+func (s *stage) dockerd() command { return command{s, dockerOfDaemon, s.rootless()} }
+
+// docker runs one of its commands; the cell fails if it does.
+func (s *stage) docker(args ...string) string { return s.dockerd().run(args...) }
+
+// dockerRun runs a container of Docker's to its end, or in the background with -d, on a network.
+func (s *stage) dockerRun(network string, args ...string) string {
+	return s.docker(append([]string{"run", "--network", network}, args...)...)
+}
 
 // fetch is a line of shell that prints what is at an address. busybox's wget has no time limit of its own that works.
 func fetch(url string) string { return "timeout 5 wget -q -O - '" + url + "'; exit $?" }
@@ -104,16 +110,9 @@ func fresh(run func(*stage) error) func(*stage) error {
 	}
 }
 
-// dockerRun runs a container of Docker's to its end, or in the background with -d, on a network.
-func (s *stage) dockerRun(network string, args ...string) string {
-	return s.docker(append([]string{"run", "--network", network}, args...)...)
-}
-
 // dockerClear removes all containers of Docker's and the networks that are named, and looks that nothing of them is left.
 func (s *stage) dockerClear(networks ...string) {
-	if ids := s.docker("ps", "-aq"); ids != "" {
-		s.docker(append([]string{"rm", "-f"}, strings.Fields(ids)...)...)
-	}
+	s.dockerd().removeAll()
 	for _, n := range networks {
 		s.docker("network", "rm", n)
 	}
@@ -137,15 +136,6 @@ func (s *stage) nothingLeft() {
 func (s *stage) inDockerd(args ...string) string {
 	pid := s.user.look("cat", dockerdState+"/child_pid").Out
 	return s.user.run(append([]string{"nsenter", "--preserve-credentials", "-U", "-m", "-n", "-t", pid}, args...)...)
-}
-
-// mustHold fails the cell if a text is without one of the others.
-func (s *stage) mustHold(text string, wanted ...string) {
-	for _, w := range wanted {
-		if !strings.Contains(text, w) {
-			s.fail("no %q in: %s", w, text)
-		}
-	}
 }
 
 func dockerdNetworks(s *stage) error {
@@ -209,12 +199,7 @@ func dockerdPublish(s *stage) error {
 	s.docker("stop", "-t", "1", "web")
 	s.client.refuse("curl", "-sS", "--max-time", "5", "http://"+s.addr("HOST4")+":8000/")
 	s.docker("start", "web")
-	s.wait("an answer after the next start", func() error {
-		if r := s.client.try("curl", "-sS", "--max-time", "3", "http://"+s.addr("HOST4")+":8000/cgi-bin/who"); r.Code != 0 {
-			return errors.New(r.All())
-		}
-		return nil
-	})
+	s.client.served("http://"+s.addr("HOST4")+":8000/cgi-bin/who", "")
 	s.dockerClear("n")
 	return nil
 }
@@ -223,12 +208,12 @@ func dockerdShared(s *stage) error {
 	s.footbridge("network", "create", "--subnet", "10.61.0.0/24", "shared")
 	s.footbridge("run", "-d", "--name", "inner", "--network", "shared", "--ip", "10.61.0.200", "busybox", "httpd", "-f", "-p", "80", "-h", "/etc")
 	create := func(args ...string) []string {
-		return append([]string{dockerOfDaemon, "network", "create", "-d", "footbridge", "-o", "com.footbridge.network=shared"}, args...)
+		return append([]string{"network", "create", "-d", "footbridge", "-o", "com.footbridge.network=shared"}, args...)
 	}
-	s.mustHold(s.rootless().refuse(create("--subnet", "10.62.0.0/24", "x")...), "shared has other addresses", "--subnet 10.61.0.0/24 --gateway 10.61.0.1")
-	s.rootless().run(create("--subnet", "10.61.0.0/24", "--gateway", "10.61.0.1", "n")...)
+	s.mustHold(s.dockerd().refuse(create("--subnet", "10.62.0.0/24", "x")...), "shared has other addresses", "--subnet 10.61.0.0/24 --gateway 10.61.0.1")
+	s.docker(create("--subnet", "10.61.0.0/24", "--gateway", "10.61.0.1", "n")...)
 	s.mustHold(s.dockerRun("n", "--rm", "--dns", "10.61.0.1", imageName, "sh", "-c", fetch("http://inner/passwd")), "root:")
-	s.mustHold(s.rootless().refuse(dockerOfDaemon, "run", "--name", "box", "--network", "n", "--ip", "10.61.0.200", imageName, "true"), "10.61.0.200", "inner")
+	s.mustHold(s.dockerd().refuse("run", "--name", "box", "--network", "n", "--ip", "10.61.0.200", imageName, "true"), "10.61.0.200", "inner")
 	s.docker("rm", "-f", "box")
 	s.docker("network", "rm", "n")
 	s.footbridge("network", "inspect", "shared") // which stays
@@ -243,7 +228,7 @@ func dockerdIsolation(s *stage) error {
 	s.docker("network", "create", "-d", "footbridge", "--subnet", "10.62.0.0/24", "m")
 	s.dockerRun("n", "-d", "--name", "web", imageName, "httpd", "-f", "-p", "80", "-h", "/etc")
 	s.mustHold(s.dockerRun("n", "--rm", imageName, "sh", "-c", fetch("http://10.60.0.2/passwd")), "root:")
-	s.rootless().refuse(dockerOfDaemon, "run", "--rm", "--network", "m", imageName, "sh", "-c", fetch("http://10.60.0.2/passwd"))
+	s.dockerd().refuse("run", "--rm", "--network", "m", imageName, "sh", "-c", fetch("http://10.60.0.2/passwd"))
 	s.dockerClear("n", "m")
 	return nil
 }
@@ -257,7 +242,7 @@ func dockerdConnect(s *stage) error {
 	s.mustHold(s.docker("exec", "web", "ip", "addr"), "10.60.0.2/24", "10.62.0.50/24", "eth1")
 	s.mustHold(s.docker("exec", "other", "sh", "-c", fetch("http://web/passwd")), "root:")
 	s.docker("network", "disconnect", "m", "web")
-	s.rootless().refuse(dockerOfDaemon, "exec", "other", "sh", "-c", fetch("http://10.62.0.50/passwd"))
+	s.dockerd().refuse("exec", "other", "sh", "-c", fetch("http://10.62.0.50/passwd"))
 	if out := s.docker("exec", "web", "ip", "addr"); strings.Contains(out, "10.62.0.50") {
 		return fmt.Errorf("after the disconnect: %s", out)
 	}
@@ -306,7 +291,7 @@ func dockerdInternal(s *stage) error {
 	if out := s.dockerRun("n", "--rm", imageName, "ip", "route"); strings.Contains(out, "default") {
 		return fmt.Errorf("an internal network has a way out: %s", out)
 	}
-	s.rootless().refuse(dockerOfDaemon, "run", "--rm", "--network", "n", imageName, "sh", "-c", fetch("http://"+s.addr("WEB4")+"/"))
+	s.dockerd().refuse("run", "--rm", "--network", "n", imageName, "sh", "-c", fetch("http://"+s.addr("WEB4")+"/"))
 	s.dockerClear("n")
 	return nil
 }
@@ -324,7 +309,7 @@ func dockerdIPv6(s *stage) error {
 }
 
 func dockerdRefusals(s *stage) error {
-	refuse := func(args ...string) string { return s.rootless().refuse(append([]string{dockerOfDaemon}, args...)...) }
+	refuse := s.dockerd().refuse
 	s.mustHold(refuse("network", "create", "-d", "footbridge", "-o", "com.example.nonsense=1", "x"), "com.example.nonsense")
 	s.mustHold(refuse("network", "create", "-d", "footbridge", "-o", "com.footbridge.network=nobody", "--subnet", "10.63.0.0/24", "x"), "network nobody not found")
 	s.mustHold(refuse("network", "create", "-d", "footbridge", "--ipam-driver", "null", "x"), "without addresses")
@@ -365,7 +350,7 @@ func dockerdCrashes(s *stage) error {
 	s.dockerRun("n", "-d", "--name", "box", imageName, "sleep", "1000")
 	works := func(after string) {
 		s.wait("the network to work "+after, func() error {
-			r := s.rootless().try(dockerOfDaemon, "exec", "box", "sh", "-c", fetch("http://web/passwd"))
+			r := s.dockerd().try("exec", "box", "sh", "-c", fetch("http://web/passwd"))
 			if r.Code == 0 {
 				r = s.client.try("curl", "-sS", "--max-time", "2", "http://"+s.addr("HOST4")+":8000/passwd")
 			}
@@ -400,12 +385,7 @@ func dockerdInside(s *stage) error {
 	s.docker("network", "create", "-d", "footbridge", "--subnet", "10.60.0.0/24", "n")
 	s.dockerRun("n", "-d", "--name", "web", "-p", "8000:80", imageName, "httpd", "-f", "-p", "80", "-h", "/etc")
 	s.mustHold(s.dockerRun("n", "--rm", imageName, "sh", "-c", fetch("http://web/passwd")), "root:")
-	s.wait("an answer", func() error {
-		if r := s.client.try("curl", "-sS", "--max-time", "3", "http://"+s.addr("HOST4")+":8000/passwd"); r.Code != 0 {
-			return errors.New(r.All())
-		}
-		return nil
-	})
+	s.client.served("http://"+s.addr("HOST4")+":8000/passwd", "")
 	s.dockerClear("n")
 	p.stop()
 	startPlugin(s)

@@ -146,9 +146,7 @@ host_containers_internal_ip = "none"
 func (s *stage) keep(p *process) { s.forget(p) }
 
 // podman runs podman as the user; the cell fails if it does.
-func (s *stage) podman(args ...string) string {
-	return s.user.run(append([]string{"podman"}, args...)...)
-}
+func (s *stage) podman(args ...string) string { return command{s, "podman", s.user}.run(args...) }
 
 // podmanRun runs a command in a container of a network, and returns what it said.
 func (s *stage) podmanRun(network, command string) string {
@@ -191,25 +189,6 @@ func (s *stage) podmanNothing() {
 	s.wait("nothing left in footbridge", func() error {
 		if left := s.footbridge("ps", "-aq") + s.footbridge("network", "ls", "-q", "--filter", "label=com.footbridge.podman.network"); left != "" {
 			return fmt.Errorf("left: %s", left)
-		}
-		return nil
-	})
-}
-
-// contains fails the cell unless all texts are in what.
-func (s *stage) contains(what string, texts ...string) {
-	for _, text := range texts {
-		if !strings.Contains(what, text) {
-			s.fail("no %q in: %s", text, what)
-		}
-	}
-}
-
-// served asks from another machine, until it is answered with the text.
-func (s *stage) served(by, want string) {
-	s.wait("an answer of "+want, func() error {
-		if r := s.client.try("curl", "-sS", "--max-time", "3", by); r.Out != want {
-			return fmt.Errorf("%s", r.All())
 		}
 		return nil
 	})

@@ -42,9 +42,9 @@ func netavarkCreate(s *stage) error {
 		{"invalid MTU", []string{"-o", "mtu=banana"}},
 		{"-o isolate=false is not available", []string{"-o", "isolate=false"}},
 	} {
-		s.contains(s.user.refuse(append(append([]string{"podman", "network", "create", "--driver", "footbridge"}, c.args...), "refused")...), c.want)
+		s.mustHold(s.user.refuse(append(append([]string{"podman", "network", "create", "--driver", "footbridge"}, c.args...), "refused")...), c.want)
 	}
-	s.contains(s.user.refuse("podman", "network", "create", "--driver", "footbridge", "own"), "already exists", "footbridge network rm own")
+	s.mustHold(s.user.refuse("podman", "network", "create", "--driver", "footbridge", "own"), "already exists", "footbridge network rm own")
 	s.user.refuse("podman", "network", "inspect", "refused")
 	s.footbridge("network", "rm", "own")
 	return nil
@@ -53,16 +53,16 @@ func netavarkCreate(s *stage) error {
 func netavarkNames(s *stage) error {
 	s.podmanCreate("--subnet", "10.91.1.0/24", "--ipv6", "n")
 	s.web("a", "--network", "n:ip=10.91.1.77,mac=02:aa:bb:cc:dd:ee,alias=other,interface_name=lan0")
-	s.contains(s.podman("exec", "a", "ip", "addr", "show", "lan0"), "10.91.1.77/24", "02:aa:bb:cc:dd:ee")
-	s.contains(s.podman("inspect", "-f", "{{json .NetworkSettings.Networks}}", "a"), `"IPAddress":"10.91.1.77"`, `"MacAddress":"02:aa:bb:cc:dd:ee"`)
+	s.mustHold(s.podman("exec", "a", "ip", "addr", "show", "lan0"), "10.91.1.77/24", "02:aa:bb:cc:dd:ee")
+	s.mustHold(s.podman("inspect", "-f", "{{json .NetworkSettings.Networks}}", "a"), `"IPAddress":"10.91.1.77"`, `"MacAddress":"02:aa:bb:cc:dd:ee"`)
 	for _, name := range []string{"a", "other", "10.91.1.77", "a.n"} {
 		if got := s.podmanRun("n", "wget -T 5 -q -O - http://"+name+"/"); got != "a" {
 			return fmt.Errorf("http://%s/ says %q", name, got)
 		}
 	}
-	s.contains(s.podmanRun("n", "wget -T 5 -q -O - http://"+s.addr("WEB4")+"/ && wget -T 5 -q -O - http://web.example.test/"), "hello from the internet")
-	s.contains(s.podmanRun("n", "nslookup -type=aaaa a."), "fd")
-	s.contains(s.podmanRun("n", "nslookup host.containers.internal."), "10.91.1.1")
+	s.mustHold(s.podmanRun("n", "wget -T 5 -q -O - http://"+s.addr("WEB4")+"/ && wget -T 5 -q -O - http://web.example.test/"), "hello from the internet")
+	s.mustHold(s.podmanRun("n", "nslookup -type=aaaa a."), "fd")
+	s.mustHold(s.podmanRun("n", "nslookup host.containers.internal."), "10.91.1.1")
 	return nil
 }
 
@@ -77,18 +77,18 @@ func netavarkApart(s *stage) error {
 	}
 	s.web("b", "--network", "inside")
 	got := s.podmanRun("inside", "wget -T 2 -q -O - http://b/; wget -T 2 -q -O - http://"+s.addr("WEB4")+"/ 2>&1 || echo closed")
-	s.contains(got, "b\n", "closed")
-	s.contains(s.podmanRun("nameless", "wget -T 2 -q -O - http://web.example.test/"), "hello from the internet")
+	s.mustHold(got, "b\n", "closed")
+	s.mustHold(s.podmanRun("nameless", "wget -T 2 -q -O - http://web.example.test/"), "hello from the internet")
 	return nil
 }
 
 func netavarkPorts(s *stage) error {
 	s.podmanCreate("--ipv6", "n")
 	s.web("a", "--network", "n", "-p", "8000-8001:80-81", "-p", "127.0.0.1:8002:80", "-p", "5300:53/udp")
-	s.served("http://"+s.addr("HOST4")+":8000/", "a")
-	s.served("http://["+s.addr("HOST6")+"]:8000/", "a")
+	s.client.served("http://"+s.addr("HOST4")+":8000/", "a")
+	s.client.served("http://["+s.addr("HOST6")+"]:8000/", "a")
 	s.wait("the log to name the clients", func() error {
-		s.contains(s.user.try("podman", "logs", "a").All(), "[::ffff:"+s.addr("CLIENT4")+"]", "["+s.addr("CLIENT6")+"]")
+		s.mustHold(s.user.try("podman", "logs", "a").All(), "[::ffff:"+s.addr("CLIENT4")+"]", "["+s.addr("CLIENT6")+"]")
 		return nil
 	})
 	if got := s.user.run("busybox", "wget", "-T", "5", "-q", "-O", "-", "http://127.0.0.1:8002/"); got != "a" {
@@ -97,12 +97,12 @@ func netavarkPorts(s *stage) error {
 	if r := s.client.try("curl", "-sS", "--max-time", "3", "http://"+s.addr("HOST4")+":8002/"); r.Code == 0 {
 		return errors.New("a port of the host's loopback is reached from another machine")
 	}
-	s.contains(s.podman("port", "a"), "80/tcp -> 0.0.0.0:8000", "53/udp -> 0.0.0.0:5300")
-	s.contains(s.footbridge("port", "a"), "80/tcp -> 0.0.0.0:8000", "53/udp -> 0.0.0.0:5300")
-	s.contains(s.user.refuse("podman", "run", "--rm", "--network", "n", "-p", "8000:80", imageName, "true"), "port is already allocated", `container "a"`)
+	s.mustHold(s.podman("port", "a"), "80/tcp -> 0.0.0.0:8000", "53/udp -> 0.0.0.0:5300")
+	s.mustHold(s.footbridge("port", "a"), "80/tcp -> 0.0.0.0:8000", "53/udp -> 0.0.0.0:5300")
+	s.mustHold(s.user.refuse("podman", "run", "--rm", "--network", "n", "-p", "8000:80", imageName, "true"), "port is already allocated", `container "a"`)
 	s.podman("rm", "-f", "-t", "0", "a")
 	s.web("b", "--network", "n", "-p", "8000:80")
-	s.served("http://"+s.addr("HOST4")+":8000/", "b")
+	s.client.served("http://"+s.addr("HOST4")+":8000/", "b")
 	s.podmanClean()
 	s.podmanClean()
 	s.wait("the port forwarders' end", func() error {
@@ -119,23 +119,23 @@ func netavarkConnect(s *stage) error {
 	s.podmanCreate("--subnet", "10.91.3.0/24", "m")
 	url := "http://" + s.addr("HOST4") + ":8000/"
 	s.web("a", "--network", "n", "-p", "8000:80")
-	s.served(url, "a")
+	s.client.served(url, "a")
 	s.podman("network", "connect", "--ip", "10.91.3.99", "--alias", "second", "m", "a")
-	s.contains(s.podman("exec", "a", "ip", "addr", "show", "eth1"), "10.91.3.99/24")
+	s.mustHold(s.podman("exec", "a", "ip", "addr", "show", "eth1"), "10.91.3.99/24")
 	if got := s.podmanRun("m", "wget -T 5 -q -O - http://second/"); got != "a" {
 		return fmt.Errorf("by its alias on the other network: %q", got)
 	}
-	s.served(url, "a")
+	s.client.served(url, "a")
 	s.podman("network", "disconnect", "n", "a")
-	s.served(url, "a")
+	s.client.served(url, "a")
 	s.podman("network", "disconnect", "m", "a")
 	s.podmanNothing()
 	if r := s.client.try("curl", "-sS", "--max-time", "3", url); r.Code == 0 {
 		return errors.New("the port of a container without networks is open")
 	}
 	s.podman("network", "connect", "n", "a")
-	s.served(url, "a")
-	s.contains(s.user.refuse("podman", "network", "rm", "n"), "network is being used")
+	s.client.served(url, "a")
+	s.mustHold(s.user.refuse("podman", "network", "rm", "n"), "network is being used")
 	s.podman("network", "reload", "a")
 	if got := s.podmanRun("n", "wget -T 5 -q -O - http://a/"); got != "a" {
 		return fmt.Errorf("after network reload: %q", got)
@@ -147,12 +147,12 @@ func netavarkKinds(s *stage) error {
 	s.podmanCreate("n")
 	s.podmanCreate("--subnet", "fd00:91::/64", "six")
 	s.web("a", "--network", "n", "--network", "six:interface_name=six0")
-	s.contains(s.podman("exec", "a", "ip", "-6", "addr", "show", "six0"), "fd00:91::2/64")
-	s.contains(s.podmanRun("six", "wget -T 5 -q -O - 'http://[fd00:91::2]/'"), "a")
+	s.mustHold(s.podman("exec", "a", "ip", "-6", "addr", "show", "six0"), "fd00:91::2/64")
+	s.mustHold(s.podmanRun("six", "wget -T 5 -q -O - 'http://[fd00:91::2]/'"), "a")
 	s.podman("pod", "create", "--name", "pod", "--network", "n", "-p", "8000:80", "--infra-image", imageName, "--infra-command", "sleep infinity")
 	s.web("b", "--pod", "pod")
-	s.served("http://"+s.addr("HOST4")+":8000/", "b")
-	s.contains(s.podmanRun("n", "wget -T 5 -q -O - http://a/; wget -T 5 -q -O - http://pod/ || nslookup pod"), "a\n")
+	s.client.served("http://"+s.addr("HOST4")+":8000/", "b")
+	s.mustHold(s.podmanRun("n", "wget -T 5 -q -O - http://a/; wget -T 5 -q -O - http://pod/ || nslookup pod"), "a\n")
 	for _, userns := range []string{"keep-id", "auto"} {
 		got := s.podman("run", "--rm", "--network", "n", "--userns", userns, "-p", "8001:80", imageName, "wget", "-T", "5", "-q", "-O", "-", "http://a/")
 		if got != "a" {
@@ -167,7 +167,7 @@ func netavarkRestart(s *stage) error {
 	url := "http://" + s.addr("HOST4") + ":8000/"
 	s.web("a", "--network", "n", "-p", "8000:80", "--restart", "always")
 	for i := range 3 {
-		s.served(url, "a")
+		s.client.served(url, "a")
 		s.user.sh("kill -9 " + s.podman("inspect", "-f", "{{.State.Pid}}", "a"))
 		s.wait("its next start", func() error {
 			if n := s.podman("inspect", "-f", "{{.RestartCount}} {{.State.Running}}", "a"); n != fmt.Sprintf("%d true", i+1) {
@@ -176,9 +176,9 @@ func netavarkRestart(s *stage) error {
 			return nil
 		})
 	}
-	s.served(url, "a")
+	s.client.served(url, "a")
 	s.podman("restart", "-t", "0", "a")
-	s.served(url, "a")
+	s.client.served(url, "a")
 	return nil
 }
 
@@ -189,7 +189,7 @@ func netavarkPodmans(s *stage) error {
 	plain := s.user.with("CONTAINERS_HELPER_BINARY_DIR=/usr/libexec/podman")
 	plain.run("podman", "run", "-d", "--name", "a", "--network", "n", "-p", "8000:80", imageName,
 		"sh", "-c", "mkdir /www; echo a >/www/index.html; exec httpd -f -v -p 80 -h /www")
-	s.served(url, "a")
+	s.client.served(url, "a")
 	s.podman("rm", "-f", "-t", "0", "a")
 	// With it, containers on podman's own networks are podman's business.
 	s.podman("network", "create", "bridged")
@@ -198,7 +198,7 @@ func netavarkPodmans(s *stage) error {
 	if r.Code != 0 {
 		return leftOut("podman's own networks do not work here: %s", lastLine(r.All()))
 	}
-	s.served(url, "b")
+	s.client.served(url, "b")
 	return nil
 }
 
@@ -206,13 +206,13 @@ func netavarkGone(s *stage) error {
 	s.podmanCreate("n")
 	s.web("a", "--network", "n", "-p", "8000:80")
 	url := "http://" + s.addr("HOST4") + ":8000/"
-	s.served(url, "a")
+	s.client.served(url, "a")
 	s.footbridge("daemon", "upgrade")
-	s.served(url, "a")
+	s.client.served(url, "a")
 	s.user.sh("kill -9 " + s.footbridge("daemon", "status", "--format", "{{.PID}}"))
-	s.contains(s.user.refuse("podman", "run", "--rm", "--network", "n", imageName, "true"), "no footbridge daemon listens on")
+	s.mustHold(s.user.refuse("podman", "run", "--rm", "--network", "n", imageName, "true"), "no footbridge daemon listens on")
 	s.footbridge("network", "ls")
-	s.served(url, "a")
+	s.client.served(url, "a")
 	if got := s.podmanRun("n", "wget -T 5 -q -O - http://a/"); got != "a" {
 		return fmt.Errorf("with the next daemon: %q", got)
 	}
@@ -234,15 +234,15 @@ func netavarkGone(s *stage) error {
 func netavarkRefused(s *stage) error {
 	s.podmanCreate("n")
 	s.footbridge("run", "-d", "--name", "taken", "sleep", "infinity")
-	s.contains(s.user.refuse("podman", "run", "--rm", "--name", "taken", "--network", "n", imageName, "true"), "already in use")
-	s.contains(s.user.refuse("podman", "run", "--rm", "--network", "n:colour=red", imageName, "true"), "unknown driver option")
-	s.contains(s.user.refuse("podman", "run", "--rm", "--network", "n:ip=192.0.2.77", imageName, "true"), "not in any subnet")
+	s.mustHold(s.user.refuse("podman", "run", "--rm", "--name", "taken", "--network", "n", imageName, "true"), "already in use")
+	s.mustHold(s.user.refuse("podman", "run", "--rm", "--network", "n:colour=red", imageName, "true"), "unknown driver option")
+	s.mustHold(s.user.refuse("podman", "run", "--rm", "--network", "n:ip=192.0.2.77", imageName, "true"), "not in any subnet")
 	s.footbridge("rm", "-f", "taken")
 	s.podmanCreate("m")
-	s.contains(s.user.refuse("podman", "run", "--rm", "--network", "n", "--network", "m:colour=red", imageName, "true"), "unknown driver option")
+	s.mustHold(s.user.refuse("podman", "run", "--rm", "--network", "n", "--network", "m:colour=red", imageName, "true"), "unknown driver option")
 	s.podmanNothing()
 	plugin := filepath.Join(s.home, "plugins/footbridge")
-	s.contains(s.user.run(plugin, "info"), `"api_version":"1.0.0"`)
+	s.mustHold(s.user.run(plugin, "info"), `"api_version":"1.0.0"`)
 	for _, args := range [][]string{{"setup", "/proc/self/ns/net"}, {"teardown", "/gone"}, {"create"}, {"nonsense"}} {
 		r := s.user.reading("{").try(append([]string{plugin}, args...)...)
 		if r.Code != 1 || !strings.HasPrefix(r.Out, `{"error":"`) {

@@ -373,12 +373,7 @@ func ociRestarted(b *bundles) error {
 	s.user.sh(`kill -9 $(cat "$XDG_RUNTIME_DIR/footbridge/daemon.lock")`)
 	s.footbridge("ps")
 	s.user.run(b.runtime, "start", "web")
-	s.wait("the web server by its port", func() error {
-		if r := s.user.try("curl", "-sS", "--max-time", "2", "http://127.0.0.1:8000/"); r.Out != "hello from web" {
-			return fmt.Errorf("%s", r.All())
-		}
-		return nil
-	})
+	s.user.served("http://127.0.0.1:8000/", "hello from web")
 	b.delete("web")
 	b.nothingLeft()
 	return nil

@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/footbridge-net/footbridge/internal/testserver"
 	"github.com/footbridge-net/footbridge/tests/world"
 )
 
@@ -96,36 +97,19 @@ func slirpSetup(s *stage) error {
 
 // slirpPeer tells everybody who asks from where they come, by TCP and UDP.
 func slirpPeer(args []string) error {
-	at := args[0]
-	l, err := net.Listen("tcp4", at)
-	if err != nil {
+	host := func(from net.Addr) string {
+		host, _, _ := net.SplitHostPort(from.String())
+		return host
+	}
+	if _, err := testserver.ListenTCP("tcp4", args[0], func(c *net.TCPConn) { fmt.Fprint(c, host(c.RemoteAddr())) }); err != nil {
 		return err
 	}
-	u, err := net.ListenPacket("udp4", at)
+	_, err := testserver.ListenUDP("udp4", args[0], func(from net.Addr, b []byte) []byte { return []byte(host(from) + " says " + string(b)) })
 	if err != nil {
 		return err
 	}
 	fmt.Println("listening")
-	go func() {
-		b := make([]byte, 2048)
-		for {
-			n, from, err := u.ReadFrom(b)
-			if err != nil {
-				return
-			}
-			host, _, _ := net.SplitHostPort(from.String())
-			_, _ = u.WriteTo([]byte(host+" says "+string(b[:n])), from)
-		}
-	}()
-	for {
-		c, err := l.Accept()
-		if err != nil {
-			return err
-		}
-		host, _, _ := net.SplitHostPort(c.RemoteAddr().String())
-		fmt.Fprint(c, host)
-		c.Close()
-	}
+	select {}
 }
 
 // slirpAsk asks such a server: NETWORK ADDRESS:PORT.
@@ -150,15 +134,6 @@ func slirpAsk(args []string) error {
 	return nil
 }
 
-// slirpWant fails the cell unless a text has all the others in it.
-func slirpWant(s *stage, text string, wanted ...string) {
-	for _, want := range wanted {
-		if !strings.Contains(text, want) {
-			s.fail("%q is not in:\n%s", want, text)
-		}
-	}
-}
-
 // slirpRun runs a command in a container of the image that ends with it.
 func slirpRun(s *stage, network string, args ...string) string {
 	return s.user.run(append([]string{"podman", "run", "--rm", "--cap-add", "net_raw", "--network", network, "localhost/box"}, args...)...)
@@ -168,7 +143,7 @@ func slirpPage(s *stage) error {
 	if err := s.page("integrations.md", "slirp4netns"); err != nil {
 		return err
 	}
-	slirpWant(s, s.user.run(s.home+"/.local/lib/footbridge/slirp4netns", "--version"), "slirp4netns version 1.")
+	s.mustHold(s.user.run(s.home+"/.local/lib/footbridge/slirp4netns", "--version"), "slirp4netns version 1.")
 	return nil
 }
 
@@ -201,23 +176,23 @@ func slirpEach(names, do string) string {
 func slirpProbes(s *stage) error {
 	s.user.sh("slirp4netns --help | grep -qw -- --netns-type")
 	help := s.user.run("slirp4netns", "--help")
-	slirpWant(s, help, "--disable-host-loopback", "--mtu", "--enable-sandbox", "--enable-seccomp", "--cidr", "--outbound-addr", "--enable-ipv6", "--api-socket")
-	slirpWant(s, s.user.run("slirp4netns", "--version"), "slirp4netns version 1.", "\ncommit: ", "\nlibslirp: ", "\nSLIRP_CONFIG_VERSION_MAX: ", "\nlibseccomp: ")
+	s.mustHold(help, "--disable-host-loopback", "--mtu", "--enable-sandbox", "--enable-seccomp", "--cidr", "--outbound-addr", "--enable-ipv6", "--api-socket")
+	s.mustHold(s.user.run("slirp4netns", "--version"), "slirp4netns version 1.", "\ncommit: ", "\nlibslirp: ", "\nSLIRP_CONFIG_VERSION_MAX: ", "\nlibseccomp: ")
 	if found("podman") {
-		slirpWant(s, s.user.run("podman", "info", "--format", "{{.Host.Slirp4NetNS.Executable}} {{.Host.Slirp4NetNS.Version}}"), filepath.Join(s.bin, "slirp4netns"), "+footbridge")
+		s.mustHold(s.user.run("podman", "info", "--format", "{{.Host.Slirp4NetNS.Executable}} {{.Host.Slirp4NetNS.Version}}"), filepath.Join(s.bin, "slirp4netns"), "+footbridge")
 	}
 	return nil
 }
 
 func slirpOut(s *stage) error {
 	out := slirpRun(s, "slirp4netns", "sh", "-c", "ip -4 addr show tap0; ip route; cat /etc/resolv.conf; ip link show tap0")
-	slirpWant(s, out, "inet 10.0.2.100/24", "default via 10.0.2.2 dev tap0", "nameserver 10.0.2.3", "mtu 65520")
+	s.mustHold(out, "inet 10.0.2.100/24", "default via 10.0.2.2 dev tap0", "nameserver 10.0.2.3", "mtu 65520")
 	for _, url := range []string{"http://" + s.addr("WEB4") + "/", "http://[" + s.addr("WEB6") + "]/", "http://web.example.test/"} {
 		if out := slirpRun(s, "slirp4netns", "busybox", "wget", "-qO-", url); out != "hello from the internet" {
 			return fmt.Errorf("%s: %q", url, out)
 		}
 	}
-	slirpWant(s, slirpRun(s, "slirp4netns", "sh", "-c", "ping -c1 -W5 "+s.addr("WEB4")+"; nslookup web.example.test 10.0.2.3; ping -c1 -W5 fd00::3"), "Address: "+s.addr("WEB4"), "from fd00::3")
+	s.mustHold(slirpRun(s, "slirp4netns", "sh", "-c", "ping -c1 -W5 "+s.addr("WEB4")+"; nslookup web.example.test 10.0.2.3; ping -c1 -W5 fd00::3"), "Address: "+s.addr("WEB4"), "from fd00::3")
 	slirpGone(s)
 	return nil
 }
@@ -250,7 +225,7 @@ func slirpPortsHandler(s *stage) error {
 	slirpServe(s, "web", "slirp4netns", "-p", "8000:80", "-p", "8000:80/udp")
 	for _, network := range []string{"tcp", "udp"} {
 		out := s.client.run(s.role("slirp-ask", network, s.addr("HOST4")+":8000")...)
-		slirpWant(s, out, "10.0.2.100") // its port handler connects from inside
+		s.mustHold(out, "10.0.2.100") // its port handler connects from inside
 	}
 	s.user.run("podman", "rm", "-f", "-t0", "web")
 	slirpGone(s)
@@ -259,12 +234,12 @@ func slirpPortsHandler(s *stage) error {
 
 func slirpOptions(s *stage) error {
 	out := slirpRun(s, "slirp4netns:mtu=9000,cidr=10.7.0.0/16,enable_ipv6=false", "sh", "-c", "ip addr show tap0; ip route; cat /etc/resolv.conf; busybox wget -qO- http://web.example.test/")
-	slirpWant(s, out, "mtu 9000", "inet 10.7.0.100/16", "default via 10.7.0.2", "nameserver 10.7.0.3", "hello from the internet")
+	s.mustHold(out, "mtu 9000", "inet 10.7.0.100/16", "default via 10.7.0.2", "nameserver 10.7.0.3", "hello from the internet")
 	if strings.Contains(out, "inet6 fd00:") {
 		return fmt.Errorf("there is IPv6:\n%s", out)
 	}
 	// Kernels wait a second before they use an address, but that is podman's to switch off.
-	slirpWant(s, slirpRun(s, "slirp4netns:enable_ipv6=true", "ip", "-6", "addr", "show", "tap0"), "inet6 fd00::", "inet6 fe80::")
+	s.mustHold(slirpRun(s, "slirp4netns:enable_ipv6=true", "ip", "-6", "addr", "show", "tap0"), "inet6 fd00::", "inet6 fe80::")
 	return nil
 }
 
@@ -286,7 +261,7 @@ func slirpLoopback(s *stage) error {
 		}
 	}
 	for _, network := range []string{"slirp4netns", "slirp4netns:allow_host_loopback=true"} {
-		slirpWant(s, slirpRun(s, network, "ping", "-c1", "-W5", "10.0.2.2"), "1 packets received")
+		s.mustHold(slirpRun(s, network, "ping", "-c1", "-W5", "10.0.2.2"), "1 packets received")
 	}
 	return nil
 }
@@ -309,9 +284,9 @@ func slirpRefused(s *stage) error {
 	taken := s.user.start(s.role("slirp-peer", "127.0.0.1:9100")...)
 	taken.expect("listening")
 	run := []string{"podman", "run", "--rm", "--network"}
-	slirpWant(s, s.user.refuse(append(run, "slirp4netns:cidr=10.0.0.0/30", "localhost/box", "true")...), "prefix length needs to be 1-25")
-	slirpWant(s, s.user.refuse(append(run, "slirp4netns:cidr=10.0.2.1/24", "localhost/box", "true")...), "CIDR needs to be a network address")
-	slirpWant(s, s.user.refuse(append(run, "slirp4netns:port_handler=slirp4netns", "-p", "127.0.0.1:9100:80", "localhost/box", "true")...),
+	s.mustHold(s.user.refuse(append(run, "slirp4netns:cidr=10.0.0.0/30", "localhost/box", "true")...), "prefix length needs to be 1-25")
+	s.mustHold(s.user.refuse(append(run, "slirp4netns:cidr=10.0.2.1/24", "localhost/box", "true")...), "CIDR needs to be a network address")
+	s.mustHold(s.user.refuse(append(run, "slirp4netns:port_handler=slirp4netns", "-p", "127.0.0.1:9100:80", "localhost/box", "true")...),
 		"bad request: add_hostfwd: slirp_add_hostfwd failed")
 	slirpGone(s)
 	return nil
@@ -323,7 +298,7 @@ func slirpMany(s *stage) error {
 		slirpServe(s, fmt.Sprint("web", i), "slirp4netns:port_handler=slirp4netns", "-p", fmt.Sprintf("%d:80", 8000+i))
 	}
 	for i := range many {
-		slirpWant(s, s.user.run("podman", "exec", fmt.Sprint("web", i), "ip", "addr", "show", "tap0"), "inet 10.0.2.100/24")
+		s.mustHold(s.user.run("podman", "exec", fmt.Sprint("web", i), "ip", "addr", "show", "tap0"), "inet 10.0.2.100/24")
 		if out := s.client.run(s.role("slirp-ask", "tcp", fmt.Sprintf("%s:%d", s.addr("HOST4"), 8000+i))...); out != s.addr("CLIENT4") {
 			return fmt.Errorf("container %d: %q", i, out)
 		}
@@ -378,7 +353,7 @@ func slirpBridge(s *stage) error {
 		s.user.sh(slirpEach("*/slirp4netns", "kill $pid")) // podman leaves it
 		return leftOut("podman's own bridges do not work here: %s", lastLine(said))
 	}
-	slirpWant(s, said, "hello from the internet")
+	s.mustHold(said, "hello from the internet")
 	slirpGone(s)
 	admin.run("podman", "run", "-d", "--name", "web", "--network", "bridged", "-p", "8000:80", "localhost/box", "/bin/interop", roleArgument, "slirp-peer", ":80")
 	s.wait("the published port", func() error {
@@ -402,7 +377,7 @@ func slirpConfigured(s *stage) error {
 		return fmt.Errorf("podman starts %s", out)
 	}
 	user.run("podman", "run", "-d", "--name", "web", "--network", "slirp4netns:port_handler=slirp4netns", "-p", "8000:80", "localhost/box", "/bin/interop", roleArgument, "slirp-peer", ":80")
-	slirpWant(s, s.user.sh(slirpEach("*/slirp4netns", `readlink /proc/$pid/exe`)), "/footbridge")
+	s.mustHold(s.user.sh(slirpEach("*/slirp4netns", `readlink /proc/$pid/exe`)), "/footbridge")
 	if out := s.client.run(s.role("slirp-ask", "tcp", s.addr("HOST4")+":8000")...); out != s.addr("CLIENT4") {
 		return fmt.Errorf("the server sees %q", out)
 	}
@@ -418,7 +393,7 @@ RUN ip addr show tap0 && busybox wget -qO- http://web.example.test/ && ip route
 func slirpPodmanBuild(s *stage) error {
 	dir := s.folder("context")
 	s.write(filepath.Join(dir, "Containerfile"), slirpContainerfile, 0o644)
-	slirpWant(s, s.user.in(dir).run("podman", "build", "--no-cache", "--isolation", "rootless", "-t", "built", "."), "inet 10.0.2.100/24", "default via 10.0.2.2", "hello from the internet")
+	s.mustHold(s.user.in(dir).run("podman", "build", "--no-cache", "--isolation", "rootless", "-t", "built", "."), "inet 10.0.2.100/24", "default via 10.0.2.2", "hello from the internet")
 	slirpGone(s)
 	return nil
 }
@@ -426,9 +401,9 @@ func slirpPodmanBuild(s *stage) error {
 func slirpBuildah(s *stage) error {
 	dir := s.folder("context")
 	s.write(filepath.Join(dir, "Containerfile"), slirpContainerfile, 0o644)
-	slirpWant(s, s.user.in(dir).run("buildah", "bud", "--no-cache", "--isolation", "rootless", "-t", "built", "."), "inet 10.0.2.100/24", "default via 10.0.2.2", "hello from the internet")
+	s.mustHold(s.user.in(dir).run("buildah", "bud", "--no-cache", "--isolation", "rootless", "-t", "built", "."), "inet 10.0.2.100/24", "default via 10.0.2.2", "hello from the internet")
 	from := lastLine(s.user.run("buildah", "from", "localhost/box"))
-	slirpWant(s, s.user.run("buildah", "run", "--isolation", "rootless", from, "sh", "-c", "cat /etc/resolv.conf; busybox wget -qO- http://"+s.addr("WEB4")+"/"), "nameserver 10.0.2.3", "hello from the internet")
+	s.mustHold(s.user.run("buildah", "run", "--isolation", "rootless", from, "sh", "-c", "cat /etc/resolv.conf; busybox wget -qO- http://"+s.addr("WEB4")+"/"), "nameserver 10.0.2.3", "hello from the internet")
 	s.user.run("buildah", "rm", from)
 	slirpGone(s)
 	return nil
@@ -473,7 +448,7 @@ func slirpKit(s *stage, rootlesskit, driver string, detached bool) error {
 		enter + "ping -c1 -W5 10.0.2.2; exec " + enter + strings.Join(s.role("slirp-peer", ":80"), " ")
 	kit := s.user.start(append(args, "sh", "-c", inside)...)
 	kit.expect("listening")
-	slirpWant(s, kit.said(), "inet 10.0.2.100/24", "mtu 65520", "default via 10.0.2.2", "hello from the internet", "Address: "+s.addr("WEB4"), "1 received")
+	s.mustHold(kit.said(), "inet 10.0.2.100/24", "mtu 65520", "default via 10.0.2.2", "hello from the internet", "Address: "+s.addr("WEB4"), "1 received")
 	seen := s.addr("CLIENT4")
 	for _, network := range []string{"tcp", "udp"} {
 		var out string

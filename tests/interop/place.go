@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -76,6 +77,16 @@ func (p place) refuse(args ...string) string {
 		p.s.fail("%s, as %s, was not refused: %s", strings.Join(args, " "), p.name, lastLine(r.All()))
 	}
 	return r.All()
+}
+
+// served asks a web server until it answers, with a text unless that is "", and fails the cell after 20 seconds.
+func (p place) served(url, want string) {
+	p.s.wait("an answer from "+url, func() error {
+		if r := p.try("curl", "-sS", "--max-time", "3", url); r.Code != 0 || want != "" && r.Out != want {
+			return errors.New(r.All())
+		}
+		return nil
+	})
 }
 
 // look is try that leaves no trace in the journal.

@@ -313,6 +313,15 @@ func (s *stage) wait(what string, ask func() error) {
 	}
 }
 
+// mustHold fails the cell if a text is without one of the others.
+func (s *stage) mustHold(text string, wanted ...string) {
+	for _, w := range wanted {
+		if !strings.Contains(text, w) {
+			s.fail("no %q in: %s", w, text)
+		}
+	}
+}
+
 // addr returns an address of the world by its name, such as WEB4 or HOST4 (see package world).
 func (s *stage) addr(name string) string { return world.Addr(name).String() }
 

@@ -16,6 +16,7 @@ import (
 
 	"github.com/miekg/dns"
 
+	"github.com/footbridge-net/footbridge/internal/testserver"
 	"github.com/footbridge-net/footbridge/tests/actors"
 	"github.com/footbridge-net/footbridge/tests/world"
 )
@@ -46,26 +47,9 @@ func newAgent(t *testing.T) (*Hub, *Agent) {
 }
 
 // listen serves TCP on a loopback address.
-func listen(t *testing.T, handle func(net.Conn)) string {
+func listen(t *testing.T, handle func(*net.TCPConn)) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer c.Close()
-				handle(c)
-			}()
-		}
-	}()
-	return l.Addr().String()
+	return testserver.TCP(t, testserver.Loopback, handle).Addr().String()
 }
 
 // await polls the only report of an agent until it is as wanted.
@@ -95,7 +79,7 @@ func TestAJobTellsWhatItSees(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	said := listen(t, func(c net.Conn) { io.WriteString(c, "192.0.2.2:1234\n") })
+	said := listen(t, func(c *net.TCPConn) { io.WriteString(c, "192.0.2.2:1234\n") })
 	start(Job{Kind: Ask, To: said, Want: "192.0.2.2:"})
 	await(t, a, "answers", func(r Report) bool { return len(r.Successes(0)) > 5 && r.Failed == 0 })
 	start(Job{Kind: Ask, To: said, Want: "192.0.2.3:"})
@@ -103,14 +87,14 @@ func TestAJobTellsWhatItSees(t *testing.T) {
 	start(Job{Kind: Knock, To: said})
 	await(t, a, "a door that is open", func(r Report) bool { return len(r.Successes(0)) > 5 })
 
-	echo := listen(t, func(c net.Conn) { io.Copy(c, c) })
+	echo := listen(t, testserver.Echo)
 	start(Job{Kind: Stream, To: echo})
 	await(t, a, "a stream", func(r Report) bool { return r.Bytes > 100<<10 && r.Corrupt == "" && len(r.Breaks) == 0 })
-	start(Job{Kind: Stream, To: listen(t, func(c net.Conn) { io.CopyN(io.Discard, c, 1) }), Again: true})
+	start(Job{Kind: Stream, To: listen(t, func(c *net.TCPConn) { io.CopyN(io.Discard, c, 1) }), Again: true})
 	await(t, a, "streams that break", func(r Report) bool { return len(r.Breaks) > 2 })
-	start(Job{Kind: Stream, To: listen(t, func(c net.Conn) { io.Copy(c, io.MultiReader(io.LimitReader(c, 9), strings.NewReader("!"), c)) })})
+	start(Job{Kind: Stream, To: listen(t, func(c *net.TCPConn) { io.Copy(c, io.MultiReader(io.LimitReader(c, 9), strings.NewReader("!"), c)) })})
 	await(t, a, "a byte that nobody wrote", func(r Report) bool { return r.Corrupt != "" && len(r.Breaks) == 1 })
-	start(Job{Kind: Stream, To: listen(t, func(c net.Conn) { io.CopyN(c, c, 4096); io.Copy(io.Discard, c) })})
+	start(Job{Kind: Stream, To: listen(t, func(c *net.TCPConn) { io.CopyN(c, c, 4096); io.Copy(io.Discard, c) })})
 	await(t, a, "a stream that stands still", func(r Report) bool { return r.LongestGap(0) > 2*gapLimit })
 }
 

@@ -1,11 +1,11 @@
 package load
 
 import (
-	"errors"
 	"fmt"
-	"io"
 	"net"
 	"strconv"
+
+	"github.com/footbridge-net/footbridge/internal/testserver"
 )
 
 // Ports of every agent's servers, on all of its addresses. All of them serve TCP and UDP.
@@ -16,44 +16,17 @@ const (
 
 // serve opens the servers of an agent. They end with the process.
 func serve() error {
-	for port, handle := range map[int]func(net.Conn){
-		EchoPort: func(c net.Conn) { io.Copy(c, c) },
-		PeerPort: func(c net.Conn) { fmt.Fprintln(c, plain(c.RemoteAddr())) },
+	for port, handle := range map[int]func(*net.TCPConn){
+		EchoPort: testserver.Echo,
+		PeerPort: func(c *net.TCPConn) { fmt.Fprintln(c, plain(c.RemoteAddr())) },
 	} {
 		address := ":" + strconv.Itoa(port)
-		l, err := net.Listen("tcp", address)
-		if err != nil {
-			return fmt.Errorf("serving TCP: %w", err)
+		if _, err := testserver.ListenTCP("tcp", address, handle); err != nil {
+			return err
 		}
-		go func() {
-			for {
-				c, err := l.Accept()
-				if err != nil {
-					return
-				}
-				go func() {
-					defer c.Close()
-					handle(c)
-				}()
-			}
-		}()
-		p, err := net.ListenPacket("udp", address)
-		if err != nil {
-			return fmt.Errorf("serving UDP: %w", err)
+		if _, err := testserver.ListenUDP("udp", address, func(from net.Addr, b []byte) []byte { return append(b, plain(from)...) }); err != nil {
+			return err
 		}
-		go func() {
-			b := make([]byte, 64<<10)
-			for {
-				n, from, err := p.ReadFrom(b)
-				if errors.Is(err, net.ErrClosed) {
-					return
-				}
-				if err != nil {
-					continue // an ICMP error
-				}
-				_, _ = p.WriteTo(append(b[:n:n], plain(from)...), from)
-			}
-		}()
 	}
 	return nil
 }

@@ -5,7 +5,6 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"path/filepath"
 	"regexp"
 	"runtime"
 	"slices"
@@ -35,34 +34,12 @@ func main() {
 	os.Exit(start())
 }
 
-// start raises the limit of open files where it may, and opens the file for the results, which is written by another user
-// when root starts this.
+// start raises the limit of open files where it may.
 func start() int {
 	if world.Stage() == "" {
 		moreFiles()
 	}
-	if world.Stage() != "" || *jsonFile == "" {
-		return world.Main(nil, play)
-	}
-	path, err := filepath.Abs(*jsonFile)
-	if err == nil {
-		var f *os.File
-		if f, err = os.Create(path); err == nil {
-			defer f.Close()
-			err = f.Chmod(0o666)
-		}
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "scale:", err)
-		return 1
-	}
-	os.Args = append(os.Args, "-json="+path)
-	code := world.Main(nil, play)
-	if err := os.Chmod(path, 0o644); err != nil {
-		fmt.Fprintln(os.Stderr, "scale:", err)
-		return 1
-	}
-	return code
+	return world.MainWriting("json", jsonFile, play)
 }
 
 // wantedFiles is the limit of open files with which systemd starts a user's programs.

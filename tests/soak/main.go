@@ -4,7 +4,6 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/footbridge-net/footbridge/tests/load"
@@ -22,35 +21,7 @@ func main() {
 	world.Dispatch()
 	load.Dispatch()
 	flag.Parse()
-	os.Exit(start())
-}
-
-// start opens the file for the samples, which is written by another user when root starts this.
-func start() int {
-	if world.Stage() != "" || *csvFile == "" {
-		return world.Main(nil, run)
-	}
-	// Written in the run's folder would be lost with it.
-	path, err := filepath.Abs(*csvFile)
-	if err == nil {
-		var f *os.File
-		if f, err = os.Create(path); err == nil {
-			defer f.Close()
-			err = f.Chmod(0o666)
-		}
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "soak:", err)
-		return 1
-	}
-	os.Args = append(os.Args, "-csv="+path)
-	code := world.Main(nil, run)
-	if err := os.Chmod(path, 0o644); err != nil {
-		fmt.Fprintln(os.Stderr, "soak:", err)
-		return 1
-	}
-	fmt.Println("samples:", path)
-	return code
+	os.Exit(world.MainWriting("csv", csvFile, run))
 }
 
 func run() int {
@@ -71,5 +42,9 @@ func run() int {
 		fmt.Fprintln(os.Stderr, "soak:", err)
 		s.fail("%v", err)
 	}
-	return s.report()
+	code := s.report()
+	if *csvFile != "" {
+		fmt.Println("samples:", *csvFile)
+	}
+	return code
 }

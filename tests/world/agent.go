@@ -6,10 +6,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"runtime"
 	"syscall"
-
-	"github.com/vishvananda/netns"
 )
 
 // controlFD is where an agent finds its control socket.
@@ -44,7 +41,7 @@ func serve(r request, files []*os.File) {
 	cmd.Env, cmd.Dir = r.Env, r.Dir
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = files[0], files[1], files[2]
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: r.TTY}
-	err := startIn(r.Place, cmd)
+	err := inPlace(r.Place, cmd.Start)
 	closeAll(files[:3])
 	if err != nil {
 		send(control, reply{Error: err.Error()})
@@ -79,28 +76,4 @@ func serve(r request, files []*os.File) {
 		status.ExitCode = 128 + status.Signal
 	}
 	send(control, status)
-}
-
-// startIn starts a command in the network namespace of a place.
-func startIn(place Place, cmd *exec.Cmd) error {
-	if place == Host || place == Admin {
-		return cmd.Start()
-	}
-	result := make(chan error, 1)
-	go func() {
-		// The thread is not unlocked: it ends with this goroutine, in whatever namespace it is.
-		runtime.LockOSThread()
-		handle, err := netns.GetFromName(string(place))
-		if err != nil {
-			result <- fmt.Errorf("there is no machine named %q: %w", place, err)
-			return
-		}
-		defer handle.Close()
-		if err := netns.Set(handle); err != nil {
-			result <- fmt.Errorf("entering %s: %w", place, err)
-			return
-		}
-		result <- cmd.Start()
-	}()
-	return <-result
 }

@@ -119,7 +119,7 @@ func startServices(place Place) error {
 	defer r.Close()
 	cmd := helper(roleServices, string(place))
 	cmd.ExtraFiles = []*os.File{w}
-	err = startIn(place, cmd)
+	err = inPlace(place, cmd.Start)
 	w.Close()
 	if err != nil {
 		return fmt.Errorf("starting the servers of %s: %w", place, err)

@@ -2,7 +2,6 @@ package world
 
 import (
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -10,6 +9,8 @@ import (
 	"runtime"
 	"strings"
 	"syscall"
+
+	"github.com/footbridge-net/footbridge/internal/nstest"
 )
 
 // Environment variables of Main.
@@ -51,6 +52,36 @@ func Main(folders []string, run func() int) int {
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "preparing an unprivileged run:", err)
 		return 1
+	}
+	return code
+}
+
+// MainWriting is Main for a program that writes into the file *path, which its flag of that name tells: it is opened to
+// the user that root becomes, and *path made absolute, for the program is started again elsewhere. "" is no file.
+func MainWriting(flag string, path *string, run func() int) int {
+	if Stage() != "" || *path == "" {
+		return Main(nil, run)
+	}
+	fail := func(err error) int {
+		fmt.Fprintf(os.Stderr, "%s: %v\n", filepath.Base(os.Args[0]), err)
+		return 1
+	}
+	var err error
+	if *path, err = filepath.Abs(*path); err != nil {
+		return fail(err)
+	}
+	f, err := os.Create(*path)
+	if err != nil {
+		return fail(err)
+	}
+	defer f.Close()
+	if err := f.Chmod(0o666); err != nil {
+		return fail(err)
+	}
+	os.Args = append(os.Args, "-"+flag+"="+*path)
+	code := Main(nil, run)
+	if err := os.Chmod(*path, 0o644); err != nil {
+		return fail(err)
 	}
 	return code
 }
@@ -208,21 +239,8 @@ func usableFlags(args []string) []string {
 }
 
 func copyFile(from, to string) error {
-	in, err := os.Open(from)
-	if err != nil {
-		return err
-	}
-	defer in.Close()
 	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
 		return err
 	}
-	out, err := os.OpenFile(to, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o755)
-	if err != nil {
-		return err
-	}
-	if _, err := io.Copy(out, in); err != nil {
-		out.Close()
-		return err
-	}
-	return out.Close()
+	return nstest.CopyFile(to, from, 0o755)
 }

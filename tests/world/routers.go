@@ -1,6 +1,10 @@
 package world
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/footbridge-net/footbridge/internal/testserver"
+)
 
 // A longer way leads from the internet to a far machine, in worlds that are made with Options.Routers:
 //
@@ -87,10 +91,10 @@ func farServices() error {
 		if err := serveHTTP(ip, 80, "hello from afar\n"); err != nil {
 			return err
 		}
-		if err := serveTCP(ip, PortEcho, echo); err != nil {
+		if err := serveTCP(ip, PortEcho, testserver.Echo); err != nil {
 			return err
 		}
-		if err := serveUDP(ip, PortEcho, echoDatagram); err != nil {
+		if err := serveUDP(ip, PortEcho, testserver.EchoDatagram); err != nil {
 			return err
 		}
 	}

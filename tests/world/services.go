@@ -3,7 +3,6 @@ package world
 import (
 	"bufio"
 	"crypto/sha256"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -12,6 +11,8 @@ import (
 	"strconv"
 
 	"github.com/miekg/dns"
+
+	"github.com/footbridge-net/footbridge/internal/testserver"
 )
 
 // TCP and UDP ports of the internet's web address, besides HTTP on 80. Every other port refuses.
@@ -56,13 +57,13 @@ func internetServices() error {
 			return err
 		}
 		for port, handler := range map[int]func(*net.TCPConn){
-			PortEcho: echo, PortHalfClose: halfClose, PortReset: reset, PortGreeting: greet, PortSilent: silent, PortPeer: tellPeer,
+			PortEcho: testserver.Echo, PortHalfClose: halfClose, PortReset: reset, PortGreeting: greet, PortSilent: testserver.Discard, PortPeer: tellPeer,
 		} {
 			if err := serveTCP(ip, port, handler); err != nil {
 				return err
 			}
 		}
-		if err := serveUDP(ip, PortEcho, echoDatagram); err != nil {
+		if err := serveUDP(ip, PortEcho, testserver.EchoDatagram); err != nil {
 			return err
 		}
 	}
@@ -142,28 +143,14 @@ func (counter) Read(b []byte) (int, error) {
 }
 
 func serveTCP(ip string, port int, handle func(*net.TCPConn)) error {
-	l, err := net.Listen("tcp", net.JoinHostPort(ip, strconv.Itoa(port)))
-	if err != nil {
-		return fmt.Errorf("serving TCP: %w", err)
-	}
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer c.Close()
-				handle(c.(*net.TCPConn))
-			}()
-		}
-	}()
-	return nil
+	_, err := testserver.ListenTCP("tcp", net.JoinHostPort(ip, strconv.Itoa(port)), handle)
+	return err
 }
 
-func echo(c *net.TCPConn) { io.Copy(c, c) }
-
-func echoDatagram(_ net.Addr, b []byte) []byte { return b }
+func serveUDP(ip string, port int, answer func(from net.Addr, b []byte) []byte) error {
+	_, err := testserver.ListenUDP("udp", net.JoinHostPort(ip, strconv.Itoa(port)), answer)
+	return err
+}
 
 func halfClose(c *net.TCPConn) {
 	sum := sha256.New()
@@ -185,29 +172,7 @@ func greet(c *net.TCPConn) {
 	io.Copy(io.Discard, c)
 }
 
-func silent(c *net.TCPConn) { io.Copy(io.Discard, c) }
-
 func tellPeer(c *net.TCPConn) { fmt.Fprintln(c, c.RemoteAddr()) }
-
-func serveUDP(ip string, port int, answer func(from net.Addr, b []byte) []byte) error {
-	c, err := net.ListenPacket("udp", net.JoinHostPort(ip, strconv.Itoa(port)))
-	if err != nil {
-		return fmt.Errorf("serving UDP: %w", err)
-	}
-	go func() {
-		b := make([]byte, 64<<10)
-		for {
-			n, from, err := c.ReadFrom(b)
-			if errors.Is(err, net.ErrClosed) {
-				return
-			}
-			if err == nil {
-				c.WriteTo(answer(from, b[:n]), from)
-			}
-		}
-	}()
-	return nil
-}
 
 func serveNames(ip, name string) error {
 	address := net.JoinHostPort(ip, "53")

@@ -24,7 +24,7 @@ const maxRecord = 4096
 // records are files in a folder, each named after the id of a network of Docker's.
 type records string
 
-var errNoRecord = errors.New("Docker's network is not known here")
+var errNoRecord = errors.New("this network of Docker's is not known here")
 
 func (r records) path(id string) (string, error) {
 	if !validID(id) {
