@@ -3,14 +3,14 @@ package forwarder
 import (
 	"fmt"
 	"os"
+	"sync"
 
 	"github.com/footbridge-net/footbridge/internal/share"
 )
 
 // What the flows of all Forwarders take from the whole process is shared among
 // containers: one that takes too much takes it from other networks, published
-// ports and names. Both are settled when the process starts, which may not be
-// allowed to look any more when it is needed.
+// ports and names.
 var (
 	// descriptors: half of the process's open files is for published ports
 	// (portfwd.NewBudget), a sixteenth for names (package dns); a sixteenth stays
@@ -18,8 +18,12 @@ var (
 	descriptors = share.New(share.OpenFiles() * 3 / 8)
 	// ephemeral: each mapping binds a port that the kernel chooses, and has it
 	// for itself on all of the host's addresses. The other half is the host's.
-	ephemeral = share.New(ephemeralPorts() / 2)
+	ephemeral = sync.OnceValue(func() *share.Pool { return share.New(ephemeralPorts() / 2) })
 )
+
+// Settle looks how many ports the kernel chooses from, unless the first New has: for a process that may
+// not look any more by then.
+func Settle() { ephemeral() }
 
 // ephemeralPorts is how many ports the kernel chooses from.
 func ephemeralPorts() int {

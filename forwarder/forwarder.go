@@ -107,7 +107,7 @@ func New(o Options) *Forwarder {
 	f := &Forwarder{
 		gw: o.Gateway, allow: o.Allow, hostPorts: o.HostPort, noHost: o.NoHost, hairpins: o.Hairpins, out: o.Outbound,
 		limits: o.Limits.or(defaults), yield: o.Yield, log: o.Logger, now: time.Now,
-		descriptors: descriptors, ports: ephemeral,
+		descriptors: descriptors, ports: ephemeral(),
 		pending:  map[stack.TransportEndpointID]*pendingTCP{},
 		mappings: map[mappingKey]*mapping{},
 		pings:    map[pingKey]*ping{},

@@ -129,26 +129,43 @@ func (c *configurer) sysctl(name, value string) error {
 	if err != nil {
 		return err
 	}
-	var now [64]byte
-	f, err := os.Open(path)
-	if err == nil {
-		n, _ := f.Read(now[:])
-		f.Close()
-		if string(bytes.TrimSpace(now[:n])) == value {
-			return nil
-		}
-	} else if errors.Is(err, os.ErrNotExist) {
+	if err = setSysctl(path, value); errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("sysctl %s: %w", name, err)
-	}
-	f, err = os.OpenFile(path, os.O_WRONLY, 0)
-	if err == nil {
-		_, err = f.WriteString(value)
-		err = errors.Join(err, f.Close())
 	}
 	if err != nil {
 		return fmt.Errorf("set sysctl to %s: %w", value, err)
 	}
 	return nil
+}
+
+func setSysctl(path, value string) error {
+	is := func(f *os.File) bool {
+		var now [64]byte
+		n, _ := f.ReadAt(now[:], 0)
+		return string(bytes.TrimSpace(now[:n])) == value
+	}
+	// Opened once where that is possible: with many namespaces the kernel looks long for a name that all
+	// of them have.
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	if err != nil { // one of the two is not allowed
+		if f, err = os.Open(path); err == nil {
+			defer f.Close()
+			if is(f) {
+				return nil
+			}
+		}
+		f, err = os.OpenFile(path, os.O_WRONLY, 0)
+	} else if is(f) {
+		return f.Close()
+	}
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteAt([]byte(value), 0)
+	return errors.Join(err, f.Close())
 }
 
 func (c *configurer) attributes() error {

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/footbridge-net/footbridge/internal/buildinfo"
+	"github.com/footbridge-net/footbridge/forwarder"
 	"github.com/footbridge-net/footbridge/internal/busypoll"
 	"github.com/footbridge-net/footbridge/internal/fdpass"
 	"github.com/footbridge-net/footbridge/internal/sandbox"
@@ -79,6 +80,7 @@ func run() error {
 	if err := busypoll.Start(); err != nil {
 		log.Warn("every packet is slept for", "error", err)
 	}
+	forwarder.Settle()
 	o := sandbox.FromEnvironment()
 	if o.UnixSocket, err = conn.FD(); err != nil {
 		return err
