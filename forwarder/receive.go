@@ -26,7 +26,8 @@ type receiver struct {
 	in   dgram.Receiver
 	errs errorQueue
 
-	moved int // bytes since it waited
+	waited bool // for the poller
+	moved  int  // bytes since then
 }
 
 // run returns when the socket is closed, with what the poller says then.
@@ -44,6 +45,10 @@ func (r *receiver) run() error {
 func (r *receiver) read(fd uintptr) bool {
 	start := r.turn.Begin()
 	defer r.turn.End(start)
+	if r.waited {
+		r.waited = false
+		r.turn.Rested()
+	}
 	buf := buffers.Get().(*[dgram.MaxPayload]byte)
 	defer buffers.Put(buf)
 	m, err := r.in.Receive(int(fd), buf[:])
@@ -62,7 +67,7 @@ func (r *receiver) read(fd uintptr) bool {
 	}
 	if err == syscall.EAGAIN {
 		busypoll.Waiting(r.moved)
-		r.moved = 0
+		r.waited, r.moved = true, 0
 		return false
 	}
 	return true // after another error there may be datagrams

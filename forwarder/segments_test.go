@@ -112,6 +112,7 @@ func TestSeveralDatagramsThatAreTooBigForTheWay(t *testing.T) {
 			for {
 				e := wait(t, g.icmp, "too big")
 				if e.e == packet.NetUnreachable(false) {
+					f.HandleDatagram(d) // the call may have been told of that instead, as often as it was made
 					continue
 				}
 				if e.e != packet.TooBig(c.narrow.Is4(), narrowMTU) {

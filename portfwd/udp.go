@@ -28,7 +28,8 @@ type udpServer struct {
 	in       dgram.Receiver
 	err      syscall.Errno // of the last read
 	failures int
-	moved    int // bytes since it waited
+	waited   bool // for the poller
+	moved    int  // bytes since then
 }
 
 func newUDPServer(l *Listener) *udpServer {
@@ -87,7 +88,7 @@ func (s *udpServer) drain(uintptr) bool {
 			s.failures = 0
 		case unix.EAGAIN:
 			busypoll.Waiting(s.moved)
-			s.moved = 0
+			s.waited, s.moved = true, 0
 			return false
 		default:
 			s.l.counters.socketErrors.Add(1)
@@ -104,6 +105,10 @@ func (s *udpServer) drain(uintptr) bool {
 func (s *udpServer) take() syscall.Errno {
 	start := s.l.turn.Begin()
 	defer s.l.turn.End(start)
+	if s.waited {
+		s.waited = false
+		s.l.turn.Rested()
+	}
 	buf := buffers.Get().(*[dgram.MaxPayload]byte)
 	defer buffers.Put(buf)
 	m, err := s.in.Receive(s.l.socket.fd, buf[:])

@@ -1,6 +1,7 @@
 package busypoll
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
@@ -8,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -46,7 +48,10 @@ func Start() error {
 	if err != nil {
 		return err
 	}
-	p := newPoller(fd)
+	p, err := newPoller(fd)
+	if err != nil {
+		return err
+	}
 	running.Store(p)
 	go p.run()
 	return nil
@@ -57,6 +62,14 @@ func Start() error {
 func Waiting(moved int) {
 	if p := running.Load(); p != nil {
 		p.waiting(moved)
+	}
+}
+
+// Sent says that a UDP socket has sent something. As soon as its receiver has it, the kernel tells the
+// sender's poller that there is room for more, which looks as if there were something to read.
+func Sent() {
+	if p := running.Load(); p != nil {
+		p.sent.Store(true)
 	}
 }
 
@@ -109,16 +122,44 @@ func waitsFor(text, fd string) bool {
 type poller struct {
 	fd     uintptr
 	active atomic.Bool  // somebody has said Waiting, and run has not ended with that
+	again  atomic.Bool  // somebody has said so since run began to look
+	sent   atomic.Bool  // somebody has said Sent since the poller was last let have its round
 	skip   atomic.Int32 // how many times Waiting does nothing
 	wake   chan struct{}
+
+	bell *os.File // an eventfd, for rounds of the poller
+	raw  syscall.RawConn
+	ring func(fd uintptr) bool
 
 	// What came of it.
 	seen, inVain atomic.Uint64
 }
 
-func newPoller(fd uintptr) *poller {
-	return &poller{fd: fd, wake: make(chan struct{}, 1)}
+func newPoller(fd uintptr) (*poller, error) {
+	bell, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
+	if err != nil {
+		return nil, fmt.Errorf("busypoll: eventfd: %w", err)
+	}
+	p := &poller{fd: fd, wake: make(chan struct{}, 1), bell: os.NewFile(uintptr(bell), "busypoll")}
+	if p.raw, err = p.bell.SyscallConn(); err != nil {
+		return nil, errors.Join(fmt.Errorf("busypoll: eventfd: %w", err), p.bell.Close())
+	}
+	var one [8]byte
+	binary.NativeEndian.PutUint64(one[:], 1)
+	iov := []unix.Iovec{{Base: &one[0], Len: 8}}
+	rung := false
+	p.ring = func(fd uintptr) bool {
+		if rung = !rung; rung { // and not before Read, which forgets what the poller has told
+			_, e := nowait.Writev(fd, iov, len(one))
+			rung = e == 0
+		}
+		return !rung
+	}
+	return p, nil
 }
+
+// round waits until the poller has told of all that it has, of the bell at last.
+func (p *poller) round() bool { return p.raw.Read(p.ring) == nil }
 
 func (p *poller) waiting(moved int) {
 	if moved > bulk {
@@ -131,6 +172,8 @@ func (p *poller) waiting(moved int) {
 	}
 	if !p.active.Swap(true) {
 		p.wake <- struct{}{} // it has room: run has taken the last one
+	} else {
+		p.again.Store(true)
 	}
 }
 
@@ -150,11 +193,18 @@ func (p *poller) run() {
 }
 
 // look asks until the poller has something, in which case the runtime finds it as soon as this
-// goroutine waits, or until the limit.
+// goroutine waits, or until nobody has said Waiting for the limit. Where it may have nothing but
+// room to send, it is let tell of that, and asked on.
 func (p *poller) look() bool {
 	for begin := time.Now(); ; runtime.Gosched() {
 		if p.ready() {
-			return true
+			if !p.sent.Swap(false) || !p.round() {
+				return true
+			}
+			begin = time.Now()
+		}
+		if p.again.Swap(false) {
+			begin = time.Now()
 		}
 		if time.Since(begin) > limit {
 			return false

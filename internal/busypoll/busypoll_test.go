@@ -57,7 +57,9 @@ func started(t *testing.T) (p *poller, ring func()) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p = newPoller(uintptr(fd))
+	if p, err = newPoller(uintptr(fd)); err != nil {
+		t.Fatal(err)
+	}
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
@@ -66,6 +68,7 @@ func started(t *testing.T) (p *poller, ring func()) {
 	t.Cleanup(func() {
 		close(p.wake)
 		<-ended
+		p.bell.Close()
 		nowait.Close(uintptr(fd))
 	})
 	return p, func() {
@@ -126,11 +129,27 @@ func TestItEndsSoonWhereNothingComes(t *testing.T) {
 	p.active.Store(false)
 }
 
+// The kernel tells a UDP socket's poller when what was sent has been received.
+func TestWhatWasSentIsNotTakenForSomethingToRead(t *testing.T) {
+	p, ring := started(t)
+	ring() // and nobody takes it away
+	p.sent.Store(true)
+	p.waiting(0)
+	p.settled(t)
+	if p.seen.Load() != 1 || p.sent.Load() {
+		t.Errorf("seen %d times, sent: %v", p.seen.Load(), p.sent.Load())
+	}
+	rounds := make([]byte, 8)
+	if n, err := p.bell.Read(rounds); err != nil || n != 8 || rounds[0] != 1 {
+		t.Errorf("the runtime's poller had %d rounds, want 1 (%v)", rounds[0], err)
+	}
+}
+
 func TestWaitingBeforeStartDoesNothing(t *testing.T) {
 	if running.Load() != nil {
 		t.Fatal("it runs")
 	}
-	if n := testing.AllocsPerRun(100, func() { Waiting(0) }); n != 0 {
+	if n := testing.AllocsPerRun(100, func() { Waiting(0); Sent() }); n != 0 {
 		t.Errorf("%v allocations", n)
 	}
 }
@@ -147,7 +166,10 @@ func TestAReaderIsSeenByTheRuntimesPoller(t *testing.T) {
 	}
 	defer r.Close()
 	defer w.Close()
-	p := newPoller(fd)
+	p, err := newPoller(fd)
+	if err != nil {
+		t.Fatal(err)
+	}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)

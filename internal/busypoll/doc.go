@@ -15,6 +15,10 @@
 // to be woken. What then happens is the runtime's own: this package only keeps it
 // from sleeping.
 //
+// A UDP socket's poller is told, too, when what it has sent has been received. Who sends says so
+// ([Sent]), and what looks like a packet then is not taken for one: the runtime is let have a round of its
+// poller, and the looking goes on.
+//
 // Where looking was in vain, the next times it is not done, up to [mostSkipped] of them:
 // who is asked something every few milliseconds sleeps in between, as does who is asked nothing. Nor is it
 // done between the pieces of a lot, for which sender and receiver need the processors.

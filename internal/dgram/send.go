@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/footbridge-net/footbridge/internal/busypoll"
 	"github.com/footbridge-net/footbridge/internal/nowait"
 )
 
@@ -57,6 +58,7 @@ func (s *Sender) Send(fd int, to *nowait.Address, from *Source, payload []byte, 
 		case e != 0:
 			return sent, e
 		}
+		busypoll.Sent()
 		if sent += len(b); sent == len(payload) {
 			return sent, 0
 		}
