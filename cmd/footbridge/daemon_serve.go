@@ -15,6 +15,7 @@ import (
 	"github.com/footbridge-net/footbridge/engine"
 	"github.com/footbridge-net/footbridge/internal/buildinfo"
 	"github.com/footbridge-net/footbridge/internal/fdstore"
+	"github.com/footbridge-net/footbridge/internal/startup"
 )
 
 // shutdownTimeout bounds how long the daemon waits for requests under way when
@@ -74,6 +75,9 @@ func (o *daemonOptions) serve(ctx context.Context, c *cli, ready func(notices []
 	defer func() { err = errors.Join(err, d.close()) }()
 	ready(d.engine.Notices())
 	d.notify(fmt.Sprintf("READY=1\nMAINPID=%d\nSTATUS=footbridge %s serves %s", os.Getpid(), buildinfo.Get().Version, d.dirs.socket()))
+	if err := startup.Over(); err != nil {
+		d.log.Debug("the start's memory is kept", "error", err)
+	}
 	if err := d.run(ctx); err != nil {
 		return err
 	}

@@ -12,11 +12,12 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/footbridge-net/footbridge/internal/buildinfo"
 	"github.com/footbridge-net/footbridge/forwarder"
+	"github.com/footbridge-net/footbridge/internal/buildinfo"
 	"github.com/footbridge-net/footbridge/internal/busypoll"
 	"github.com/footbridge-net/footbridge/internal/fdpass"
 	"github.com/footbridge-net/footbridge/internal/sandbox"
+	"github.com/footbridge-net/footbridge/internal/startup"
 )
 
 // logVariable says how much the worker logs, as slog's levels.
@@ -84,6 +85,9 @@ func run() error {
 	o := sandbox.FromEnvironment()
 	if o.UnixSocket, err = conn.FD(); err != nil {
 		return err
+	}
+	if err := startup.Over(); err != nil {
+		log.Debug("the start's memory is kept", "error", err)
 	}
 	if s.sandbox, err = sandbox.Enter(o); err != nil {
 		return err
