@@ -140,8 +140,9 @@ func (d daemon) processes() ([]int, error) {
 	return []int{status.Keeper.PID, status.Worker.PID}, nil
 }
 
-// settleTime is how long garbage is given to be collected, and timers of a start to end.
-const settleTime = 2 * time.Second
+// settleTime is how long garbage is given to be collected, and timers of a start to end: longer than the worker waits
+// before it gives memory back, 3 s.
+const settleTime = 4 * time.Second
 
 // memory is what the daemon's processes have resident, in bytes, after it has not become less for a while.
 func (d daemon) memory() (float64, error) {
