@@ -141,8 +141,8 @@ func (d daemon) processes() ([]int, error) {
 }
 
 // settleTime is how long garbage is given to be collected, and timers of a start to end: longer than the worker waits
-// before it gives memory back, 3 s.
-const settleTime = 4 * time.Second
+// before it gives memory back, which is 3 s without traffic, and as long again if there was some.
+const settleTime = 7 * time.Second
 
 // memory is what the daemon's processes have resident, in bytes, after it has not become less for a while.
 func (d daemon) memory() (float64, error) {
