@@ -1,6 +1,6 @@
 // Package startup lets go of what only the start of a process has needed.
 //
-//	/proc/self/maps            of the program's file, not writable
+//	/proc/self/smaps           of the program's file, never written
 //	 5581c0000000-... r-xp  ---------------------------------------.
 //	 5581c0a00000-... r--p  ------- madvise(MADV_DONTNEED) -------> not resident
 //	 c000000000-...   rw-p  (heap: stays)                           until used again
@@ -26,7 +26,7 @@ import (
 
 // Over takes the pages of the program's file out of what this process has resident. It needs /proc.
 func Over() error {
-	text, err := os.ReadFile("/proc/self/maps")
+	text, err := os.ReadFile("/proc/self/smaps")
 	if err != nil {
 		return fmt.Errorf("startup: %w", err)
 	}
@@ -34,7 +34,7 @@ func Over() error {
 	if err != nil {
 		return fmt.Errorf("startup: %w", err)
 	}
-	for _, r := range unwritten(string(text), program) {
+	for _, r := range untouched(string(text), program) {
 		if _, _, e := unix.RawSyscall(unix.SYS_MADVISE, r.begin, r.end-r.begin, unix.MADV_DONTNEED); e != 0 {
 			return fmt.Errorf("startup: madvise: %w", e)
 		}
@@ -45,25 +45,37 @@ func Over() error {
 // region is a part of the address space.
 type region struct{ begin, end uintptr }
 
-// unwritten finds the mappings of a file that are private and not writable, so that they are as the file is. The
-// text is that of /proc/PID/maps: "begin-end rwxp offset device inode path", see proc(5).
-func unwritten(maps, file string) []region {
+// untouched finds the mappings of a file that are private, not writable, and have no page of their own: a dynamic linker
+// writes into some before it makes them read-only. The text is that of /proc/PID/smaps: for each mapping
+// "begin-end rwxp offset device inode path", and lines such as "Anonymous: 0 kB", see proc(5).
+func untouched(smaps, file string) []region {
 	var all []region
-	for line := range strings.Lines(maps) {
+	var candidate region
+	for line := range strings.Lines(smaps) {
 		f := strings.Fields(line)
-		if len(f) < 6 || len(f[1]) != 4 || f[1][1] != '-' || f[1][3] != 'p' || strings.Join(f[5:], " ") != file {
-			continue
+		if len(f) >= 5 && strings.Contains(f[0], "-") {
+			candidate = region{}
+			if len(f) > 5 && len(f[1]) == 4 && f[1][1] == '-' && f[1][3] == 'p' && strings.Join(f[5:], " ") == file {
+				candidate = addresses(f[0])
+			}
 		}
-		first, last, _ := strings.Cut(f[0], "-")
-		begin, err := strconv.ParseUint(first, 16, 64)
-		if err != nil {
-			continue
+		if len(f) == 3 && f[0] == "Anonymous:" && f[1] == "0" && candidate.end > candidate.begin {
+			all = append(all, candidate)
 		}
-		end, err := strconv.ParseUint(last, 16, 64)
-		if err != nil || end <= begin {
-			continue
-		}
-		all = append(all, region{uintptr(begin), uintptr(end)})
 	}
 	return all
+}
+
+// addresses reads "begin-end"; none where that is something else.
+func addresses(text string) region {
+	first, last, _ := strings.Cut(text, "-")
+	begin, err := strconv.ParseUint(first, 16, 64)
+	if err != nil {
+		return region{}
+	}
+	end, err := strconv.ParseUint(last, 16, 64)
+	if err != nil {
+		return region{}
+	}
+	return region{uintptr(begin), uintptr(end)}
 }

@@ -8,24 +8,27 @@ import (
 	"testing"
 )
 
-func TestWhatIsTheProgramsAndNotWritten(t *testing.T) {
-	const maps = `00400000-00b6d000 r-xp 00000000 fe:00 1234 /usr/bin/footbridge
-00b6d000-0180a000 r--p 0076d000 fe:00 1234 /usr/bin/footbridge
-0180a000-0186b000 rw-p 0140a000 fe:00 1234 /usr/bin/footbridge
-0186b000-03b00000 rw-p 00000000 00:00 0
-c000000000-c000400000 r--p 00000000 00:00 0
-7f0000000000-7f0000001000 r--s 00000000 fe:00 1234 /usr/bin/footbridge
-7f0000002000-7f0000003000 r-xp 00000000 fe:00 9 /usr/lib/other
-7f0000004000-7f0000004000 r--p 00000000 fe:00 1234 /usr/bin/footbridge
-zz-yy r--p 00000000 fe:00 1234 /usr/bin/footbridge
-00b6d000 r--p
-`
+func TestWhatIsTheProgramsAndNeverWritten(t *testing.T) {
+	mapping := func(head string, anonymous int) string {
+		return head + "\nSize:               4 kB\nAnonymous:          " + strconv.Itoa(anonymous) + " kB\nVmFlags: rd mr mw me\n"
+	}
+	smaps := mapping("00400000-00b6d000 r-xp 00000000 fe:00 1234 /usr/bin/footbridge", 0) +
+		mapping("00b6d000-0180a000 r--p 0076d000 fe:00 1234 /usr/bin/footbridge", 0) +
+		mapping("0180a000-0180b000 r--p 0076e000 fe:00 1234 /usr/bin/footbridge", 4) + // relocated, then made read-only
+		mapping("0180b000-0186b000 rw-p 0140a000 fe:00 1234 /usr/bin/footbridge", 0) +
+		mapping("0186b000-03b00000 rw-p 00000000 00:00 0", 0) +
+		mapping("c000000000-c000400000 r--p 00000000 00:00 0", 0) +
+		mapping("7f0000000000-7f0000001000 r--s 00000000 fe:00 1234 /usr/bin/footbridge", 0) +
+		mapping("7f0000002000-7f0000003000 r-xp 00000000 fe:00 9 /usr/lib/other", 0) +
+		mapping("7f0000004000-7f0000004000 r--p 00000000 fe:00 1234 /usr/bin/footbridge", 0) +
+		mapping("zz-yy r--p 00000000 fe:00 1234 /usr/bin/footbridge", 0) +
+		mapping("00b6d000 r--p", 0)
 	want := []region{{0x400000, 0xb6d000}, {0xb6d000, 0x180a000}}
-	if got := unwritten(maps, "/usr/bin/footbridge"); !slices.Equal(got, want) {
+	if got := untouched(smaps, "/usr/bin/footbridge"); !slices.Equal(got, want) {
 		t.Errorf("got %x, want %x", got, want)
 	}
-	const spaces = "00400000-00b6d000 r-xp 00000000 fe:00 1234                       /home/a b/footbridge (deleted)\n"
-	if got := unwritten(spaces, "/home/a b/footbridge (deleted)"); len(got) != 1 {
+	spaces := mapping("00400000-00b6d000 r-xp 00000000 fe:00 1234                       /home/a b/footbridge (deleted)", 0)
+	if got := untouched(spaces, "/home/a b/footbridge (deleted)"); len(got) != 1 {
 		t.Errorf("a path with spaces: %x", got)
 	}
 }
