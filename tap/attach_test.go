@@ -284,7 +284,6 @@ func TestAttachRefusesAnotherKindOfDevice(t *testing.T) {
 		{"ip", "link", "add", "eth0", "type", "bridge"},
 		{"ip", "link", "add", "eth0", "type", "veth", "peer", "name", "other"},
 		{"ip", "tuntap", "add", "eth0", "mode", "tun"},
-		{"ip", "tuntap", "add", "eth0", "mode", "tap"}, // one queue only
 	} {
 		w, ns := newWorld(t, 0)
 		w.Run(make...)
@@ -293,6 +292,19 @@ func TestAttachRefusesAnotherKindOfDevice(t *testing.T) {
 		}
 		if v := viewLink(t, w, "eth0"); len(v.AddrInfo) != 0 {
 			t.Errorf("%q: the device was changed: %+v", make, v)
+		}
+		w.End()
+	}
+}
+
+// Whoever may open a device can take its marks off, as a helper that is killed may not have set them.
+func TestADeviceThatAnotherHasOpenedIsTakenAgain(t *testing.T) {
+	for _, kind := range [][]string{nil, {"multi_queue"}} {
+		w, ns := newWorld(t, 0)
+		w.Run(append([]string{"ip", "tuntap", "add", "eth0", "mode", "tap"}, kind...)...) // without a header
+		d := mustAttach(t, ns, testLink())
+		if v := viewLink(t, w, "eth0"); d.Created || len(v.AddrInfo) == 0 {
+			t.Errorf("%v: made: %v, %+v", kind, d.Created, v)
 		}
 		w.End()
 	}

@@ -52,13 +52,14 @@ func findOrCreate(h *netlink.Handle, name string, forSeveral bool) (tun *netlink
 	}
 	if tun != nil {
 		switch {
-		// One of ours has had a queue with headers, or is for several.
-		case tun.Mode != 0 && (tun.NonPersist || tun.Flags&(netlink.TUNTAP_MULTI_QUEUE|netlink.TUNTAP_VNET_HDR) == 0):
-			return nil, false, fmt.Errorf("%s is there already: %w (a TAP that somebody else made); choose another name or remove it", name, ErrNameTaken)
 		case tun.Queues+tun.DisabledQueues > 0:
 			// A second holder would get a share of the frames, and the first would
 			// decide on the virtio header.
 			return nil, false, fmt.Errorf("%s: %w (%d queues are open)", name, ErrBusy, tun.Queues+tun.DisabledQueues)
+		// Whether a persistent one is ours cannot be told: whoever may open it may change all that could be a mark. It is taken
+		// as if it were.
+		case tun.Mode != 0 && tun.NonPersist:
+			return nil, false, fmt.Errorf("%s is there already: %w (a TAP that somebody else made); choose another name or remove it", name, ErrNameTaken)
 		case forSeveral && !several(tun):
 			return nil, false, fmt.Errorf("%s: %w: it was made for one queue; remove it, or ask for one", name, ErrOptions)
 		}
