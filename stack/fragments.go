@@ -299,14 +299,15 @@ func (n *Network) reassemble(in *incoming, body []byte, deliver func(*incoming) 
 	if pieces == nil {
 		return DropNone // counted above
 	}
-	view := buffer.NewViewSize(maxFrame)
+	length := packet.EthernetLen
+	for _, piece := range pieces {
+		length += len(piece)
+	}
+	// The longest packets are up to 13 bytes longer, with their Ethernet header, than what netstack pools.
+	view := buffer.NewViewSize(max(length, maxFrame))
 	b := view.AsSlice()
 	size := copy(b, in.frame[:packet.EthernetLen])
 	for _, piece := range pieces {
-		if size+len(piece) > len(b) {
-			view.Release()
-			return DropFragments
-		}
 		size += copy(b[size:], piece)
 	}
 	var hdr [vnet.Len]byte

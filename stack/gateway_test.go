@@ -83,6 +83,25 @@ func TestASuperDatagramIsGivenWithItsSegmentSize(t *testing.T) {
 	}
 }
 
+func TestTheLongestDatagramIsPutTogether(t *testing.T) {
+	w := newWorld(t, false)
+	got := make(chan int, 1)
+	w.net.Gateway().SetHandlers(Handlers{UDP: func(d packet.Datagram) { got <- len(d.Payload) }})
+	const longest = 0xffff - packet.IPv4Len - packet.UDPLen
+	whole := datagramFrame(gwMAC, aMAC, netip.AddrPortFrom(a4, 1000), netip.AddrPortFrom(out4, 2000), string(make([]byte, longest)))
+	for _, f := range cut(whole, 1480) {
+		w.a.send(plain, f)
+	}
+	select {
+	case n := <-got:
+		if n != longest {
+			t.Errorf("it has %d bytes, want %d", n, longest)
+		}
+	case <-time.After(10 * time.Second):
+		t.Errorf("it is lost: %v", w.pa.Stats().Drops)
+	}
+}
+
 func TestAFragmentedDatagramIsPutTogether(t *testing.T) {
 	w := newWorld(t, false)
 	got := make(chan packet.Datagram, 1)
