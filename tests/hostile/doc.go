@@ -10,7 +10,7 @@
 //	  +- the host:     its user, and its administrator, who may listen on its interfaces
 //	  '- the internet: what comes out of the host
 //
-//	mallory: AF_PACKET, with virtio headers; a TAP and a bridge of her own; a second queue on footbridge's TAP
+//	mallory: AF_PACKET, with virtio headers; a TAP and a bridge of her own; tries at a second queue of footbridge's TAP
 //	others : AF_PACKET to see what arrives, probes to feel what has become slower
 //
 // A hostile frame carries a mark, by which whoever sees it knows it again. A row ends with a good frame from the same

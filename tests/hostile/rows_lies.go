@@ -21,7 +21,6 @@ var lying = []row{
 	{group: groupLies, name: "lengths, checksums and extension headers that are wrong", run: wrongHeaders},
 	{group: groupLies, name: "virtio headers, by a packet socket", run: packetHeaders},
 	{group: groupLies, name: "virtio headers, through a TAP and a bridge of her own", run: bridgedHeaders},
-	{group: groupLies, name: "virtio headers, past her own kernel, by another header length", run: staleHeaders},
 }
 
 // samples are good frames of all kinds, from the attacker to a destination.
@@ -327,56 +326,3 @@ func bridgedHeaders(s *stage, r *result) error {
 
 // unixOffloads are all that a TAP's owner may take (linux/if_tun.h): checksums, TSO of both families, ECN, UFO, USO of both.
 const unixOffloads = 0x01 | 0x02 | 0x04 | 0x08 | 0x20 | 0x40
-
-// staleHeaders tells lies that no kernel has looked at, see StaleArgs.
-func staleHeaders(s *stage, r *result) error {
-	me := s.machines["mallory"]
-	var pairs []StalePair
-	random := random(s.seed)
-	cores := []struct {
-		frame []byte
-		heads []vnet.Header
-	}{
-		{inEthernet(me.gateway, me.mac, tcpPacket(netip.AddrPortFrom(me.ip4, 4242), netip.AddrPortFrom(me.gw4, 9), flagACK, 1, 1, make([]byte, 4000))),
-			[]vnet.Header{
-				{Flags: vnet.NeedsCsum, GSOType: vnet.GSOTCPv4, HdrLen: 54, GSOSize: 8, CsumStart: 34, CsumOffset: tcpSum},
-				{Flags: vnet.NeedsCsum, GSOType: vnet.GSOTCPv4, HdrLen: 54, GSOSize: 1448, CsumStart: 34, CsumOffset: tcpSum},
-			}},
-		{inEthernet(me.gateway, me.mac, tcpPacket(netip.AddrPortFrom(me.ip4, 4242), netip.AddrPortFrom(me.gw4, 9), flagACK, 1, 1, make([]byte, 1000))),
-			[]vnet.Header{
-				{},
-				{Flags: vnet.NeedsCsum, CsumStart: 34, CsumOffset: tcpSum},
-				{Flags: vnet.NeedsCsum, CsumStart: 1000, CsumOffset: 60},
-			}},
-		{inEthernet(me.gateway, me.mac, tcpPacket(netip.AddrPortFrom(me.ip6, 4242), netip.AddrPortFrom(me.gw6, 9), flagACK, 1, 1, make([]byte, 4000))),
-			[]vnet.Header{{Flags: vnet.NeedsCsum, GSOType: vnet.GSOTCPv6, HdrLen: 74, GSOSize: 1428, CsumStart: 54, CsumOffset: tcpSum}}},
-		{inEthernet(me.gateway, me.mac, udpPacket(netip.AddrPortFrom(me.ip4, 4242), netip.AddrPortFrom(me.gw4, 9), make([]byte, 4000))),
-			[]vnet.Header{
-				{Flags: vnet.NeedsCsum, GSOType: vnet.GSOUDPL4, HdrLen: 42, GSOSize: 100, CsumStart: 34, CsumOffset: udpSum},
-			}},
-	}
-	for _, to := range []struct {
-		mac packet.MAC
-		ip  netip.Addr
-	}{{me.gateway, me.gw4}, {s.machines["alice"].mac, s.machines["alice"].ip4}} {
-		for _, c := range cores {
-			for _, head := range c.heads {
-				for _, take := range []int{14, 34, 42, 2, 13, 200} {
-					mark := s.nextMark()
-					// The cover is as long as cover and core together shall be, as far as an MTU lets it.
-					data := append(bytes.Clone(mark), make([]byte, 1000+random.Intn(400))...)
-					pairs = append(pairs, StalePair{
-						Cover:  inEthernet(to.mac, me.mac, icmpPacket(me.ip4, to.ip, packet.ICMPEchoRequest, 0, random.Uint32(), data)),
-						Answer: mark, Take: take, Head: head, Core: c.frame,
-					})
-				}
-			}
-		}
-	}
-	err := s.barrage(r, me, s.farAndNear()[:1], nil, 0, func() (SendReply, error) {
-		var sent SendReply
-		err := me.actor.call("Stale", StaleArgs{Interface: me.iface, Pairs: pairs}, &sent)
-		return sent, err
-	})
-	return err
-}
