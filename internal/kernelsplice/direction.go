@@ -118,15 +118,21 @@ func (d *direction) splice() (moved bool, err error) {
 	return true, d.drain()
 }
 
-// drain moves what the destination takes out of the pipe.
+// drain moves what the destination takes out of the pipe. Only a call that was refused makes the kernel tell of
+// room; one that has moved a part may not.
 func (d *direction) drain() error {
-	n, err := splice(d.pipe.r, d.to.fd, d.inPipe)
-	if err == unix.EAGAIN {
-		return nil
+	for d.inPipe > 0 {
+		n, err := splice(d.pipe.r, d.to.fd, d.inPipe)
+		if err == unix.EAGAIN {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		d.count(n)
+		d.inPipe -= n
 	}
-	d.count(n)
-	d.inPipe -= n
-	return err
+	return nil
 }
 
 func splice(from, to, n int) (int, error) {
