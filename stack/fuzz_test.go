@@ -205,6 +205,9 @@ func (w *fuzzWorld) judge6(h header.IPv6, src packet.MAC) string {
 			if left != 0 {
 				return "a source route"
 			}
+		case header.IPv6ExperimentExtHdr:
+			next.Release()
+			return "" // Linux knows no such header (253), and reads nothing behind it
 		case header.IPv6RawPayloadHeader:
 			p := next.Buf.Flatten()
 			next.Release()
