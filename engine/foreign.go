@@ -63,6 +63,8 @@ func foreignError(err error) error {
 		return forbidden("%w", err)
 	case errors.Is(err, foreign.ErrGone):
 		return notFound("%w", err)
+	case errors.Is(err, foreign.ErrSilent):
+		return unavailable("%w", err)
 	}
 	return err
 }

@@ -509,3 +509,16 @@ func (w *world) noNamespaces() {
 		}
 	}
 }
+
+func TestErrorsAboutPlacesHaveAClass(t *testing.T) {
+	for cause, class := range map[error]error{
+		foreign.ErrWish:    errdefs.ErrInvalidArgument,
+		foreign.ErrRefused: errdefs.ErrPermissionDenied,
+		foreign.ErrGone:    errdefs.ErrNotFound,
+		foreign.ErrSilent:  errdefs.ErrUnavailable,
+	} {
+		if got := foreignError(fmt.Errorf("/a/path: %w", cause)); !errors.Is(got, class) || !errors.Is(got, cause) {
+			t.Errorf("%v: %v, want %v", cause, got, class)
+		}
+	}
+}

@@ -110,10 +110,8 @@ func find() (uintptr, error) {
 // waits for fd: "tfd: 5 events: ...", see proc(5).
 func waitsFor(text, fd string) bool {
 	for line := range strings.Lines(text) {
-		if f := strings.Fields(line); len(f) > 1 && f[0] == "tfd:" {
-			if f[1] == fd {
-				return true
-			}
+		if f := strings.Fields(line); len(f) > 1 && f[0] == "tfd:" && f[1] == fd {
+			return true
 		}
 	}
 	return false

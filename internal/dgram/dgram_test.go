@@ -48,6 +48,17 @@ func open(t testing.TB, at netip.Addr) (fd int, self netip.AddrPort) {
 	}
 }
 
+// both makes two sockets, what a sender of the one's needs for the other, and the one's address.
+func both(t testing.TB, local netip.Addr) (client, server int, self netip.AddrPort, to nowait.Address, source Source) {
+	t.Helper()
+	client, self = open(t, local)
+	server, at := open(t, local)
+	TakeSeveral(server)
+	to.Set(at)
+	source.Set(local, 0)
+	return client, server, self, to, source
+}
+
 // next takes a message that is there: loopback delivers before a send returns.
 func next(t testing.TB, r *Receiver, fd int) Message {
 	t.Helper()
@@ -61,13 +72,7 @@ func next(t testing.TB, r *Receiver, fd int) Message {
 func TestMessagesArriveAsTheyWereSent(t *testing.T) {
 	for _, local := range []netip.Addr{local4, local6} {
 		t.Run(local.String(), func(t *testing.T) {
-			client, self := open(t, local)
-			server, at := open(t, local)
-			TakeSeveral(server)
-			var to nowait.Address
-			to.Set(at)
-			var source Source
-			source.Set(local, 0)
+			client, server, self, to, source := both(t, local)
 			var out Sender
 			var in Receiver
 			if _, e := in.Receive(server, make([]byte, MaxPayload)); e != unix.EAGAIN {
@@ -164,13 +169,7 @@ func TestDatagramsAreCounted(t *testing.T) {
 }
 
 func TestNothingIsAllocated(t *testing.T) {
-	client, _ := open(t, local4)
-	server, at := open(t, local4)
-	TakeSeveral(server)
-	var to nowait.Address
-	to.Set(at)
-	var source Source
-	source.Set(local4, 0)
+	client, server, _, to, source := both(t, local4)
 	var out Sender
 	var in Receiver
 	payload, b := make([]byte, 44*1448), make([]byte, MaxPayload)

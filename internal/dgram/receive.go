@@ -50,5 +50,5 @@ func (r *Receiver) Receive(fd int, b []byte) (Message, syscall.Errno) {
 // TakeSeveral makes the UDP socket fd receive several datagrams at once where the kernel
 // has them together. Linux before 5.0 does not know it and need not.
 func TakeSeveral(fd int) {
-	nowait.SetOption(uintptr(fd), unix.SOL_UDP, unix.UDP_GRO, 1)
+	_ = nowait.SetOption(uintptr(fd), unix.SOL_UDP, unix.UDP_GRO, 1)
 }

@@ -126,6 +126,9 @@ func (d *direction) drain() error {
 		if err == unix.EAGAIN {
 			return nil
 		}
+		if err == nil && n == 0 {
+			err = io.ErrNoProgress // the pipe has something
+		}
 		if err != nil {
 			return err
 		}

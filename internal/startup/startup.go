@@ -5,7 +5,7 @@
 //	 5581c0a00000-... r--p  ------- madvise(MADV_DONTNEED) -------> not resident
 //	 c000000000-...   rw-p  (heap: stays)                           until used again
 //
-// A large program touches a large part of itself once, when its packages are initialized and its parts are
+// A large program touches a large part of itself once, when its packages are initialised and its parts are
 // made, and the kernel maps sixteen pages for each that is touched: half of what a small daemon
 // has resident. What is used later comes back from the page cache, a fault for
 // sixteen pages.

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"os"
 
@@ -13,13 +12,9 @@ import (
 
 // QueueArgs ask for a queue of a TAP device.
 type QueueArgs struct {
-	Name      string
-	Single    bool // a device of one queue, for those that are made by this
-	HeaderLen int  // bytes of the virtio header; 0 leaves it
-	BigEndian bool // virtio headers are read and written that way
-	Offloads  int  // of TUNSETOFFLOAD; negative leaves them
-	Persist   bool // the device stays when the last queue is closed
-	Steal     bool // throw away whatever comes on the queue
+	Name     string
+	Single   bool // a device of one queue, for those that are made by this
+	Offloads int  // of TUNSETOFFLOAD; 0 leaves them
 }
 
 // Queue opens a queue and keeps it until Release. Settings of a device hold for all of its queues.
@@ -41,16 +36,6 @@ func (a *Actor) Queue(args QueueArgs, reply *struct{}) error {
 		a.mu.Unlock()
 		f.Close()
 	})
-	if args.Steal {
-		go func() {
-			b := make([]byte, 70000)
-			for {
-				if _, err := f.Read(b); err != nil && !errors.Is(err, unix.EINTR) {
-					return
-				}
-			}
-		}()
-	}
 	return nil
 }
 
@@ -75,24 +60,9 @@ func openQueue(args QueueArgs) (int, error) {
 	if err := unix.IoctlIfreq(fd, unix.TUNSETIFF, request); err != nil {
 		return fail("a queue", err)
 	}
-	if args.HeaderLen != 0 {
-		if err := unix.IoctlSetPointerInt(fd, unix.TUNSETVNETHDRSZ, args.HeaderLen); err != nil {
-			return fail("header length", err)
-		}
-	}
-	if args.BigEndian {
-		if err := unix.IoctlSetPointerInt(fd, unix.TUNSETVNETBE, 1); err != nil && !errors.Is(err, unix.EINVAL) {
-			return fail("byte order", err)
-		}
-	}
-	if args.Offloads >= 0 {
+	if args.Offloads != 0 {
 		if err := unix.IoctlSetInt(fd, unix.TUNSETOFFLOAD, args.Offloads); err != nil {
 			return fail("offloads", err)
-		}
-	}
-	if args.Persist {
-		if err := unix.IoctlSetInt(fd, unix.TUNSETPERSIST, 1); err != nil {
-			return fail("persistence", err)
 		}
 	}
 	return fd, nil
