@@ -175,7 +175,7 @@ func (p *ping) receive() {
 	if err != nil {
 		return
 	}
-	r := receiver{raw: raw, received: p.received, failed: p.failed, turn: p.client.Turn}
+	r := receiver{raw: raw, received: p.received, failed: p.failed, turn: p.client.Turn, in: dgram.Gatherer{Apart: true}}
 	if err := r.run(); !errors.Is(err, os.ErrClosed) {
 		p.f.log.Debug("ping: reading ended", "error", err)
 	}

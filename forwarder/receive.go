@@ -9,8 +9,8 @@ import (
 	"github.com/footbridge-net/footbridge/internal/turn"
 )
 
-// buffers holds room for one message for the receivers.
-var buffers = sync.Pool{New: func() any { return new([dgram.MaxPayload]byte) }}
+// buffers holds room for what the receivers read at once.
+var buffers = sync.Pool{New: func() any { return new(dgram.Room) }}
 
 // receiver reads a socket until it is closed: datagrams, and the ICMP errors
 // that what was sent has met.
@@ -23,7 +23,7 @@ type receiver struct {
 	failed func(socketError)
 	turn   *turn.Turn // of the container
 
-	in   dgram.Receiver
+	in   dgram.Gatherer
 	errs errorQueue
 
 	waited bool // for the poller
@@ -40,7 +40,7 @@ func (r *receiver) run() error {
 	}
 }
 
-// read takes one message or error when it is the container's turn; false waits
+// read takes one message, those that belong to it, or an error when it is the container's turn; false waits
 // until something is there. Who waits for his turn holds no buffer.
 func (r *receiver) read(fd uintptr) bool {
 	start := r.turn.Begin()
@@ -49,12 +49,11 @@ func (r *receiver) read(fd uintptr) bool {
 		r.waited = false
 		r.turn.Rested()
 	}
-	buf := buffers.Get().(*[dgram.MaxPayload]byte)
-	defer buffers.Put(buf)
-	m, err := r.in.Receive(int(fd), buf[:])
+	room := buffers.Get().(*dgram.Room)
+	defer buffers.Put(room)
+	n, err := r.in.Receive(int(fd), room, r.received)
 	if err == 0 {
-		r.moved += len(m.Payload)
-		r.received(m)
+		r.moved += n
 		return true
 	}
 	// The socket tells of an error once, to the next call, which may have been

@@ -25,7 +25,7 @@ type udpServer struct {
 	out dgram.Sender
 
 	// Of the reading goroutine.
-	in       dgram.Receiver
+	in       dgram.Gatherer
 	err      syscall.Errno // of the last read
 	failures int
 	waited   bool // for the poller
@@ -77,7 +77,7 @@ func (s *udpServer) readLoop() {
 
 // buffers are for reading: there is one for each listener that has something
 // to read now, and none for those that wait.
-var buffers = sync.Pool{New: func() any { return new([dgram.MaxPayload]byte) }}
+var buffers = sync.Pool{New: func() any { return new(dgram.Room) }}
 
 // drain reads what there is. It is false when there is nothing more, true when
 // reading makes no sense for now.
@@ -109,13 +109,10 @@ func (s *udpServer) take() syscall.Errno {
 		s.waited = false
 		s.l.turn.Rested()
 	}
-	buf := buffers.Get().(*[dgram.MaxPayload]byte)
-	defer buffers.Put(buf)
-	m, err := s.in.Receive(s.l.socket.fd, buf[:])
-	if err == 0 {
-		s.moved += len(m.Payload)
-		s.received(m)
-	}
+	room := buffers.Get().(*dgram.Room)
+	defer buffers.Put(room)
+	n, err := s.in.Receive(s.l.socket.fd, room, s.received)
+	s.moved += n
 	return err
 }
 

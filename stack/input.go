@@ -85,7 +85,7 @@ func (g *Gateway) input(in *incoming, h vnet.Header) DropReason {
 		if h.Kind() == vnet.GSOUDPL4 && len(payload) > int(h.GSOSize) {
 			d.SegmentSize = int(h.GSOSize)
 		}
-		return g.datagram(d)
+		return g.datagram(in, d)
 	case packet.ProtoICMP, packet.ProtoICMPv6:
 		if own {
 			return g.toNetstack(in) // which drops the other version's
@@ -135,7 +135,7 @@ func isSYN(t []byte) bool {
 }
 
 // datagram gives d to who listens.
-func (g *Gateway) datagram(d packet.Datagram) DropReason {
+func (g *Gateway) datagram(in *incoming, d packet.Datagram) DropReason {
 	own := g.owns(d.Dst.Addr())
 	if own {
 		if h := (*g.udp.Load())[d.Dst.Port()]; h != nil && g.listensAt(d.Dst.Addr()) {
@@ -152,7 +152,7 @@ func (g *Gateway) datagram(d packet.Datagram) DropReason {
 		}
 		return DropNoHandler
 	}
-	h.UDP(d)
+	in.gather.put(d, h.UDP)
 	return DropNone
 }
 

@@ -31,6 +31,9 @@ type Queue interface {
 	// Waited reports whether the last ReadFrame found no frame at first, so
 	// that its caller slept and others had their turn.
 	Waited() bool
+	// OnIdle makes ReadFrame call idle whenever it has found no frame, before it sleeps; idle
+	// reports whether it has done something meanwhile.
+	OnIdle(idle func() bool)
 	// WriteFrame writes one frame: its virtio header and its pieces, in
 	// order. It never waits; it may be called from many goroutines.
 	WriteFrame(parts [][]byte) error
@@ -170,6 +173,7 @@ type incoming struct {
 	target netip.Addr
 	// wasCut: the packet has come in fragments and was put together here.
 	wasCut bool
+	gather gather
 	// spawned is the time that others will spend for the frame when the
 	// reader's turn is over.
 	spawned time.Duration
@@ -182,6 +186,8 @@ func (p *Port) read(queue int, q Queue) {
 	var hdr [vnet.Len]byte
 	in := incoming{port: p, queue: queue, hdr: &hdr}
 	var buf []byte
+	q.OnIdle(in.gather.rest)
+	defer in.gather.flush()
 	turn := time.Now()
 	for {
 		if in.view == nil {
@@ -193,6 +199,7 @@ func (p *Port) read(queue int, q Queue) {
 		case q.Waited():
 			turn = time.Now()
 		case time.Since(turn) > turnLength:
+			in.gather.flush()
 			p.net.turns.yield()
 			turn = time.Now()
 		}
@@ -211,6 +218,7 @@ func (p *Port) read(queue int, q Queue) {
 		p.stats.rxBytes.Add(uint64(n))
 		in.frame = buf[:n]
 		if reason := p.net.forward(&in); reason != DropNone {
+			in.gather.flush() // who drops may sleep
 			p.dropped(reason)
 		}
 		if in.spawned != 0 {

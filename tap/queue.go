@@ -23,6 +23,7 @@ type Queue struct {
 	// The reader's. The closure is made once: one per frame would be garbage.
 	iov      [2]unix.Iovec
 	readable func(fd uintptr) bool
+	idle     func() bool
 	n        int
 	errno    syscall.Errno
 	waited   bool
@@ -53,17 +54,16 @@ func newQueue(fd int, name string) (*Queue, error) {
 		file.Close()
 		return nil, fmt.Errorf("tap: %s: %w", name, err)
 	}
-	q := &Queue{file: file, conn: conn, fd: uintptr(fd)}
+	q := &Queue{file: file, conn: conn, fd: uintptr(fd), idle: func() bool { return false }}
 	q.readable = q.readv
 	return q, nil
 }
 
 // readv is one attempt to read; false waits until the poller says so.
 func (q *Queue) readv(fd uintptr) bool {
-	if q.plain {
-		q.readPlain(fd)
-	} else {
-		q.n, q.errno = nowait.Readv(fd, q.iov[:])
+	q.try(fd)
+	if q.errno == unix.EAGAIN && q.idle() {
+		q.try(fd)
 	}
 	if q.errno == unix.EAGAIN {
 		q.waited = true
@@ -73,6 +73,18 @@ func (q *Queue) readv(fd uintptr) bool {
 	}
 	return true
 }
+
+func (q *Queue) try(fd uintptr) {
+	if q.plain {
+		q.readPlain(fd)
+	} else {
+		q.n, q.errno = nowait.Readv(fd, q.iov[:])
+	}
+}
+
+// OnIdle makes ReadFrame call idle whenever there is no frame, before it sleeps. True says that
+// this took some time, so that there may be one now. It is for the reader, before its first ReadFrame.
+func (q *Queue) OnIdle(idle func() bool) { q.idle = idle }
 
 // ReadFrame reads one frame: its virtio header into hdr, the Ethernet frame into b,
 // whose length is returned. It sleeps until there is one, and does not allocate.

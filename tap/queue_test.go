@@ -9,6 +9,7 @@ import (
 	"os"
 	"sync"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -329,6 +330,42 @@ func TestReadFrameRefusesWhatDoesNotFit(t *testing.T) {
 		}
 		if n, err := q.ReadFrame(&hdr, make([]byte, test.buffer)); n != test.n || !errors.Is(err, test.err) {
 			t.Errorf("message of %d bytes, buffer of %d: %d, %v; want %d, %v", test.message, test.buffer, n, err, test.n, test.err)
+		}
+	}
+}
+
+func TestWhoIsIdleIsAskedBeforeHeSleeps(t *testing.T) {
+	q, peer := pairQueue(t)
+	frame := func() {
+		if _, err := unix.Write(peer, make([]byte, HeaderSize+60)); err != nil {
+			t.Error(err)
+		}
+	}
+	asked, more := 0, false
+	q.OnIdle(func() bool {
+		asked++
+		if more {
+			frame()
+		} else {
+			time.AfterFunc(time.Millisecond, frame)
+		}
+		return more
+	})
+	for i, want := range []struct {
+		there, more bool
+		asked       int
+		waited      bool
+	}{
+		{there: true},
+		{more: true, asked: 1},
+		{asked: 2, waited: true},
+	} {
+		if more = want.more; want.there {
+			frame()
+		}
+		var hdr [HeaderSize]byte
+		if n, err := q.ReadFrame(&hdr, make([]byte, 100)); n != 60 || err != nil || asked != want.asked || q.Waited() != want.waited {
+			t.Errorf("frame %d: %d, %v, asked %d times, waited %v; want %+v", i, n, err, asked, q.Waited(), want)
 		}
 	}
 }
