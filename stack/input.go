@@ -165,8 +165,19 @@ func (g *Gateway) echo(e packet.Echo) DropReason {
 	return DropNone
 }
 
-// toNetstack delivers the frame's packet. Large frames take their buffer with
-// them.
+// headers is the length of the packet's headers in bytes: IP, and TCP if it is that and whole.
+func (in *incoming) headers() int {
+	const dataOffset = 12 // RFC 9293 3.1: its upper half counts 32-bit words
+	n := in.ip.HeaderLen
+	if at := packet.EthernetLen + n + dataOffset; in.ip.Proto == packet.ProtoTCP && at < len(in.frame) {
+		n += int(in.frame[at]>>4) * 4
+	}
+	return n
+}
+
+// toNetstack delivers the frame's packet. Large frames take their buffer with them, but for
+// their headers: netstack keeps hold of these while it looks at them again, which makes it copy
+// all of the memory that they are in.
 func (g *Gateway) toNetstack(in *incoming) DropReason {
 	d := g.link.dispatcher.Load()
 	if d == nil {
@@ -174,12 +185,13 @@ func (g *Gateway) toNetstack(in *incoming) DropReason {
 	}
 	size := in.ip.Len
 	var payload buffer.Buffer
-	if size >= handOver {
+	if head := in.headers(); size >= handOver && head < size {
 		v := in.view
 		in.view = nil
 		v.CapLength(packet.EthernetLen + size)
-		v.TrimFront(packet.EthernetLen)
-		payload = buffer.MakeWithView(v)
+		v.TrimFront(packet.EthernetLen + head)
+		payload = buffer.MakeWithData(in.frame[packet.EthernetLen:][:head])
+		_ = payload.Append(v)
 	} else {
 		v := buffer.NewView(size)
 		_, _ = v.Write(in.frame[packet.EthernetLen:][:size]) // a view takes all that is given
