@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"sync/atomic"
 	"syscall"
 
 	"github.com/footbridge-net/footbridge/engine/shim"
@@ -18,7 +19,7 @@ func (shimRuntime) Create(ctx context.Context, spec shim.Spec) (Process, error) 
 	if err != nil {
 		return nil, err
 	}
-	return shimProcess{s}, nil
+	return &freshProcess{shimProcess: shimProcess{s}}, nil
 }
 
 func (shimRuntime) Connect(ctx context.Context, dir string) (Process, error) {
@@ -62,6 +63,30 @@ func (p shimProcess) Namespaces(context.Context) (tap.Namespaces, error) {
 	if err != nil {
 		return ns, err
 	}
+	if !p.s.Alive() {
+		return tap.Namespaces{}, errors.Join(shim.ErrGone, ns.Close())
+	}
+	return ns, nil
+}
+
+// freshProcess is a container whose pid 1 waits for Start: until then nobody has been in its mount namespace.
+type freshProcess struct {
+	shimProcess
+	started atomic.Bool
+}
+
+func (p *freshProcess) Start(ctx context.Context) error {
+	p.started.Store(true)
+	return p.shimProcess.Start(ctx)
+}
+
+// Namespaces come with the container's own settings while that is so.
+func (p *freshProcess) Namespaces(ctx context.Context) (tap.Namespaces, error) {
+	ns, err := p.shimProcess.Namespaces(ctx)
+	if err != nil || p.started.Load() {
+		return ns, err
+	}
+	ns.UseSettingsOf(p.s.PID())
 	if !p.s.Alive() {
 		return tap.Namespaces{}, errors.Join(shim.ErrGone, ns.Close())
 	}

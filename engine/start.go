@@ -212,6 +212,7 @@ func (e *Engine) connectNetworks(ctx context.Context, c *ctr, r *run) error {
 		return err
 	}
 	r.hasNS = true
+	defer r.ns.ForgetSettings() // the command's, as soon as it runs
 	routes := chooseGateways(r.links)
 	for _, l := range r.links {
 		if err := e.attach(ctx, c, r, l, routes); err != nil {

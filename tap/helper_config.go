@@ -129,7 +129,7 @@ func (c *configurer) sysctl(name, value string) error {
 	if err != nil {
 		return err
 	}
-	if err = setSysctl(path, value); errors.Is(err, os.ErrNotExist) {
+	if err = setSysctl(settingsPath(path), value); errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("sysctl %s: %w", name, err)
 	}
 	if err != nil {

@@ -17,7 +17,8 @@ import (
 type Namespaces struct {
 	User, Net *os.File
 
-	helper *session // nil: one for each request, see Keep
+	helper   *session // nil: one for each request, see Keep
+	settings *os.File // nil: the daemon's /proc/sys, see UseSettingsOf
 }
 
 // OpenNamespaces opens the network namespace of a process and the user
@@ -221,6 +222,7 @@ func sameFile(fd int, path string) (bool, error) {
 
 // Close closes both handles.
 func (ns Namespaces) Close() error {
+	ns.ForgetSettings()
 	var errs []error
 	for _, f := range []*os.File{ns.User, ns.Net} {
 		if f != nil {

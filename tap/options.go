@@ -203,5 +203,5 @@ func sysctlPath(key, ifname string) (string, error) {
 			parts[i] = ifname
 		}
 	}
-	return "/proc/sys/" + strings.Join(parts, "/"), nil
+	return strings.Join(parts, "/"), nil
 }

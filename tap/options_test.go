@@ -90,7 +90,7 @@ func TestSysctlPath(t *testing.T) {
 			if err == nil {
 				t.Errorf("%q is %s, want an error", test.key, got)
 			}
-		} else if err != nil || got != "/proc/sys/"+test.path {
+		} else if err != nil || got != test.path {
 			t.Errorf("%q is %s (%v), want %s", test.key, got, err, test.path)
 		}
 	}
@@ -104,7 +104,7 @@ func FuzzSysctlPath(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if !strings.HasPrefix(path, "/proc/sys/net/") || strings.Contains(path+"/", "/../") || strings.Contains(path, "//") || strings.Contains(path+"/", "/./") {
+		if !strings.HasPrefix(path, "net/") || strings.Contains(path+"/", "/../") || strings.Contains(path, "//") || strings.Contains(path+"/", "/./") {
 			t.Errorf("%q leads to %q", key, path)
 		}
 	})

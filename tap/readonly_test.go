@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"runtime"
 	"strings"
 	"testing"
@@ -11,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/footbridge-net/footbridge/internal/nstest"
+	"github.com/footbridge-net/footbridge/tap/internal/nsexec"
 )
 
 func init() { nstest.Register("attach-readonly", attachReadonly) }
@@ -23,6 +25,8 @@ func attachReadonly([]string) (string, error) {
 		return "", fmt.Errorf("unshare: %w", err)
 	}
 	const path = "/proc/sys"
+	var writable Namespaces
+	writable.UseSettingsOf(os.Getpid())
 	if err := errors.Join(
 		unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""),
 		unix.Mount(path, path, "", unix.MS_BIND, ""),
@@ -45,6 +49,25 @@ func attachReadonly([]string) (string, error) {
 	o.Sysctls = map[string]string{"net.ipv4.conf.IFNAME.forwarding": "1"}
 	if _, err := Attach(ctx, ns, o); !errors.Is(err, unix.EROFS) {
 		return "", fmt.Errorf("a sysctl that was asked for: %v, want EROFS", err)
+	}
+	ns.settings = writable.settings
+	o.MTU, o.Queues = 1500, 1
+	for _, method := range []nsexec.Method{nsexec.Native, nsexec.Nsenter} {
+		if again, err := attach(ctx, ns, o, []nsexec.Method{method}); err != nil || len(again.Warnings) > 0 {
+			return "", fmt.Errorf("%s, with the settings of a process: %v, %v", method, again, err)
+		} else if err := again.Close(); err != nil {
+			return "", err
+		}
+	}
+	stale := ns
+	ns.ForgetSettings()
+	o.Sysctls = map[string]string{"net.ipv4.conf.IFNAME.forwarding": "0"}
+	for _, ns := range []Namespaces{ns, stale} {
+		for _, method := range []nsexec.Method{nsexec.Native, nsexec.Nsenter} {
+			if _, err := attach(ctx, ns, o, []nsexec.Method{method}); !errors.Is(err, unix.EROFS) {
+				return "", fmt.Errorf("%s, with settings that were forgotten: %v, want EROFS", method, err)
+			}
+		}
 	}
 	return strings.Join(d.Warnings, "\n"), nil
 }

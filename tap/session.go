@@ -139,7 +139,7 @@ func (s *session) begin(ns Namespaces, message []byte, methods []nsexec.Method) 
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	p, err := nsexec.Start(ctx, nsexec.Spec{
-		User: user, Net: ns.Net, Arg0: helperName, Env: helperEnv, Socket: theirs, Methods: methods,
+		User: user, Net: ns.Net, Arg0: helperName, Env: helperEnv, Socket: theirs, Dir: ns.settings, Methods: methods,
 	})
 	if err != nil {
 		cancel()

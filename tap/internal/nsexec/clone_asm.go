@@ -8,5 +8,8 @@ import "golang.org/x/sys/unix"
 // with vfork(2).
 const cloneFlags = unix.CLONE_VM | unix.CLONE_VFORK
 
+// shareFiles: and the descriptors, until it takes those that it needs.
+const shareFiles = unix.CLONE_FILES
+
 //go:noescape
 func rawClone(flags uintptr) (pid, errno uintptr)

@@ -11,6 +11,9 @@ import (
 // of assembly, which this processor does not have.
 const cloneFlags = 0
 
+// shareFiles: the child could be elsewhere when its parent closes one.
+const shareFiles = 0
+
 //go:nosplit
 //go:norace
 func rawClone(flags uintptr) (pid, errno uintptr) {

@@ -10,6 +10,7 @@
 //	   +--> setns(user)              all capabilities, in there only
 //	        setns(net)
 //	        capset, ambient          keep CAP_NET_ADMIN alone across exec
+//	        close_range, unshare     a table of the few descriptors that it needs
 //	        dup3 socket -> 3         everything else is close-on-exec
 //	        execveat(self, argv[0])  a fresh Go program, in the namespaces
 //	             |
@@ -26,8 +27,12 @@
 // that nobody in the container's user namespace can trace the child and thereby
 // the daemon.
 //
-// Sockets is the same without a program: such a child shares the daemon's descriptors
-// as well (CLONE_FILES), makes sockets in the namespace and ends. They are the daemon's.
+// It shares the daemon's descriptors as well (CLONE_FILES), and then takes a table of its own with those that have the
+// lowest numbers: the daemon has seven for each container, and copying and closing them all took longer with each. See
+// keptFiles.
+//
+// Sockets is the same without a program: such a child goes on sharing the daemon's descriptors,
+// makes sockets in the namespace and ends. They are the daemon's.
 //
 // Where a sandbox forbids one of these calls but allows nsenter(1), that program
 // is used instead; Process.Method tells which way worked.

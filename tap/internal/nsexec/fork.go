@@ -26,6 +26,7 @@ const (
 	stepUser
 	stepNet
 	stepCaps
+	stepUnshare
 	stepFiles
 	stepExec
 	stepSocket
@@ -34,13 +35,14 @@ const (
 )
 
 var stepNames = [stepCount]string{
-	stepNone:  "nothing",
-	stepFork:  "fork",
-	stepUser:  "setns(user)",
-	stepNet:   "setns(net)",
-	stepCaps:  "capset",
-	stepFiles: "dup3",
-	stepExec:  "execveat",
+	stepNone:    "nothing",
+	stepFork:    "fork",
+	stepUser:    "setns(user)",
+	stepNet:     "setns(net)",
+	stepCaps:    "capset",
+	stepUnshare: "unshare(files)",
+	stepFiles:   "dup3",
+	stepExec:    "execveat",
 
 	stepSocket: "socket",
 	stepBind:   "bind",
@@ -61,18 +63,16 @@ type failure struct {
 
 const failureSize = int(unsafe.Sizeof(failure{}))
 
-// childPlan is everything that the child needs, made before the fork. The
-// descriptors that are used after the first dup3 must be above 3.
+// childPlan is everything that the child needs, made before the fork.
 type childPlan struct {
-	user, net            int // namespaces; user < 0: stay in this one
-	socket, null, stderr int // become 3; 0 and 1; 2
-	failures             int // write end of the pipe, close-on-exec
-	exe                  int
-	argv, envv           **byte
-	empty, exeName       *byte // "" and "/proc/self/exe"
-	capHeader            unix.CapUserHeader
-	capData              [2]unix.CapUserData
-	failed               failure
+	user, net      int // namespaces; user < 0: stay in this one
+	dir            int // the working directory; < 0: this one
+	*keptFiles         // of which the child goes on with copies
+	argv, envv     **byte
+	empty, exeName *byte // "" and "/proc/self/exe"
+	capHeader      unix.CapUserHeader
+	capData        [2]unix.CapUserData
+	failed         failure
 }
 
 // fork makes the child and returns its id, when the child has become the new
@@ -98,15 +98,19 @@ func fork(p *childPlan) (pid uintptr, errno syscall.Errno) {
 //go:nocheckptr
 func forkChild(p *childPlan) (pid, errno uintptr) {
 	beforeFork()
-	pid, errno = rawClone(cloneFlags | uintptr(syscall.SIGCHLD))
+	pid, errno = rawClone(cloneFlags | shareFiles | uintptr(syscall.SIGCHLD))
 	if errno != 0 || pid != 0 {
 		return pid, errno
 	}
 
-	// The child, from here on.
+	// The child, from here on. Until it has a table of descriptors of its own it must change none.
 	var e syscall.Errno
 	afterForkInChild()
 
+	// Before it is anybody in there. Where it cannot be, the new program sees that.
+	if p.dir >= 0 {
+		syscall.RawSyscall(unix.SYS_FCHDIR, uintptr(p.dir), 0, 0)
+	}
 	if p.user >= 0 {
 		p.failed.Step = stepUser
 		if _, _, e = syscall.RawSyscall(unix.SYS_SETNS, uintptr(p.user), unix.CLONE_NEWUSER, 0); e != 0 {
@@ -126,6 +130,14 @@ func forkChild(p *childPlan) (pid, errno uintptr) {
 		goto fail
 	}
 	syscall.RawSyscall6(unix.SYS_PRCTL, unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_RAISE, unix.CAP_NET_ADMIN, 0, 0, 0)
+
+	// A table of its own with the few that it needs. Kernels before 5.9 copy all.
+	p.failed.Step = stepUnshare
+	if _, _, e = syscall.RawSyscall(unix.SYS_CLOSE_RANGE, uintptr(p.above), math.MaxUint32, unix.CLOSE_RANGE_UNSHARE); e != 0 {
+		if _, _, e = syscall.RawSyscall(unix.SYS_UNSHARE, unix.CLONE_FILES, 0, 0); e != 0 {
+			goto fail
+		}
+	}
 
 	p.failed.Step = stepFiles
 	if _, _, e = syscall.RawSyscall(unix.SYS_DUP3, uintptr(p.socket), 3, 0); e != 0 {

@@ -5,65 +5,16 @@ import (
 	"fmt"
 	"os"
 	"runtime"
-	"sync"
 	"syscall"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
 
-// firstHighFD is above everything that the child arranges (0 to 3), so that
-// no dup3 of it can overwrite a descriptor that a later step needs.
-const firstHighFD = 10
-
-// selfExe is a descriptor of the program that is running, which stays right
-// when its file is replaced or removed. It is kept for the life of the process.
-var selfExe = sync.OnceValues(func() (int, error) {
-	fd, err := unix.Open("/proc/self/exe", unix.O_PATH|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return -1, fmt.Errorf("nsexec: open /proc/self/exe: %w", err)
-	}
-	defer unix.Close(fd)
-	return duplicate(fd)
-})
-
-// nullFile is /dev/null, kept for the life of the process.
-var nullFile = sync.OnceValues(func() (*os.File, error) {
-	return os.OpenFile(os.DevNull, os.O_RDWR, 0)
-})
-
-// duplicate returns a close-on-exec copy of fd that is at least firstHighFD.
-func duplicate(fd int) (int, error) {
-	high, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, firstHighFD)
-	if err != nil {
-		return -1, fmt.Errorf("nsexec: duplicate a descriptor: %w", err)
-	}
-	return high, nil
-}
-
-// highFDs duplicates files upwards; release closes the copies.
-func highFDs(files ...*os.File) (fds []int, release func(), err error) {
-	release = func() {
-		for _, fd := range fds {
-			unix.Close(fd)
-		}
-	}
-	for _, f := range files {
-		fd, err := duplicate(int(f.Fd()))
-		if err != nil {
-			release()
-			return nil, nil, err
-		}
-		fds = append(fds, fd)
-	}
-	runtime.KeepAlive(files)
-	return fds, release, nil
-}
-
 // startNative forks, enters and execs by system calls alone. On success the
 // child runs the new program already.
-func startNative(spec *Spec, null, stderr *os.File) (*os.Process, error) {
-	exe, err := selfExe()
+func startNative(spec *Spec, stderr *os.File) (*os.Process, error) {
+	files, err := kept()
 	if err != nil {
 		return nil, err
 	}
@@ -72,25 +23,17 @@ func startNative(spec *Spec, null, stderr *os.File) (*os.Process, error) {
 		return nil, fmt.Errorf("nsexec: pipe: %w", err)
 	}
 	defer unix.Close(pipe[0])
-	failures, err := duplicate(pipe[1])
-	unix.Close(pipe[1])
-	if err != nil {
-		return nil, err
-	}
-	fds, release, err := highFDs(spec.Net, spec.Socket, null, stderr)
-	if err != nil {
-		unix.Close(failures)
-		return nil, err
-	}
-	defer release()
+	failures := pipe[1]
 
 	plan := &childPlan{
-		user: -1, net: fds[0], socket: fds[1], null: fds[2], stderr: fds[3],
-		failures: failures, exe: exe,
+		user: -1, dir: -1, net: int(spec.Net.Fd()), keptFiles: files,
 		capHeader: unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3},
 	}
 	if spec.User != nil {
 		plan.user = int(spec.User.Fd())
+	}
+	if spec.Dir != nil {
+		plan.dir = int(spec.Dir.Fd())
 	}
 	const netAdmin = 1 << unix.CAP_NET_ADMIN
 	plan.capData[0] = unix.CapUserData{Effective: netAdmin, Permitted: netAdmin, Inheritable: netAdmin}
@@ -109,9 +52,16 @@ func startNative(spec *Spec, null, stderr *os.File) (*os.Process, error) {
 	plan.argv, plan.envv = &argv[0], &envv[0]
 
 	syscall.ForkLock.Lock()
+	giveBack, err := files.lend(spec.Socket, stderr, failures)
+	if err != nil {
+		syscall.ForkLock.Unlock()
+		unix.Close(failures)
+		return nil, err
+	}
 	show := hideMemory()
 	pid, errno := fork(plan)
 	show()
+	giveBack()
 	syscall.ForkLock.Unlock()
 	runtime.KeepAlive(argv)
 	runtime.KeepAlive(envv)

@@ -384,9 +384,7 @@ func filtered(args []string) {
 			os.Exit(1)
 		}
 	}
-	if _, err := selfExe(); err != nil {
-		fail(err)
-	}
+	fail(Prepare())
 	fail(forbid(args[0]))
 	var files []*os.File
 	for _, name := range []string{"user", "net"} {
@@ -428,7 +426,7 @@ func forbid(what string) error {
 	case "fork":
 		filter = []unix.SockFilter{
 			load(nr), jump(unix.BPF_JEQ, unix.SYS_CLONE, 0, 2),
-			load(arg0), jump(unix.BPF_JEQ, cloneFlags|uint32(unix.SIGCHLD), 1, 0),
+			load(arg0), jump(unix.BPF_JEQ, cloneFlags|shareFiles|uint32(unix.SIGCHLD), 1, 0),
 			give(unix.SECCOMP_RET_ALLOW),
 			give(unix.SECCOMP_RET_ERRNO | uint32(unix.EPERM)),
 		}
@@ -470,15 +468,71 @@ func TestIsHelper(t *testing.T) {
 	}
 }
 
-// BenchmarkStart measures entering, exec, the Go runtime's start and the end.
+// openMany makes this process hold n descriptors more.
+func openMany(t testing.TB, n int) {
+	t.Helper()
+	var l unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &l); err != nil {
+		t.Fatal(err)
+	}
+	if l.Cur < l.Max {
+		if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: l.Max, Max: l.Max}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range n {
+		fd, err := unix.Eventfd(0, unix.EFD_CLOEXEC)
+		if err != nil {
+			t.Fatalf("descriptor %d of %d: %v", i+1, n, err)
+		}
+		t.Cleanup(func() { unix.Close(fd) })
+	}
+}
+
+// What a child is to copy is settled before the daemon has many descriptors, and stays so.
+func TestTheChildTakesFewOfManyDescriptors(t *testing.T) {
+	if err := Prepare(); err != nil {
+		t.Fatal(err)
+	}
+	openMany(t, 500)
+	w := nstest.New(t, 0)
+	p, ours := start(t, t.Context(), w, tellName, Native)
+	var r report
+	if err := json.NewDecoder(ours).Decode(&r); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Wait(); err != nil {
+		t.Error(err)
+	}
+	if len(r.Open) > 0 {
+		t.Errorf("the child has %q open", r.Open)
+	}
+	k, err := kept()
+	if err != nil || k.above > 200 {
+		t.Errorf("the child copies descriptors below %d (%v)", k.above, err)
+	}
+	for _, fd := range []int{k.null, k.socket, k.stderr, k.failures} {
+		if target, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", fd)); err != nil || target != os.DevNull {
+			t.Errorf("descriptor %d, lent for a child, is %s afterwards (%v)", fd, target, err)
+		}
+	}
+}
+
+// BenchmarkStart measures entering, exec, the Go runtime's start and the end; with the descriptors of a daemon of 1,000
+// containers, too.
 func BenchmarkStart(b *testing.B) {
 	w := nstest.New(b, 0)
 	user, net := namespaces(b, w.Pid)
-	for _, method := range []Method{Native, Nsenter} {
-		b.Run(string(method), func(b *testing.B) {
+	for _, c := range []struct {
+		method Method
+		more   int
+	}{{Native, 0}, {Native, 7000}, {Nsenter, 0}} {
+		b.Run(fmt.Sprintf("%s/%d", c.method, c.more), func(b *testing.B) {
+			openMany(b, c.more)
+			b.ResetTimer()
 			for range b.N {
 				ours, theirs := socketPair(b)
-				p, err := Start(b.Context(), Spec{User: user, Net: net, Arg0: tellName, Env: testEnv, Socket: theirs, Methods: []Method{method}})
+				p, err := Start(b.Context(), Spec{User: user, Net: net, Arg0: tellName, Env: testEnv, Socket: theirs, Methods: []Method{c.method}})
 				if err != nil {
 					b.Fatal(err)
 				}

@@ -26,6 +26,7 @@ type Spec struct {
 	Arg0    string   // the new program's name for itself; see IsHelper
 	Env     []string // its whole environment
 	Socket  *os.File // its descriptor 3
+	Dir     *os.File // its working directory, if that can be; nil: the caller's
 	Methods []Method // ways to try, in order; nil is Native, then Nsenter
 }
 
@@ -75,10 +76,6 @@ func Start(ctx context.Context, spec Spec) (*Process, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	null, err := nullFile()
-	if err != nil {
-		return nil, fmt.Errorf("nsexec: %w", err)
-	}
 	stderrRead, stderrWrite, err := os.Pipe()
 	if err != nil {
 		return nil, fmt.Errorf("nsexec: %w", err)
@@ -94,9 +91,9 @@ func Start(ctx context.Context, spec Spec) (*Process, error) {
 		var proc *os.Process
 		switch method {
 		case Native:
-			proc, err = startNative(&spec, null, stderrWrite)
+			proc, err = startNative(&spec, stderrWrite)
 		case Nsenter:
-			proc, err = startNsenter(&spec, null, stderrWrite)
+			proc, err = startNsenter(&spec, stderrWrite)
 		default:
 			err = fmt.Errorf("nsexec: no method %q", method)
 		}
