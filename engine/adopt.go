@@ -132,11 +132,11 @@ func (e *Engine) preferCopies() {
 	for _, c := range e.allContainers() {
 		id := c.def.ID
 		e.mu.Lock()
-		delete(e.containers, id)
+		e.strike(c)
 		e.mu.Unlock()
 		if _, err := e.adopt(e.runtimeDir(id)); err != nil {
 			e.mu.Lock()
-			e.containers[id] = c
+			e.enroll(c)
 			e.mu.Unlock()
 		}
 	}
@@ -223,7 +223,7 @@ func (e *Engine) adopt(dir string) (*ContainerDef, error) {
 	for _, n := range added {
 		e.networks[n.def.ID] = n
 	}
-	e.containers[def.ID] = &ctr{def: def}
+	e.enroll(&ctr{def: def})
 	return def, nil
 }
 

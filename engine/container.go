@@ -65,12 +65,11 @@ func (e *Engine) findContainer(term string) (*ctr, error) {
 	if c, ok := e.containers[term]; ok {
 		return c, nil
 	}
-	name := strings.TrimPrefix(term, "/")
+	if c := e.named(strings.TrimPrefix(term, "/")); c != nil {
+		return c, nil
+	}
 	var matches []*ctr
 	for _, c := range e.containers {
-		if c.def.Name == name {
-			return c, nil
-		}
 		if term != "" && strings.HasPrefix(c.def.ID, term) {
 			matches = append(matches, c)
 		}
@@ -88,10 +87,8 @@ func (e *Engine) findContainer(term string) (*ctr, error) {
 // is none. A few digits of an id are not enough for what goes to containers: a name whose
 // container is gone would lead to whoever has an id that begins like it. e.mu is held.
 func (e *Engine) exactContainer(term string) *ctr {
-	for _, c := range e.containers {
-		if c.def.Name == term {
-			return c
-		}
+	if c := e.named(term); c != nil {
+		return c
 	}
 	for id, c := range e.containers {
 		if id == term || short(id) == term {

@@ -74,7 +74,7 @@ func (e *Engine) ContainerCreate(_ context.Context, name string, req container.C
 	defer c.op.Unlock()
 	if err := e.store.Save(store.Put(store.Containers, def.ID, def)); err != nil {
 		e.mu.Lock()
-		delete(e.containers, def.ID)
+		e.strike(c)
 		c.gone = true
 		e.mu.Unlock()
 		return none, err
@@ -87,22 +87,14 @@ func (e *Engine) ContainerCreate(_ context.Context, name string, req container.C
 // known; e.mu is held. Its op lock is held when it returns: whoever starts or
 // removes it waits until it is on disk, where it would come back otherwise.
 func (e *Engine) registerContainer(def *ContainerDef, mode netMode, endpoints map[string]*network.EndpointSettings) (*ctr, error) {
-	owner := func(name string) *ctr {
-		for _, c := range e.containers {
-			if c.def.Name == name {
-				return c
-			}
-		}
-		return nil
-	}
 	if def.Name == "" {
-		def.Name = generateName(func(n string) bool { return owner(n) != nil })
+		def.Name = generateName(func(n string) bool { return e.named(n) != nil })
 	} else {
 		def.Named = true
 		if !validName(def.Name) {
 			return nil, invalid("Invalid container name (%s), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed", shown(def.Name))
 		}
-		if other := owner(def.Name); other != nil {
+		if other := e.named(def.Name); other != nil {
 			return nil, conflict("Conflict. The container name %q is already in use by container %q. You have to remove (or rename) that container to be able to reuse that name.",
 				"/"+def.Name, other.def.ID)
 		}
@@ -135,7 +127,7 @@ func (e *Engine) registerContainer(def *ContainerDef, mode netMode, endpoints ma
 	}
 	c := &ctr{def: def}
 	c.op.Lock() // nobody else knows it yet, so this does not wait
-	e.containers[def.ID] = c
+	e.enroll(c)
 	return c, nil
 }
 

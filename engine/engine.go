@@ -16,6 +16,7 @@ import (
 	"github.com/footbridge-net/footbridge/engine/store"
 	"github.com/footbridge-net/footbridge/engine/worker"
 	"github.com/footbridge-net/footbridge/internal/fdstore"
+	"github.com/footbridge-net/footbridge/tap"
 )
 
 var _ api.Backend = (*Engine)(nil)
@@ -84,7 +85,8 @@ type Engine struct {
 	// something is waited for.
 	mu         sync.Mutex
 	networks   map[string]*netw // by id
-	containers map[string]*ctr  // by id
+	containers map[string]*ctr  // by id; enroll and strike change it
+	known      registry
 	execs      map[string]*execution
 	execSeq    uint64
 	closed     bool
@@ -102,7 +104,7 @@ func New(o Options) (*Engine, error) {
 	e := &Engine{
 		opts: o, log: o.Logger, started: o.Now(),
 		events: newBroker(o.Now), policy: plane.NewPolicy(),
-		networks: map[string]*netw{}, containers: map[string]*ctr{}, execs: map[string]*execution{},
+		networks: map[string]*netw{}, containers: map[string]*ctr{}, known: newRegistry(), execs: map[string]*execution{},
 	}
 	e.ctx, e.cancel = context.WithCancel(context.Background())
 	if err := os.MkdirAll(filepath.Join(o.RuntimeDir, "c"), 0o700); err != nil {
@@ -155,6 +157,9 @@ func New(o Options) (*Engine, error) {
 func (o *Options) dataPlane() (DataPlane, error) {
 	if o.DataPlane != nil {
 		return o.DataPlane, nil
+	}
+	if err := tap.Prepare(); err != nil { // before containers have their descriptors
+		return nil, err
 	}
 	w := worker.Options{RuntimeDir: o.RuntimeDir, Logger: o.Logger}
 	if o.Store != nil { // a nil *Store is not a nil worker.Store
@@ -216,8 +221,8 @@ func (e *Engine) load() error {
 	if err != nil {
 		return err
 	}
-	for id, def := range containers {
-		e.containers[id] = &ctr{def: def}
+	for _, def := range containers {
+		e.enroll(&ctr{def: def})
 	}
 	return nil
 }

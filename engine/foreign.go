@@ -254,7 +254,7 @@ func (e *Engine) register(def *ContainerDef, mode netMode, endpoints map[string]
 		for _, l := range found.links {
 			e.unreserve(c, l)
 		}
-		delete(e.containers, def.ID)
+		e.strike(c)
 		c.gone = true
 		e.mu.Unlock()
 		c.op.Unlock()

@@ -258,11 +258,9 @@ func (e *Engine) knownAs(term string) string {
 // started, has ended or is gone. Nobody's op lock is held.
 func (e *Engine) linksChanged(id string, gone bool) {
 	e.mu.Lock()
-	var linking []*ctr
-	for _, c := range e.containers {
-		if slices.ContainsFunc(c.def.Links, func(l Link) bool { return l.Target == id }) {
-			linking = append(linking, c)
-		}
+	linking := slices.Clone(e.known.linked[id])
+	if gone {
+		delete(e.known.linked, id)
 	}
 	e.mu.Unlock()
 	for _, c := range linking {

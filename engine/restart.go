@@ -48,7 +48,7 @@ func (e *Engine) ContainerRename(_ context.Context, nameOrID, name string) error
 	old, named := c.def.Name, c.def.Named
 	err = e.checkRename(c, name)
 	if err == nil {
-		c.def.Name, c.def.Named = name, true
+		e.rename(c, name, true)
 	}
 	def := c.def.clone()
 	e.mu.Unlock()
@@ -57,7 +57,7 @@ func (e *Engine) ContainerRename(_ context.Context, nameOrID, name string) error
 	}
 	if err := e.store.Save(store.Put(store.Containers, def.ID, def)); err != nil {
 		e.mu.Lock()
-		c.def.Name, c.def.Named = old, named
+		e.rename(c, old, named)
 		e.mu.Unlock()
 		return err
 	}
@@ -75,11 +75,9 @@ func (e *Engine) checkRename(c *ctr, name string) error {
 	case c.run != nil:
 		return conflict("cannot rename container %s while it runs: other containers know it by its name; stop it first", c.def.Name)
 	}
-	for _, other := range e.containers {
-		if other.def.Name == name {
-			return conflict("Conflict. The container name %q is already in use by container %q. You have to remove (or rename) that container to be able to reuse that name.",
-				"/"+name, other.def.ID)
-		}
+	if other := e.named(name); other != nil {
+		return conflict("Conflict. The container name %q is already in use by container %q. You have to remove (or rename) that container to be able to reuse that name.",
+			"/"+name, other.def.ID)
 	}
 	return nil
 }

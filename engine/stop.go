@@ -347,7 +347,7 @@ func (e *Engine) removeHeld(c *ctr) error {
 		e.log.Warn("files of a removed container are left", "container", def.Name, "error", err)
 	}
 	e.mu.Lock()
-	delete(e.containers, def.ID)
+	e.strike(c)
 	c.gone = true
 	for id, x := range e.execs {
 		if x.container == c {
