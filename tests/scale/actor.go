@@ -16,9 +16,10 @@ import (
 type Actor struct {
 	actors.Held
 
-	mu    sync.Mutex
-	conns []net.Conn // of OpenFlows
-	way   *way       // of MakeWay
+	mu      sync.Mutex
+	conns   []net.Conn // of OpenFlows
+	way     *way       // of MakeWay
+	reserve []byte     // of Reserve
 }
 
 // newActor makes the receiver of an actor.

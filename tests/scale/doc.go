@@ -17,6 +17,10 @@
 // "Alone" is a second daemon of the same user, with folders of its own and nothing but the pair that is measured. So what a
 // crowd costs is measured while the crowd is there, on the same machine at the same moment, not before and after.
 //
+// What the starts of a crowd cost is compared within one run, the last with the first. On a virtual machine the first get memory that others
+// have just left, and the last what its host has not given yet, which is ten times as dear: so they all get memory that was
+// touched before (see Reserve). How much they take of it is a bound of its own.
+//
 // # The long way
 //
 // Delay and loss are made by an actor with two TUN devices, one on the host and one at the client, since not every kernel has

@@ -107,7 +107,7 @@ func (s *stage) census() (c census, err error) {
 		return c, err
 	}
 	c.worker.FDs = status.Worker.Descriptors
-	c.free = 1024 * field(machine("/proc/meminfo"), "MemAvailable:")
+	c.free = 1024*field(machine("/proc/meminfo"), "MemAvailable:") + s.reserve
 	shims, err := s.look(LookArgs{Programs: shimPrograms, Memory: true})
 	for _, u := range shims {
 		c.shims++
@@ -120,13 +120,55 @@ func (s *stage) census() (c census, err error) {
 // pss is what the daemon itself has in memory.
 func (c census) pss() int { return c.keeper.PSS + c.worker.PSS }
 
-// processor is the time of processors that keeper, its helpers and worker have had.
-func (c census) processor() time.Duration { return c.keeper.CPU + c.keeper.Children + c.worker.CPU }
+// times are what processors have done for keeper, its helpers that have ended, and worker.
+type times struct{ keeper, helpers, worker time.Duration }
+
+// times asks for nothing that costs keeper or worker something.
+func (s *stage) times(c census) (t times, err error) {
+	usages, err := s.look(LookArgs{PIDs: []int{c.keeper.PID, c.worker.PID}})
+	if err == nil && len(usages) != 2 {
+		err = errors.New("keeper or worker has ended")
+	}
+	if err != nil {
+		return t, err
+	}
+	return times{usages[0].CPU, usages[0].Children, usages[1].CPU}, nil
+}
+
+// each is the difference of two, in ms for each of n.
+func (t times) each(before times, n int) (keeper, helpers, worker float64) {
+	of := func(d time.Duration) float64 { return ms(d) / float64(n) }
+	return of(t.keeper - before.keeper), of(t.helpers - before.helpers), of(t.worker - before.worker)
+}
+
+// spareMemory is what is given back for each start, see Reserve: more than a container takes.
+const spareMemory = 6 << 20
+
+// prepare has memory touched for n starts, where the machine has twice as much.
+func (s *stage) prepare(r *result, n int) error {
+	bytes := n * spareMemory
+	if free := 1024 * field(machine("/proc/meminfo"), "MemAvailable:"); free < 2*bytes {
+		r.told("memory touched before the starts", 0, "MiB", "of %d there are not twice as many: the first may get it cheaper than the last", bytes>>20)
+		return nil
+	}
+	var page [2]time.Duration
+	if err := s.admin.call("Reserve", bytes, &page); err != nil {
+		return err
+	}
+	s.reserve = bytes
+	us := func(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) }
+	r.told("a page of memory, touched for the first time", us(page[0]), "us", "again: %s; the starts get %d MiB that were touched", number(us(page[1])), bytes>>20)
+	return nil
+}
 
 // gather starts the crowd and says what each one more costs.
 func (s *stage) gather(r *result, total, nets int) error {
-	var took [steps][]float64 // ms of each start, by part
+	var took [steps][]float64                  // ms of each start, by part
+	var keeper, helpers, worker [steps]float64 // ms of processors for each start
 	seen := []census{}
+	if err := s.prepare(r, total); err != nil {
+		return err
+	}
 	first, err := s.census()
 	if err != nil {
 		return err
@@ -137,7 +179,14 @@ func (s *stage) gather(r *result, total, nets int) error {
 			return err
 		}
 	}
+	since, err := s.times(first)
+	if err != nil {
+		return err
+	}
 	for i := range total {
+		if err := s.admin.call("Spend", spareMemory, &s.reserve); err != nil {
+			return err
+		}
 		begin := time.Now()
 		if _, err := s.main.do("run", "-d", "--name", crowdName(i), "--network", fmt.Sprintf("n%02d", i%nets), "sleep", "infinity"); err != nil {
 			return fmt.Errorf("container %d of %d: %w", i+1, total, err)
@@ -145,16 +194,23 @@ func (s *stage) gather(r *result, total, nets int) error {
 		part := i * steps / total
 		took[part] = append(took[part], ms(time.Since(begin)))
 		if (i+1)*steps/total != part {
+			now, err := s.times(first)
+			if err != nil {
+				return err
+			}
+			keeper[part], helpers[part], worker[part] = now.each(since, len(took[part]))
+			if *verbose {
+				fmt.Printf("      part %d, each: %s ms; of processors keeper %s, helpers %s, worker %s ms\n", part+1, number(median(took[part])),
+					number(keeper[part]), number(helpers[part]), number(worker[part]))
+			}
 			c, err := s.census()
 			if err != nil {
 				return err
 			}
-			if was := seen[part]; *verbose {
-				fmt.Printf("      part %d, each: %s ms; of processors keeper %s, helpers %s, worker %s ms\n", part+1, number(median(took[part])),
-					number(ms(c.keeper.CPU-was.keeper.CPU)/float64(len(took[part]))), number(ms(c.keeper.Children-was.keeper.Children)/float64(len(took[part]))),
-					number(ms(c.worker.CPU-was.worker.CPU)/float64(len(took[part]))))
-			}
 			seen = append(seen, c)
+			if since, err = s.times(first); err != nil {
+				return err
+			}
 		}
 	}
 	each := float64(total) / steps
@@ -165,11 +221,10 @@ func (s *stage) gather(r *result, total, nets int) error {
 	r.told("a start, the first tenth of them", early, "ms", "%d containers on %d networks", total, nets)
 	// Each part is a minute after the other: what the machine does meanwhile is in there. The processor's time decides.
 	r.takes("the last tenth : the first, elapsed", late/early, "", 2, "%s ms", number(late))
-	cpu := func(part int) float64 { return ms(seen[part+1].processor()-seen[part].processor()) / each }
+	cpu := func(part int) float64 { return keeper[part] + helpers[part] + worker[part] }
 	cpuEarly, cpuLate := median([]float64{cpu(0), cpu(1), cpu(2)}), median([]float64{cpu(steps - 3), cpu(steps - 2), cpu(steps - 1)})
-	helpers := func(part int) float64 { return ms(seen[part+1].keeper.Children-seen[part].keeper.Children) / each }
-	r.told("a start, keeper's, helpers' and worker's time, first three tenths", cpuEarly, "ms", "of which helpers' %s", number(helpers(1)))
-	r.takes("the last three tenths : the first", cpuLate/cpuEarly, "", 1.5, "%s ms, of which helpers' %s", number(cpuLate), number(helpers(steps-2)))
+	r.told("a start, keeper's, helpers' and worker's time, first three tenths", cpuEarly, "ms", "of which helpers' %s", number(helpers[1]))
+	r.takes("the last three tenths : the first", cpuLate/cpuEarly, "", 1.5, "%s ms, of which helpers' %s", number(cpuLate), number(helpers[steps-2]))
 	kib := func(of func(c census) int, from, to int) float64 {
 		return float64(of(seen[to])-of(seen[from])) / 1024 / each / float64(to-from)
 	}

@@ -23,6 +23,7 @@ type stage struct {
 	user, admin, client *actor  // on the host, its administrator's; on the remote machine
 	main                *daemon // the one that is measured
 	killed              bool    // the row itself has ended a worker
+	reserve             int     // bytes that the administrator's actor has left, see Reserve
 }
 
 // daemon is one of the user's daemons, with folders of its own.
