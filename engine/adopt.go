@@ -207,11 +207,8 @@ func (e *Engine) adopt(dir string) (*ContainerDef, error) {
 			a.NetworkID = id
 		}
 	}
-	for _, c := range e.containers {
-		if c.def.Name == def.Name {
-			def.Name += "_" + short(def.ID)
-			break
-		}
+	if e.named(def.Name) != nil {
+		def.Name += "_" + short(def.ID)
 	}
 	changes := []store.Change{store.Put(store.Containers, def.ID, def)}
 	for _, n := range added {

@@ -25,6 +25,7 @@
 //	| reconcile.go, takeover.go   what has survived the last daemon             |
 //	| late.go flaws.go   who has not answered yet, and what is lacking          |
 //	| adopt.go claim.go  records and folders that do not fit what lives         |
+//	| registry.go     containers by name and by link                            |
 //	+------+----------------------+-----------------------------------+---------+
 //	       | Runtime, Process,    | Plane, Port, Listener             | dns
 //	       | Places               |                                   |

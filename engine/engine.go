@@ -16,7 +16,6 @@ import (
 	"github.com/footbridge-net/footbridge/engine/store"
 	"github.com/footbridge-net/footbridge/engine/worker"
 	"github.com/footbridge-net/footbridge/internal/fdstore"
-	"github.com/footbridge-net/footbridge/tap"
 )
 
 var _ api.Backend = (*Engine)(nil)
@@ -157,9 +156,6 @@ func New(o Options) (*Engine, error) {
 func (o *Options) dataPlane() (DataPlane, error) {
 	if o.DataPlane != nil {
 		return o.DataPlane, nil
-	}
-	if err := tap.Prepare(); err != nil { // before containers have their descriptors
-		return nil, err
 	}
 	w := worker.Options{RuntimeDir: o.RuntimeDir, Logger: o.Logger}
 	if o.Store != nil { // a nil *Store is not a nil worker.Store

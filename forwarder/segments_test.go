@@ -127,6 +127,20 @@ func TestSeveralDatagramsThatAreTooBigForTheWay(t *testing.T) {
 	}
 }
 
+// The last of several, which is shorter, may fit where the others do not.
+func TestAShorterLastDatagramLeavesWhereOthersAreTooBig(t *testing.T) {
+	c := families[0]
+	f, _ := newWorld(t, Limits{})
+	s, at := serve(t, c.host)
+	const most = 65507 // of any datagram
+	d := from(netip.AddrPortFrom(c.ctr, 4000), at, strings.Repeat("x", most+1)+"short")
+	d.SegmentSize = most + 1
+	f.HandleDatagram(d)
+	if got, _ := read(t, s); got != "short" {
+		t.Errorf("got %d bytes", len(got))
+	}
+}
+
 func TestSeveralDatagramsToAClosedPortAreToldByICMP(t *testing.T) {
 	for _, c := range families {
 		t.Run(c.name, func(t *testing.T) {

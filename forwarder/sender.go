@@ -18,8 +18,8 @@ type sender struct {
 }
 
 // send sends payload to an address, as datagrams of size bytes or as one if size is 0. It
-// returns what stood in the way of a datagram twice; those behind it are not sent. It
-// never waits.
+// returns what stood in the way of a datagram twice; those behind it are not sent, but for
+// a shorter one where they are too long. It never waits.
 func (s *sender) send(fd int, to netip.AddrPort, payload []byte, size int) error {
 	s.to.Set(to)
 	for again := false; ; again = true {
@@ -28,6 +28,9 @@ func (s *sender) send(fd int, to netip.AddrPort, payload []byte, size int) error
 		case e == 0, e == unix.EAGAIN, e == unix.ENOBUFS: // lost, as on a wire that is full
 			return nil
 		case again && sent == 0:
+			if e == unix.EMSGSIZE && size > 0 && len(payload) > size && len(payload)%size != 0 {
+				_, _ = s.out.Send(fd, &s.to, nil, payload[len(payload)/size*size:], 0)
+			}
 			return e
 		}
 		payload = payload[sent:]

@@ -87,7 +87,8 @@
 // # Concurrency
 //
 // Each queue of a device has one goroutine that reads a frame and carries it to its
-// end (another device's write, a handler, netstack) before it reads the next. One
+// end (another device's write, a handler, netstack) before it reads the next, but for datagrams
+// to the outside, which wait for those right behind them (gather.go). One
 // goroutine a network ends turns. The tables that frames are looked up in are
 // replaced, never changed, so that it takes no lock; Network.mu, exceptions.mu and
 // Crossing.mu are held only to replace them, and never while waiting. Only ports with a Guard take

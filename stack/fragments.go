@@ -288,7 +288,10 @@ func (p *incomplete) assemble() (pieces [][]byte, ok bool) {
 // fragment takes a fragment that was sent to the gateway, and carries on with the
 // whole packet when it is there.
 func (g *Gateway) fragment(in *incoming, body []byte) DropReason {
-	return g.net.reassemble(in, body, func(whole *incoming) DropReason { return g.input(whole, vnet.Header{}) })
+	return g.net.reassemble(in, body, func(whole *incoming) DropReason {
+		in.gather.flush() // it may be of the same flow
+		return g.input(whole, vnet.Header{})
+	})
 }
 
 // reassemble takes a fragment, and gives the whole packet to deliver when it is there.

@@ -52,12 +52,16 @@ func newFuzzWorld(f *testing.F, nested bool) *fuzzWorld {
 // send carries a frame of a, and judges what the others get.
 func (w *fuzzWorld) send(t *testing.T, hdr [vnet.Len]byte, frame []byte) {
 	t.Helper()
-	in := &incoming{port: w.pa, hdr: &hdr, frame: frame, view: viewOf(frame)}
-	reason := w.net.forward(in)
-	if in.view != nil {
-		in.view.Release()
+	in := &incoming{port: w.pa, hdr: &hdr}
+	for range 3 { // the second and third are of a row
+		in.frame, in.view = frame, viewOf(frame)
+		reason := w.net.forward(in)
+		if in.view != nil {
+			in.view.Release()
+		}
+		_ = reason.String()
 	}
-	_ = reason.String()
+	in.gather.rest()
 	for len(w.a.out) > 0 {
 		<-w.a.out
 	}

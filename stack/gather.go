@@ -15,7 +15,7 @@ import (
 //
 // A send costs the worker several times what a read does, and a send of several hardly more
 // than one. Nothing waits for what may come: the first of a row is handed on at once, and what
-// is held goes before the reader sleeps, ends its turn, or has something else.
+// is held goes before the reader sleeps, ends its turn, or hands on another datagram.
 //
 // It belongs to the reader of one queue.
 type gather struct {

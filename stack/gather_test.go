@@ -1,6 +1,7 @@
 package stack
 
 import (
+	"encoding/binary"
 	"fmt"
 	"net/netip"
 	"os"
@@ -143,6 +144,40 @@ func TestWhatAContainerSendsAtOnceLeavesTogether(t *testing.T) {
 			if s := <-got; s != want {
 				t.Errorf("%s, want %s", s, want)
 			}
+		}
+	}
+}
+
+// A datagram that came in fragments stays behind those before it.
+func TestAFragmentedDatagramKeepsItsPlace(t *testing.T) {
+	w := newWorld(t, true)
+	got := make(chan string, 10)
+	w.net.Gateway().SetHandlers(Handlers{UDP: func(d packet.Datagram) { got <- string(d.Payload) }})
+	frame := func(payload string) []byte {
+		return datagramFrame(w.net.Gateway().MAC(), cMAC, ap(c4, 1000), ap(out4, 53), payload)
+	}
+	whole := frame(strings.Repeat("c", 24))
+	cut := func(from, to int, more bool) []byte {
+		const head, ipAt = packet.EthernetLen + packet.IPv4Len, packet.EthernetLen
+		b := append(slices.Clone(whole[:head]), whole[head+from:head+to]...)
+		ip := b[ipAt:]
+		field := uint16(from / 8)
+		if more {
+			field |= 0x2000
+		}
+		binary.BigEndian.PutUint16(ip[2:], uint16(len(ip)))
+		binary.BigEndian.PutUint16(ip[6:], field)
+		ip[10], ip[11] = 0, 0
+		binary.BigEndian.PutUint16(ip[10:], ^packet.Sum(ip[:packet.IPv4Len], 0))
+		return b
+	}
+	r := &row{memory: newMemory(t), frames: [][]byte{frame("aa"), frame("bb"), cut(0, 16, true), cut(16, 32, false), frame("dd")}}
+	if _, err := w.net.AddPort(PortOptions{Name: "row", MAC: cMAC, Addresses: []netip.Addr{c4}, Device: r}); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"aa", "bb", strings.Repeat("c", 24), "dd"} {
+		if s := <-got; s != want {
+			t.Errorf("%s, want %s", s, want)
 		}
 	}
 }

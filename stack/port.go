@@ -204,6 +204,7 @@ func (p *Port) read(queue int, q Queue) {
 			turn = time.Now()
 		}
 		if errors.Is(err, io.ErrShortBuffer) || errors.Is(err, io.ErrUnexpectedEOF) {
+			in.gather.flush()
 			p.dropped(DropMalformed)
 			continue
 		}

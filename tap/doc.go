@@ -38,7 +38,8 @@
 // process in the host's file system, yet belongs to the container's user namespace:
 // root in there could trace it, if it saw its process id. A container with its own
 // pid namespace does not see it; one that was given the host's is as powerful as the
-// user.
+// user. Where it works in a container's own procfs (Namespaces.UseSettingsOf), nobody has been in that
+// container yet: what is mounted there is what footbridge has mounted.
 //
 // **Lifetime**: the device is persistent. It outlives Interface and Device, and the
 // processes that have them; without a reader it has no carrier and traffic stops. Attach on a

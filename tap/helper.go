@@ -41,9 +41,9 @@ func Dispatch() {
 }
 
 // Prepare takes what the starts of helpers need and keep, while this process has few descriptors: a helper
-// then costs the same however many there are. Without it, the first start does.
+// then costs the same however many there are later. Without it, the first start does.
 //
-// Errors: those of open(2).
+// Errors: those of open(2) and fcntl(2).
 func Prepare() error { return nsexec.Prepare() }
 
 // serve answers requests until there are no more. Its exit status tells of errors that

@@ -133,7 +133,7 @@ func (c *configurer) sysctl(name, value string) error {
 		return fmt.Errorf("sysctl %s: %w", name, err)
 	}
 	if err != nil {
-		return fmt.Errorf("set sysctl to %s: %w", value, err)
+		return fmt.Errorf("set sysctl %s to %s: %w", name, value, err)
 	}
 	return nil
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/footbridge-net/footbridge/internal/buildinfo"
 	"github.com/footbridge-net/footbridge/internal/fdstore"
 	"github.com/footbridge-net/footbridge/internal/startup"
+	"github.com/footbridge-net/footbridge/tap"
 )
 
 // shutdownTimeout bounds how long the daemon waits for requests under way when
@@ -50,6 +51,9 @@ type daemon struct {
 func (o *daemonOptions) serve(ctx context.Context, c *cli, ready func(notices []string)) (err error) {
 	level, err := o.level()
 	if err != nil {
+		return err
+	}
+	if err := tap.Prepare(); err != nil { // while there are few descriptors
 		return err
 	}
 	store, err := fdstore.Open()

@@ -49,7 +49,7 @@ func (g *Gatherer) Receive(fd int, room *Room, received func(Message)) (moved in
 		used := len(all.Payload)
 		m, e := g.in.Receive(fd, room[used:used+MaxPayload])
 		if e != 0 {
-			break // the next call is told
+			break // there is nothing more, or an error of an earlier datagram, of which the error queue tells
 		}
 		if !g.continues(&m) {
 			received(all)

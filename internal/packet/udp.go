@@ -6,7 +6,7 @@ import (
 )
 
 // Datagram is a UDP datagram that a container sent, or several of one flow and
-// size that its kernel left for the device to segment.
+// size that its kernel left for the device to segment, or that were put together.
 type Datagram struct {
 	Src, Dst netip.AddrPort
 	// Payload is valid only until the function that was given the Datagram
@@ -21,8 +21,8 @@ type Datagram struct {
 	// DontFragment: the container wants to be told when it is too big for the path,
 	// and not to have it cut.
 	DontFragment bool
-	// IP is the packet from its IP header on, to be quoted in ICMP errors. It
-	// is as short-lived as Payload.
+	// IP is the packet from its IP header on, to be quoted in ICMP errors: of several that were
+	// put together, the first. It is as short-lived as Payload.
 	IP []byte
 }
 

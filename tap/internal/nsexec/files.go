@@ -11,7 +11,7 @@ import (
 
 // keptFiles are the descriptors with which the child goes on. Their numbers are taken once, early, and kept: the child
 // copies what is below the highest of them and nothing else, so that a daemon of 1,000 containers and 7,000
-// descriptors pays no more for it than one of none. A child that gets a copy of them all costs it 1.4 ms there, most of which
+// descriptors pays no more for it than one of none, unless it has been started with them by a service manager. A child that gets a copy of them all costs it 1.4 ms there, most of which
 // it takes to close them again when it becomes the new program.
 type keptFiles struct {
 	exe, null                int // always these
@@ -27,19 +27,20 @@ const firstKept = 10
 var kept = sync.OnceValues(func() (*keptFiles, error) {
 	k := new(keptFiles)
 	// What is running stays right when its file is replaced or removed.
-	for path, numbers := range map[string][]*int{
-		"/proc/self/exe": {&k.exe}, os.DevNull: {&k.null, &k.socket, &k.stderr, &k.failures},
+	for _, f := range []struct {
+		path    string
+		flags   int
+		numbers []*int
+	}{
+		{"/proc/self/exe", unix.O_PATH, []*int{&k.exe}},
+		{os.DevNull, unix.O_RDWR, []*int{&k.null, &k.socket, &k.stderr, &k.failures}},
 	} {
-		flags := unix.O_RDWR
-		if path != os.DevNull {
-			flags = unix.O_PATH
-		}
-		fd, err := unix.Open(path, flags|unix.O_CLOEXEC, 0)
+		fd, err := unix.Open(f.path, f.flags|unix.O_CLOEXEC, 0)
 		if err != nil {
-			return nil, fmt.Errorf("nsexec: open %s: %w", path, err)
+			return nil, fmt.Errorf("nsexec: open %s: %w", f.path, err)
 		}
 		defer unix.Close(fd)
-		for _, number := range numbers {
+		for _, number := range f.numbers {
 			if *number, err = unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, firstKept); err != nil {
 				return nil, fmt.Errorf("nsexec: duplicate a descriptor: %w", err)
 			}

@@ -347,6 +347,12 @@ func TestExecveIsUsedWhereExecveatIsForbidden(t *testing.T) {
 	}
 }
 
+func TestAllDescriptorsAreCopiedWithoutCloseRange(t *testing.T) {
+	if got := runFiltered(t, "close_range"); got.Method != Native || got.Skipped != "" {
+		t.Errorf("came in by %q (%s), want native", got.Method, got.Skipped)
+	}
+}
+
 type outcome struct {
 	Method  Method
 	Skipped string
@@ -435,6 +441,12 @@ func forbid(what string) error {
 			load(nr), jump(unix.BPF_JEQ, unix.SYS_EXECVEAT, 1, 0),
 			give(unix.SECCOMP_RET_ALLOW),
 			give(unix.SECCOMP_RET_ERRNO | uint32(unix.EPERM)),
+		}
+	case "close_range": // as before Linux 5.9
+		filter = []unix.SockFilter{
+			load(nr), jump(unix.BPF_JEQ, unix.SYS_CLOSE_RANGE, 1, 0),
+			give(unix.SECCOMP_RET_ALLOW),
+			give(unix.SECCOMP_RET_ERRNO | uint32(unix.ENOSYS)),
 		}
 	default:
 		return fmt.Errorf("cannot forbid %q", what)
