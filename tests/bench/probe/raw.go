@@ -171,12 +171,17 @@ func (a *address) socket(kind int, timeout time.Duration) (int, error) {
 	return fd, nil
 }
 
+// connect waits on where a signal interrupts it: that ends the call, not the attempt.
 func (a *address) connect(fd int) error {
-	_, _, errno := unix.RawSyscall(unix.SYS_CONNECT, uintptr(fd), uintptr(unsafe.Pointer(&a.raw)), uintptr(a.len))
-	if errno != 0 {
-		return errno
+	for {
+		_, _, errno := unix.RawSyscall(unix.SYS_CONNECT, uintptr(fd), uintptr(unsafe.Pointer(&a.raw)), uintptr(a.len))
+		if errno == 0 {
+			return nil
+		}
+		if errno != unix.EINTR {
+			return errno
+		}
 	}
-	return nil
 }
 
 // dial makes a connected socket.
