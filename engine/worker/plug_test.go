@@ -57,6 +57,9 @@ func TestAnInterfaceOfOthersIsPlugged(t *testing.T) {
 		b := make([]byte, 2000)
 		for {
 			n, err := unix.Read(fds[1], b)
+			if err == unix.EINTR {
+				continue
+			}
 			if err != nil {
 				t.Fatalf("%s: %v", what, err)
 			}
