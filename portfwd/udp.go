@@ -119,14 +119,15 @@ func (s *udpServer) take() syscall.Errno {
 // received sends one datagram, or several of one client, to the container.
 func (s *udpServer) received(m dgram.Message) {
 	c, f := &s.l.counters, s.l.forwarder
+	n := uint64(dgram.Count(len(m.Payload), m.Segment))
 	switch {
 	case !m.Local.IsValid() || !m.From.IsValid() || m.From.Port() == 0:
-		c.dropSource.Add(1)
+		c.dropSource.Add(n)
 		return
 	case !m.Direct:
 		// A wildcard socket gets broadcasts and all-nodes multicast too. They
 		// are not for a container on a network of its own.
-		c.dropNotToUs.Add(1)
+		c.dropNotToUs.Add(n)
 		return
 	}
 	key := flowKey{client: m.From, local: m.Local}
@@ -138,12 +139,11 @@ func (s *udpServer) received(m dgram.Message) {
 	f.mu.RUnlock()
 	if fl == nil {
 		if fl = f.newFlow(s, key); fl == nil {
-			c.dropSource.Add(1)
+			c.dropSource.Add(n)
 			return
 		}
 	}
 	fl.last.Store(int64(f.clock.now()))
-	n := uint64(dgram.Count(len(m.Payload), m.Segment))
 	if err := f.gateway.SendDatagrams(fl.reply.shown, fl.reply.container, m.Payload, m.Segment); err != nil {
 		c.dropIn.Add(n)
 		return

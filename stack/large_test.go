@@ -78,17 +78,12 @@ func TestLargeFramesAreNotCopied(t *testing.T) {
 			if size := pkt.Data().Size(); size != data {
 				t.Errorf("%d bytes of data", size)
 			}
-			views, skip := pkt.AsViewList()
-			for v := views.Front(); v != nil; v = v.Next() {
-				b := v.AsSlice()
-				if skip >= len(b) {
-					skip -= len(b)
-					continue
-				}
-				at, first, last := uintptr(unsafe.Pointer(&b[skip])), uintptr(unsafe.Pointer(&k.at[0])), uintptr(unsafe.Pointer(&k.at[len(k.at)-1]))
-				if skip = 0; len(b) >= data && (at < first || at > last) {
-					t.Error("the data were copied")
-				}
+			views, _ := pkt.AsViewList()
+			b := views.Back().AsSlice()
+			at, first, last := uintptr(unsafe.Pointer(&b[0])), uintptr(unsafe.Pointer(&k.at[0])), uintptr(unsafe.Pointer(&k.at[len(k.at)-1]))
+			// The first bytes may stand where the headers leave room.
+			if len(b) < data-64 || at < first || at > last {
+				t.Error("the data were copied")
 			}
 			return true
 		}})
