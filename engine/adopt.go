@@ -204,7 +204,7 @@ func (e *Engine) adopt(dir string) (*ContainerDef, error) {
 			added = append(added, made)
 		}
 		if a := def.attachment(n.ID); a != nil {
-			a.NetworkID = id
+			a.NetworkID, a.Network = id, n.Name
 		}
 	}
 	if e.named(def.Name) != nil {

@@ -71,10 +71,19 @@ func checkStatic(n *NetworkDef, a Attachment) error {
 		case ok && s.Auto:
 			return fmt.Errorf("%w; make network %s with --subnet", errStaticAuto, n.Name)
 		case !ok || !s.Prefix.Contains(want):
-			return fmt.Errorf("no configured subnet contains IP address %v", want)
+			return errOutside(n, want)
 		}
 	}
 	return nil
+}
+
+// errOutside: the address is in no subnet of the network.
+func errOutside(n *NetworkDef, want netip.Addr) error {
+	subnets := make([]string, len(n.Subnets))
+	for i, s := range n.Subnets {
+		subnets[i] = s.Prefix.String()
+	}
+	return fmt.Errorf("no configured subnet contains IP address %v: network %s has %s", want, n.Name, strings.Join(subnets, " and "))
 }
 
 // hostGateway stands for the gateway's address in --add-host.

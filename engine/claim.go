@@ -30,8 +30,10 @@ const (
 
 const (
 	// claimPatience is how long the lock is waited for: a daemon that ends has
-	// it for some milliseconds more.
+	// it for some milliseconds more. From one that does not end it is waited for
+	// claimMoment only.
 	claimPatience = 2 * time.Second
+	claimMoment   = 100 * time.Millisecond
 	claimInterval = 20 * time.Millisecond
 )
 
@@ -66,7 +68,7 @@ func (e *Engine) claim() (err error) {
 			_ = f.Close()
 		}
 	}()
-	if err := lockClaim(f, runtime, state); err != nil {
+	if err := lockClaim(f, e.opts); err != nil {
 		return err
 	}
 	// The state's containers may live elsewhere.
@@ -109,7 +111,10 @@ func (e *Engine) claim() (err error) {
 }
 
 // lockClaim takes the state's lock; store.ErrBusy names who has it.
-func lockClaim(f *os.File, runtime, state string) error {
+func lockClaim(f *os.File, o Options) error {
+	runtime, state := o.RuntimeDir, o.StateDir
+	socket := filepath.Base(o.Socket)
+	look := time.After(claimMoment)
 	tick := time.NewTicker(claimInterval)
 	defer tick.Stop()
 	late := time.After(claimPatience)
@@ -121,17 +126,19 @@ func lockClaim(f *os.File, runtime, state string) error {
 		if !errors.Is(err, unix.EWOULDBLOCK) && !errors.Is(err, unix.EINTR) {
 			return fmt.Errorf("lock %s: %w", f.Name(), err)
 		}
+		h := Holder{}
 		select {
 		case <-tick.C:
 			continue
+		case <-look:
+			if h = StateHolder(state, socket); h.PID == 0 || h.Ends {
+				look = time.After(claimMoment)
+				continue
+			}
 		case <-late:
+			h = StateHolder(state, socket)
 		}
-		other := RecordedRuntimeDir(state)
-		if other == "" || sameDir(other, runtime) {
-			return fmt.Errorf("state folder %s: %w; end it (`footbridge daemon stop`) or wait", state, store.ErrBusy)
-		}
-		return fmt.Errorf("state folder %s: %w: the daemon with runtime folder %s, and this is %s: use that one with `%s`, or end it with `%s`",
-			state, store.ErrBusy, other, runtime, InRuntimeDir(other, "footbridge ..."), InRuntimeDir(other, "footbridge daemon stop"))
+		return fmt.Errorf("state folder %s: %w: %w", state, store.ErrBusy, h.Explain(runtime))
 	}
 }
 

@@ -2,10 +2,13 @@ package engine
 
 import (
 	"errors"
+	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/footbridge-net/footbridge/engine/shim"
 	"github.com/footbridge-net/footbridge/engine/store"
@@ -21,7 +24,7 @@ func (w *world) open(run, state string) (*Engine, error) {
 		}
 	}
 	e, err := New(Options{
-		RuntimeDir: run, StateDir: state, ResolvConf: w.resolv, Runtime: fakeRuntime{w}, DataPlane: fakeDataPlane{w},
+		RuntimeDir: run, StateDir: state, Socket: filepath.Join(run, "sock"), ResolvConf: w.resolv, Runtime: fakeRuntime{w}, DataPlane: fakeDataPlane{w},
 		HostRoutes: func() ([]HostRoute, error) { return w.routes, nil },
 	})
 	if err == nil {
@@ -122,15 +125,52 @@ func TestFoldersAreNotLocked(t *testing.T) {
 	}
 }
 
-// The state of a daemon that runs says where that daemon is.
+// The state of a daemon that runs says at once which and where that daemon is, or was.
 func TestFoldersOfAnotherDaemon(t *testing.T) {
 	w := newWorld(t)
 	if _, err := w.open("r", "s"); err != nil {
 		t.Fatal(err)
 	}
+	begin := time.Now()
+	for _, run := range []string{"r", "r2"} {
+		if _, err := w.open(run, "s"); !errors.Is(err, store.ErrBusy) || !strings.Contains(err.Error(), fmt.Sprintf("(pid %d) has lost its socket in runtime folder %s/r/footbridge", os.Getpid(), w.dir)) {
+			t.Errorf("without a socket: %v", err)
+		}
+	}
+	listen(t, w.dir+"/r/footbridge/sock")
+	if took := time.Since(begin); took > claimPatience {
+		t.Errorf("it took %v", took)
+	}
 	if _, err := w.open("r2", "s"); !errors.Is(err, store.ErrBusy) || !strings.Contains(err.Error(), "XDG_RUNTIME_DIR="+w.dir+"/r footbridge daemon stop") {
 		t.Errorf("beside a daemon: %v", err)
 	}
+}
+
+// One that does not take connections any more is about to end.
+func TestADaemonThatEndsIsWaitedFor(t *testing.T) {
+	w := newWorld(t)
+	first, err := w.open("r", "s")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := listen(t, w.dir+"/r/footbridge/sock")
+	l.SetUnlinkOnClose(false)
+	l.Close()
+	timer := time.AfterFunc(3*claimMoment, func() { _ = first.Close() })
+	defer timer.Stop()
+	if _, err := w.open("r2", "s"); err != nil {
+		t.Error(err)
+	}
+}
+
+func listen(t *testing.T, path string) *net.UnixListener {
+	t.Helper()
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	return l
 }
 
 func TestInRuntimeDir(t *testing.T) {

@@ -215,6 +215,7 @@ func TestConfigurationRefuses(t *testing.T) {
 	addr := netip.MustParseAddr
 	for text, c := range map[string]Config{
 		"default-address-pools: the base 10.0.0.1/8 should be 10.0.0.0/8": {Pools: []ipam.Base{pool("10.0.0.1/8", 24)}},
+		"the base 10.0.0.0/8 has no size":                                 {Pools: []ipam.Base{pool("10.0.0.0/8", 0)}},
 		"cannot be cut into pieces of size 7":                             {Pools: []ipam.Base{pool("10.0.0.0/8", 7)}},
 		"cannot be cut into pieces of size 129":                           {Pools: []ipam.Base{pool("fd00::/64", 129)}},
 		"10.0.0.0/8 and 10.1.0.0/16 overlap":                              {Pools: []ipam.Base{pool("10.0.0.0/8", 24), pool("10.1.0.0/16", 24)}},
@@ -272,5 +273,21 @@ func TestResolversOfTheConfiguration(t *testing.T) {
 	e.opts.Config.Resolvers = Resolvers{}
 	if c := e.resolvers(); c.Servers[0] != netip.MustParseAddrPort("192.0.2.53:53") || !slices.Equal(c.Search, []string{"corp.example"}) {
 		t.Errorf("the host's: %+v", c)
+	}
+}
+
+// What the configuration chose is mended in the configuration.
+func TestADefaultNetworkThatOverlapsNamesItsKey(t *testing.T) {
+	w := newWorld(t)
+	e := w.engine()
+	e.testNetwork(t, network.CreateRequest{Name: "net", IPAM: subnet("10.9.0.0/24")})
+	was := e.networkByName("bridge")
+	def := was.def
+	def.Subnets = nil
+	e.opts.Config.Default = DefaultNetwork{Subnet4: pfx("10.9.0.1/16")}
+	e.netOp.Lock()
+	defer e.netOp.Unlock()
+	if err := e.settleDefault(&def, was); err == nil || !strings.Contains(err.Error(), "of network net; choose another bip in the configuration, or none") {
+		t.Errorf("%v", err)
 	}
 }

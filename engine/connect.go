@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/containerd/errdefs"
 	"github.com/moby/moby/api/types/events"
 	"github.com/moby/moby/api/types/network"
 
@@ -21,7 +22,7 @@ func (e *Engine) NetworkConnect(_ context.Context, nameOrID string, req network.
 		if err := connectable(c.def, n); err != nil {
 			return err
 		}
-		a, err := newAttachment(&n.def, req.EndpointConfig)
+		a, err := newAttachment(&n.def, nameOrID, req.EndpointConfig)
 		if err != nil {
 			return err
 		}
@@ -37,7 +38,7 @@ func (e *Engine) NetworkConnect(_ context.Context, nameOrID string, req network.
 
 // NetworkDisconnect implements api.NetworkBackend.
 func (e *Engine) NetworkDisconnect(_ context.Context, nameOrID string, req network.DisconnectRequest) error {
-	return e.changeNetworks(nameOrID, req.Container, func(ctx context.Context, c *ctr, n *netw) error {
+	err := e.changeNetworks(nameOrID, req.Container, func(ctx context.Context, c *ctr, n *netw) error {
 		switch {
 		case c.def.bare():
 			return errBare(c.def.Name, "be disconnected from a network")
@@ -48,6 +49,12 @@ func (e *Engine) NetworkDisconnect(_ context.Context, nameOrID string, req netwo
 		}
 		return e.disconnect(ctx, c, n)
 	})
+	if errdefs.IsNotFound(err) {
+		if gone, gerr := e.disconnectGone(nameOrID, req.Container); gone {
+			return gerr
+		}
+	}
+	return err
 }
 
 // changeNetworks finds a network and a container, and calls f with the container's op
@@ -73,6 +80,9 @@ func (e *Engine) changeNetworks(networkTerm, containerTerm string, f func(contex
 		return err
 	}
 	defer unlock()
+	if err := e.followNames(c); err != nil {
+		return err
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
 	defer cancel()
 	return f(ctx, c, n)
@@ -161,9 +171,7 @@ func (e *Engine) disconnect(ctx context.Context, c *ctr, n *netw) error {
 	if !found {
 		return forbidden("container %s is not connected to network %s", c.def.Name, n.def.Name)
 	}
-	drop := func(d *ContainerDef) {
-		d.Attachments = slices.DeleteFunc(d.Attachments, func(a Attachment) bool { return a.NetworkID == n.def.ID })
-	}
+	drop := func(d *ContainerDef) { d.dropAttachment(n.def.ID) }
 	if r == nil {
 		if err := e.decide(c, drop); err != nil {
 			return err

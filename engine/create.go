@@ -270,7 +270,7 @@ func (e *Engine) attachments(def *ContainerDef, first string, endpoints map[stri
 		if !n.def.isBridge() {
 			return invalid("conflicting options: a container cannot be on network %s and on others", n.def.Name)
 		}
-		a, err := newAttachment(&n.def, s)
+		a, err := newAttachment(&n.def, term, s)
 		if err != nil {
 			return err
 		}
@@ -279,6 +279,7 @@ func (e *Engine) attachments(def *ContainerDef, first string, endpoints map[stri
 				continue
 			}
 			// The mode names it once more; its settings are here.
+			a.ByID = a.ByID && out[i].ByID
 			if s != nil {
 				out[i] = a
 			}
@@ -298,9 +299,9 @@ func (e *Engine) attachments(def *ContainerDef, first string, endpoints map[stri
 	return out, nil
 }
 
-// newAttachment checks the settings of one endpoint against its network.
-func newAttachment(n *NetworkDef, s *network.EndpointSettings) (Attachment, error) {
-	a := Attachment{NetworkID: n.ID}
+// newAttachment checks the settings of one endpoint against its network, which was asked for by term.
+func newAttachment(n *NetworkDef, term string, s *network.EndpointSettings) (Attachment, error) {
+	a := Attachment{NetworkID: n.ID, Network: n.Name, ByID: term != n.Name}
 	if s == nil {
 		return a, nil
 	}

@@ -122,7 +122,9 @@ type StateDef struct {
 // runs the endpoint.
 type Attachment struct {
 	NetworkID  string
-	IPv4       netip.Addr           `json:",omitzero"` // asked for
+	Network    string               `json:",omitempty"` // its name, also when it is gone
+	ByID       bool                 `json:",omitempty"` // asked for by its id: no other of the name will do
+	IPv4       netip.Addr           `json:",omitzero"`  // asked for
 	IPv6       netip.Addr           `json:",omitzero"`
 	MAC        network.HardwareAddr `json:",omitempty"`
 	Aliases    []string             `json:",omitempty"`
@@ -178,6 +180,11 @@ func (c *ContainerDef) attachment(networkID string) *Attachment {
 		}
 	}
 	return nil
+}
+
+// dropAttachment forgets the container's attachment to a network.
+func (c *ContainerDef) dropAttachment(networkID string) {
+	c.Attachments = slices.DeleteFunc(c.Attachments, func(a Attachment) bool { return a.NetworkID == networkID })
 }
 
 // mode is the container's network mode as it is now: of one that was taken from

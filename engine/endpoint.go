@@ -68,7 +68,7 @@ func (e *Engine) reserveEach(c *ctr) ([]*link, error) {
 func (e *Engine) reserve(c *ctr, a Attachment, others []*link) (*link, error) {
 	n := e.networks[a.NetworkID]
 	if n == nil {
-		return nil, notFound("network %s not found: it was removed after container %s was created; connect the container to another one", a.NetworkID, c.def.Name)
+		return nil, e.errGoneNetwork(c.def, a)
 	}
 	if _, ok := n.members[c.def.ID]; ok {
 		return nil, forbidden("container %s is already attached to network %s", c.def.Name, n.def.Name)
@@ -141,7 +141,7 @@ func (n *netw) releaseAddrs(ep *Endpoint) {
 func (n *netw) takeAddr(p *ipam.Pool, want netip.Addr, e *Engine) (netip.Addr, error) {
 	switch {
 	case p == nil && want.IsValid():
-		return netip.Addr{}, invalid("no configured subnet contains IP address %v", want)
+		return netip.Addr{}, invalid("%w", errOutside(&n.def, want))
 	case p == nil:
 		return netip.Addr{}, nil
 	case !want.IsValid():
@@ -151,8 +151,12 @@ func (n *netw) takeAddr(p *ipam.Pool, want netip.Addr, e *Engine) (netip.Addr, e
 			if p.Subnet().Addr().Is6() {
 				family = "IPv6"
 			}
-			return a, forbidden("no available %s addresses on this network's address pools: %s (%s): all of %s are in use; remove containers or make a larger network",
-				family, n.def.Name, n.def.ID, p.Range())
+			remedy := "remove containers or make a larger network"
+			if len(n.members) == 0 {
+				remedy = "the network's own leave none for a container; make a larger network"
+			}
+			return a, forbidden("no available %s addresses on this network's address pools: %s (%s): all of %s are in use: %s",
+				family, n.def.Name, n.def.ID, p.Range(), remedy)
 		}
 		return a, nil
 	}
@@ -170,7 +174,7 @@ func (n *netw) takeAddr(p *ipam.Pool, want netip.Addr, e *Engine) (netip.Addr, e
 	case errors.Is(err, ipam.ErrReserved):
 		return netip.Addr{}, forbidden("%w: %v is reserved on network %s", ipam.ErrTaken, want, n.def.Name)
 	case errors.Is(err, ipam.ErrOutside):
-		return netip.Addr{}, invalid("no configured subnet contains IP address %v: network %s has %v", want, n.def.Name, p.Subnet())
+		return netip.Addr{}, invalid("%w", errOutside(&n.def, want))
 	case err != nil:
 		return netip.Addr{}, err
 	}

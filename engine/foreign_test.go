@@ -260,6 +260,7 @@ func TestAnAttachedNamespaceIsAContainer(t *testing.T) {
 		},
 		"resize": func() error { return e.ContainerResize(ctx, "box", api.TTYSize{}) },
 		"rm":     func() error { return e.ContainerRemove(ctx, "box", api.RemoveOptions{}) },
+		"rename": func() error { return e.ContainerRename(ctx, "box", "crate") },
 	} {
 		if err := do(); !errdefs.IsConflict(err) || !strings.Contains(err.Error(), "footbridge detach box") {
 			t.Errorf("%s: %v", what, err)

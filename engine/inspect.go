@@ -122,11 +122,7 @@ func (e *Engine) endpointSettings(d *ContainerDef) map[string]*network.EndpointS
 		out[name] = s
 	}
 	for _, a := range d.Attachments {
-		name := short(a.NetworkID)
 		n := e.networks[a.NetworkID]
-		if n != nil {
-			name = n.def.Name
-		}
 		s := &network.EndpointSettings{
 			Links: slices.Clone(a.Links), Aliases: slices.Clone(a.Aliases), DriverOpts: maps.Clone(a.DriverOpts), GwPriority: a.GwPriority,
 			NetworkID: a.NetworkID, MacAddress: slices.Clone(a.MAC),
@@ -152,7 +148,7 @@ func (e *Engine) endpointSettings(d *ContainerDef) map[string]*network.EndpointS
 				}
 			}
 		}
-		out[name] = s
+		out[e.networkName(d, a)] = s
 	}
 	return out
 }

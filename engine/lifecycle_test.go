@@ -402,7 +402,7 @@ func TestCreateRefuses(t *testing.T) {
 		{"relative path", spec{mode: "ns:x"}, errdefs.IsInvalidArgument, "absolute path"},
 		{"static on bridge", spec{nets: ip("bridge", "172.17.0.9")}, errdefs.IsInvalidArgument, "user-specified IP address is supported on user-defined networks only"},
 		{"static on auto", spec{mode: "auto", nets: ip("auto", "172.18.0.9")}, errdefs.IsInvalidArgument, "user-specified IP address is supported only when connecting to networks with user configured subnets"},
-		{"static outside", spec{mode: "static", nets: ip("static", "10.6.0.1")}, errdefs.IsInvalidArgument, "no configured subnet contains IP address 10.6.0.1"},
+		{"static outside", spec{mode: "static", nets: ip("static", "10.6.0.1")}, errdefs.IsInvalidArgument, "no configured subnet contains IP address 10.6.0.1: network static has "},
 		{"alias on bridge", spec{nets: map[string]*network.EndpointSettings{"bridge": {Aliases: []string{"a"}}}}, errdefs.IsInvalidArgument, "network-scoped aliases are only supported for user-defined networks"},
 		{"bad alias", spec{mode: "auto", nets: map[string]*network.EndpointSettings{"auto": {Aliases: []string{"a b"}}}}, errdefs.IsInvalidArgument, "invalid alias"},
 		{"group MAC", spec{nets: map[string]*network.EndpointSettings{"bridge": {MacAddress: network.HardwareAddr{1, 0, 0, 0, 0, 1}}}}, errdefs.IsInvalidArgument, "it is a group's"},

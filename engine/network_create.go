@@ -14,6 +14,7 @@ import (
 
 	"github.com/footbridge-net/footbridge/engine/ipam"
 	"github.com/footbridge-net/footbridge/engine/store"
+	"github.com/footbridge-net/footbridge/internal/absent"
 )
 
 // ErrPoolOverlap: a subnet shares addresses with another network or with a
@@ -61,7 +62,7 @@ func newNetworkDef(req network.CreateRequest) (*NetworkDef, error) {
 	case driverHost, driverNull:
 		return nil, forbidden("only one instance of \"%s\" network is allowed, and it is there", req.Driver)
 	default:
-		return nil, notFound("plugin %q not found: footbridge has the driver bridge", req.Driver)
+		return nil, notFound("plugin %q not found: %s", req.Driver, absent.NetworkDriver(req.Driver))
 	}
 	switch {
 	case req.Scope != "" && req.Scope != "local":
@@ -103,7 +104,7 @@ func newNetworkDef(req network.CreateRequest) (*NetworkDef, error) {
 		return nil, invalid("an IPv4 subnet was given for a network without IPv4: leave it out or leave out --ipv4=false")
 	}
 	if !def.EnableIPv4 && !def.EnableIPv6 {
-		return nil, invalid("IPv4 or IPv6 must be enabled")
+		return nil, invalid("IPv4 or IPv6 must be enabled: leave out --ipv4=false, or give --ipv6")
 	}
 	return def, options.settle(def)
 }
@@ -299,8 +300,12 @@ func (e *Engine) chooseSubnets(n *NetworkDef, was *netw) error {
 		}
 		for _, t := range taken {
 			if t.prefix.Overlaps(s.Prefix) {
-				return forbidden("invalid pool request: %w: %v overlaps %s; choose another --subnet, or none to have a free one chosen",
-					ErrPoolOverlap, s.Prefix, t)
+				wish := "--subnet"
+				if n.Predefined {
+					wish = "bip in the configuration" // and bip6, fixed-cidr
+				}
+				return forbidden("invalid pool request: %w: %v overlaps %s; choose another %s, or none to have a free one chosen",
+					ErrPoolOverlap, s.Prefix, t, wish)
 			}
 		}
 	}

@@ -72,6 +72,8 @@ func (e *Engine) checkRename(c *ctr, name string) error {
 		return invalid("Invalid container name (%s), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed", shown(name))
 	case name == c.def.Name:
 		return invalid("Renaming a container with the same name as its current name")
+	case c.run != nil && c.def.Foreign != nil:
+		return conflict("cannot rename container %s while it is attached: other containers know it by its name; take it away (`footbridge detach %s`) and attach it under the other name", c.def.Name, c.def.Name)
 	case c.run != nil:
 		return conflict("cannot rename container %s while it runs: other containers know it by its name; stop it first", c.def.Name)
 	}

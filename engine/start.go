@@ -128,6 +128,9 @@ func (e *Engine) startSteps(ctx context.Context, c *ctr, r *run) (err error) {
 	if err := e.checkLinked(def); err != nil {
 		return err
 	}
+	if err := e.followNames(c); err != nil {
+		return err
+	}
 	if r.links, err = e.reserveAll(c); err != nil {
 		return fmt.Errorf("failed to set up container networking: %w", err)
 	}

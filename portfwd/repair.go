@@ -21,13 +21,13 @@ func Repair(m Mapping, h *fdpass.Handle) error {
 	} else if _, err := unix.FcntlInt(uintptr(fd), unix.F_SETFL, flags|unix.O_NONBLOCK); err != nil {
 		return os.NewSyscallError("fcntl", err)
 	}
-	err := unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{})
 	hops := option{unix.IPPROTO_IP, unix.IP_TTL, -1}
 	if m.Host.Addr().Is6() {
 		hops = option{unix.IPPROTO_IPV6, unix.IPV6_UNICAST_HOPS, -1}
 	}
-	err = errors.Join(os.NewSyscallError("setsockopt", err), setAll(fd, hops))
+	err := setAll(fd, hops)
 	if m.Proto == "udp" {
+		err = errors.Join(err, os.NewSyscallError("setsockopt", unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{})))
 		if _, perr := unix.Getpeername(fd); perr == nil {
 			err = errors.Join(err, disconnect(fd, m))
 		}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/footbridge-net/footbridge/internal/dgram"
 	"github.com/footbridge-net/footbridge/internal/fdpass"
+	"github.com/footbridge-net/footbridge/internal/nowait"
 )
 
 // socket is a bound host socket on the runtime's poller. The net package is not
@@ -56,6 +57,11 @@ func listenTCP(m Mapping) (*fdpass.Handle, uint16, error) {
 }
 
 func prepareTCP(fd int) error {
+	// What a worker carried when it died was cut, and must not look as if it was at its end. Accepted sockets
+	// inherit it; a connection that ends in order takes it back.
+	if e := nowait.ResetOnClose(uintptr(fd), true); e != 0 {
+		return os.NewSyscallError("setsockopt", e)
+	}
 	return setAll(fd,
 		// As everywhere: without it a port stays taken for a minute by
 		// connections in TIME_WAIT. Two listeners still exclude each other.
@@ -242,6 +248,6 @@ func addrPort(sa unix.Sockaddr) netip.AddrPort {
 // reset closes a connection with RST, so that the client learns of a failure
 // as such instead of an end of data.
 func reset(fd int) {
-	_ = unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1, Linger: 0})
+	nowait.ResetOnClose(uintptr(fd), true)
 	unix.Close(fd)
 }

@@ -20,8 +20,8 @@ import (
 func TestAbsentFlagsAreRefusedAsByTheAPI(t *testing.T) {
 	w := newWorld(t)
 	for args, want := range map[string]string{
-		"-v /a:/b":                               absent.Mounts,
-		"--mount type=tmpfs,target=/x":           absent.Mounts,
+		"-v /a:/b":                               "footbridge: --volume: " + absent.Mounts,
+		"--mount type=tmpfs,target=/x":           "footbridge: --mount: " + absent.Mounts,
 		"--tmpfs /x":                             absent.Mounts,
 		"-m 512m":                                absent.MemoryLimits,
 		"--memory=512m --cpus 0.5":               absent.MemoryLimits, // the first that was asked for
@@ -31,8 +31,8 @@ func TestAbsentFlagsAreRefusedAsByTheAPI(t *testing.T) {
 		"--ulimit nofile=5":                      absent.ResourceLimits,
 		"--device /dev/x --gpus all":             absent.Devices,
 		"--entrypoint sh":                        absent.Entrypoint,
-		"--pull always":                          absent.Images,
-		"-q":                                     absent.Images,
+		"--pull always":                          `--pull: pull policy "always" is not available`,
+		"--platform linux/pdp11":                 `--platform: platform "linux/pdp11" is not available`,
 		"-a stdout":                              absent.Attach,
 		"--security-opt no-new-privileges":       `security option "no-new-privileges"`,
 		"--pid host":                             `PID mode "host"`,
@@ -82,7 +82,7 @@ func TestWhatIsSoAnyhowMayBeAskedFor(t *testing.T) {
 	p := &creator{}
 	w.serveBackend(t, p)
 	w.expect(t, 0, strings.Fields("create --init --no-healthcheck --restart no --read-only=false --security-opt seccomp=unconfined "+
-		"--log-driver json-file --memory 0 --memory-swap -1 --ipc private --cgroupns host --isolation default --annotation a=b true")...)
+		"-q --pull missing --pull never --platform linux --disable-content-trust --log-driver json-file --memory 0 --memory-swap -1 --ipc private --cgroupns host --isolation default --annotation a=b true")...)
 	if len(p.asked) != 1 || p.asked[0].HostConfig.Annotations["a"] != "b" {
 		t.Errorf("asked for %+v", p.asked)
 	}
@@ -104,6 +104,11 @@ func TestAnImageInPlaceOfTheCommandIsExplained(t *testing.T) {
 		if strings.Contains(w.err.String(), hint) {
 			t.Errorf("%s: said %q", path, w.err.String())
 		}
+	}
+	p.start = api.Errorf(api.ErrCommandNotFound, `failed to create task: chdir to cwd ("/nope") set by the working directory option failed: no such file or directory`)
+	w.expect(t, exitNotFound, "run", "-w", "/nope", "-d", "pwd")
+	if strings.Contains(w.err.String(), hint) {
+		t.Errorf("a folder that is not there: said %q", w.err.String())
 	}
 	p.start = api.Errorf(errdefs.ErrInvalidArgument, "no")
 	w.expect(t, exitUsage, "run", "-d", "alpine")

@@ -10,7 +10,7 @@ import (
 )
 
 // absentFlags are Docker's flags of run and create that footbridge has not. They are not shown in
-// the help, but are known, so that they are refused with the API's own sentence. The mark behind
+// the help, but are known, so that they are refused by name and with the API's own sentence. The mark behind
 // a name says what a value may be.
 var absentFlags = map[string][]string{
 	absent.Mounts:         {"volume,v", "volumes-from", "mount", "tmpfs"},
@@ -43,7 +43,6 @@ var absentFlags = map[string][]string{
 	absent.Entrypoint:     {"entrypoint"},
 	absent.LabelFiles:     {"label-file"},
 	absent.APISocket:      {"use-api-socket?"},
-	absent.Images:         {"pull", "platform", "quiet,q?", "disable-content-trust?"},
 }
 
 // absentValues are flags of which some values ask for what is so anyhow.
@@ -53,15 +52,18 @@ var absentValues = map[string]func(value string) string{
 	"ipc":          absent.IPCMode,
 	"uts":          absent.UTSMode,
 	"security-opt": absent.SecurityOption,
+	"pull":         absent.PullPolicy,
+	"platform":     absent.Platform,
 }
 
 // anyhow are Docker's flags that ask for what is so anyhow: pid 1 forwards signals and reaps,
-// and there are no health checks.
-var anyhow = []string{"init", "no-healthcheck"}
+// there are no health checks, and no image is pulled.
+var anyhow = []string{"init", "no-healthcheck", "quiet,q", "disable-content-trust"}
 
 // absentFlag notes the first thing that was asked for and is not there. The command line is
 // read to its end first: the refusal is like the API's and not like one of a wrong command line.
 type absentFlag struct {
+	name   string
 	first  *string
 	why    func(value string) string
 	isBool bool
@@ -83,8 +85,8 @@ func (f *absentFlag) Set(value string) error {
 			return err
 		}
 	}
-	if *f.first == "" {
-		*f.first = f.why(value)
+	if why := f.why(value); why != "" && *f.first == "" {
+		*f.first = "--" + f.name + ": " + why
 	}
 	return nil
 }
@@ -94,7 +96,7 @@ func (f *absentFlag) Set(value string) error {
 func registerAbsent(flags *pflag.FlagSet) (refusal func() error) {
 	var first string
 	add := func(name, short string, isBool bool, why func(string) string) {
-		f := flags.VarPF(&absentFlag{first: &first, why: why, isBool: isBool}, name, short, "")
+		f := flags.VarPF(&absentFlag{name: name, first: &first, why: why, isBool: isBool}, name, short, "")
 		f.Hidden = true
 		if isBool {
 			f.NoOptDefVal = "true"
@@ -120,8 +122,9 @@ func registerAbsent(flags *pflag.FlagSet) (refusal func() error) {
 	for name, why := range absentValues {
 		add(name, "", false, why)
 	}
-	for _, name := range anyhow {
-		add(name, "", true, func(string) string { return "" })
+	for _, spec := range anyhow {
+		name, short, _, _ := splitAbsent(spec)
+		add(name, short, true, func(string) string { return "" })
 	}
 	return func() error {
 		if first == "" {

@@ -203,11 +203,15 @@ func (n *namespaceFlags) run(ctx context.Context, c *cli, f *pflag.FlagSet) erro
 	if err != nil {
 		return err
 	}
-	client, err := c.daemon(ctx)
+	client, err := c.daemonFor(ctx, req)
 	if err != nil {
 		return err
 	}
-	ctx, signals := catchSignals(ctx)
+	catch := catchEnds
+	if exit != nil { // it may stay for long, and be sent whatever
+		catch = catchSignals
+	}
+	ctx, signals := catch(ctx)
 	defer signals.stop()
 	// Not ended by a signal: what the daemon does meanwhile would stay.
 	created, err := client.NamespaceAttach(context.WithoutCancel(ctx), req)

@@ -20,7 +20,7 @@ type cli struct {
 func newCLI() *cli {
 	return &cli{
 		stdin:   os.Stdin,
-		stdout:  os.Stdout,
+		stdout:  &output{file: os.Stdout},
 		stderr:  os.Stderr,
 		environ: os.Environ(),
 		now:     time.Now,
@@ -52,8 +52,8 @@ func (c *cli) stdinIsTerminal() bool {
 
 // outputTerminal returns the terminal that output goes to, or nil.
 func (c *cli) outputTerminal() *os.File {
-	if f, ok := c.stdout.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
-		return f
+	if o, ok := c.stdout.(*output); ok && term.IsTerminal(int(o.file.Fd())) {
+		return o.file
 	}
 	return nil
 }

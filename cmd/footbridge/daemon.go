@@ -19,6 +19,9 @@ const (
 	levelVariable = "FOOTBRIDGE_LOG_LEVEL"
 )
 
+// daemonName is what a daemon calls itself in the lists of processes.
+const daemonName = "footbridge"
+
 type daemonOptions struct {
 	idleTimeout time.Duration
 	logLevel    string
@@ -144,7 +147,7 @@ func (o *daemonOptions) prepare(cmd *cobra.Command, c *cli) error {
 	}
 	// Started through /proc/self/exe the program would be called "exe" in the
 	// lists of processes and listeners. Only a name: a failure is no harm.
-	_ = os.WriteFile("/proc/self/comm", []byte("footbridge"), 0)
+	_ = os.WriteFile("/proc/self/comm", []byte(daemonName), 0)
 	// The soft limit of open files is raised already: Go's start does it, and
 	// gives the processes that are started the limit that was. Doing it here
 	// would make that forgotten, and containers would get the daemon's limit.

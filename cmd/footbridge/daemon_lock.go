@@ -191,7 +191,12 @@ func findDaemon(d dirs) (pid int, err error) {
 // stopDaemon ends the daemon and waits for its end. It speaks to the process
 // and not to the API, so that a daemon of any version can be stopped.
 func stopDaemon(d dirs, patience time.Duration) (pid int, err error) {
-	pid, err = findDaemon(d)
+	find := func() (int, error) { return findDaemon(d) }
+	pid, err = find()
+	if pid == 0 && err == nil {
+		find = func() (int, error) { return lostDaemon(d), nil }
+		pid, err = find()
+	}
 	if pid == 0 || err != nil {
 		return 0, err
 	}
@@ -205,7 +210,7 @@ func stopDaemon(d dirs, patience time.Duration) (pid int, err error) {
 	defer unix.Close(fd)
 	// The pid could have become another process's before it was opened; then the
 	// lock is free or another's by now.
-	if again, err := findDaemon(d); err != nil || again != pid {
+	if again, err := find(); err != nil || again != pid {
 		return pid, err
 	}
 	if err := unix.PidfdSendSignal(fd, unix.SIGTERM, nil, 0); err != nil && !errors.Is(err, unix.ESRCH) {

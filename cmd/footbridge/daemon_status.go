@@ -132,11 +132,15 @@ func printWorker(w io.Writer, worker api.WorkerStatus, now time.Time) {
 }
 
 // daemonElsewhere returns an error that says where the daemon of the state
-// folder is when the environment leads to another runtime folder; nil if none is.
+// folder is when the environment leads to another runtime folder, or when nobody can reach it; nil if none is.
 func daemonElsewhere(c *cli) error {
 	d, err := c.dirs()
 	if err != nil {
 		return nil //nolint:nilerr // told by whoever asked for the daemon
+	}
+	if pid := lostDaemon(d); pid != 0 {
+		return fmt.Errorf("the footbridge daemon (pid %d) has lost its socket in runtime folder %s, which was removed, so that no command can reach it: end it with `footbridge daemon stop`",
+			pid, engine.RecordedRuntimeDir(d.state))
 	}
 	other := engine.RecordedRuntimeDir(d.state)
 	if other == "" || other == d.runtime {

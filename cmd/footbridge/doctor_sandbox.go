@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/footbridge-net/footbridge/api"
@@ -43,6 +44,10 @@ func checkWorker(status *api.Status) []check {
 	}
 	w := status.Worker
 	c := check{Name: "worker's sandbox", Status: checkOK}
+	if w.PID == 0 && !slices.ContainsFunc(status.Networks, func(n api.NetworkStatus) bool { return n.Endpoints > 0 }) {
+		c.Detail = "no worker runs while no container is on a network"
+		return []check{c}
+	}
 	if w.PID == 0 {
 		c.Status, c.Detail = checkWarn, "no worker runs, so nothing is carried"
 		if w.LastExit != "" {

@@ -42,6 +42,14 @@ func TestSandboxChecks(t *testing.T) {
 	}
 }
 
+func TestNoWorkerIsNeededWithoutEndpoints(t *testing.T) {
+	s := &api.Status{Keeper: api.ProcessStatus{PID: 6}, Networks: []api.NetworkStatus{{}}}
+	got := checkWorker(s)
+	if len(got) != 1 || got[0].Status != checkOK || got[0].Detail != "no worker runs while no container is on a network" {
+		t.Errorf("%+v", got)
+	}
+}
+
 func TestWorkerCheck(t *testing.T) {
 	for _, s := range []*api.Status{nil, {PID: 7}} {
 		if got := checkWorker(s); len(got) != 0 {
@@ -68,6 +76,7 @@ func TestWorkerCheck(t *testing.T) {
 	} {
 		var s api.Status
 		s.Keeper.PID = 6
+		s.Networks = []api.NetworkStatus{{}, {Endpoints: 1}}
 		s.Worker.PID, s.Worker.Sandbox, s.Worker.LastExit = test.pid, test.held, "killed"
 		got := checkWorker(&s)
 		if len(got) != 1 || got[0].Status != test.status || got[0].Detail != test.detail || (got[0].Status != checkOK) != (got[0].Remedy != "") {

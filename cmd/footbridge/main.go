@@ -24,9 +24,12 @@ func main() {
 
 // main runs one command line and returns its exit code.
 func (c *cli) main(ctx context.Context, args []string) int {
-	root := newRoot(c)
+	root := newRoot(c, args...)
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
+	if err == nil {
+		err = c.outputError()
+	}
 	if err == nil {
 		return 0
 	}

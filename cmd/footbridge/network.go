@@ -190,7 +190,8 @@ func networkConnectCommand(c *cli) *cobra.Command {
 	f.StringVar(&simple.ip, "ip", "", `IPv4 address (e.g., "172.30.100.104")`)
 	f.StringVar(&simple.ip6, "ip6", "", `IPv6 address (e.g., "2001:db8::33")`)
 	f.StringVar(&simple.mac, "mac-address", "", "MAC address (e.g., 92:d0:c6:0a:29:33)")
-	f.StringSliceVar(&linkLocal, "link-local-ip", nil, "Add a link-local address for the container")
+	f.StringSliceVar(&linkLocal, "link-local-ip", nil, "")
+	f.Lookup("link-local-ip").Hidden = true // it is refused
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if err := a.merge(simple); err != nil {
 			return err

@@ -206,7 +206,7 @@ func (i *ipamFlags) config() (list []network.IPAMConfig, ranges []string, err er
 	for _, text := range i.gateways {
 		addr, err := parseIP(text)
 		if err != nil {
-			return nil, nil, fmt.Errorf("invalid gateway %s: it is an address", text)
+			return nil, nil, fmt.Errorf("invalid gateway %s: it must be an address, such as 172.30.0.1", text)
 		}
 		subnet := subnets.find(addr)
 		switch {

@@ -14,7 +14,12 @@ func networkExistsCommand(c *cli) *cobra.Command {
 		Short: "Check whether a network exists",
 		Long: `Check whether a network exists. Nothing is printed: the exit status is 0 if it does, 1 if it
 does not, and 125 if that cannot be told.`,
-		Args: exactArgs(1),
+		Args: func(cmd *cobra.Command, args []string) error {
+			if err := exactArgs(1)(cmd, args); err != nil { // whose code would say that it does not exist
+				return &statusError{code: exitUsage, whole: true, err: err}
+			}
+			return nil
+		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			client, err := c.daemon(cmd.Context())
 			if err != nil {

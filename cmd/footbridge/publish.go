@@ -17,8 +17,8 @@ func publishCommand(c *cli) *cobra.Command {
 		Short: "Publish further ports of a container, at once if it runs",
 		Long: `Publish further ports of a container, at once if it runs, and whenever it starts.
 
-A PORT is written as for -p of run: [ip:][host-port:]container-port[/tcp|udp]. Either all of
-them are published or none. What is published already stays as it is.`,
+A PORT is written as for -p of run: ` + portGrammar + `. Either all
+of them are published or none. What is published already stays as it is.`,
 		Example: `  footbridge publish web 8000:80
   footbridge publish web 127.0.0.1:8443:443 53:53/udp`,
 		Args: minArgs(2),
@@ -50,8 +50,8 @@ func unpublishCommand(c *cli) *cobra.Command {
 		Long: `Take published ports of a container back, at once if it runs, and for its next starts. What
 goes through them ends.
 
-A PORT is written as for -p of run: [ip:][host-port:]container-port[/tcp|udp], where a container port
-alone means all that leads to it. Or it is a line of "footbridge port", or that line's ADDRESS:PORT of
+A PORT is written as for -p of run: ` + portGrammar + `, where a container
+port alone means all that leads to it. Or it is a line of "footbridge port", or that line's ADDRESS:PORT of
 the host, and means what was published there, with its other addresses: what is published at all
 addresses goes as a whole. Either all are taken back or none.`,
 		Example: `  footbridge unpublish web 8000:80

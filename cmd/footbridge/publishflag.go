@@ -25,7 +25,7 @@ func parsePublish(publish, expose []string) (network.PortSet, network.PortMap, e
 		short, zone := takeZone(short)
 		mappings, err := nat.ParsePortSpec(short)
 		if err != nil {
-			return nil, nil, fmt.Errorf("%w: publish ports as [ip:][host-port:]container-port[/tcp|udp]", err)
+			return nil, nil, portError(short, err)
 		}
 		for _, m := range mappings {
 			port, binding, err := fromNAT(m, zone)
@@ -50,6 +50,31 @@ func parsePublish(publish, expose []string) (network.PortSet, network.PortMap, e
 	}
 	return exposed, bindings, nil
 }
+
+// portGrammar is how a published port is written.
+const portGrammar = "[[ip:][host-port]:]container-port[/tcp|udp]"
+
+// portError adds to an error of Docker's parser what is wrong with a number, or how it was probably meant.
+func portError(spec string, err error) error {
+	first, rest, two := strings.Cut(spec, ":")
+	if _, ierr := netip.ParseAddr(first); ierr == nil && two && !strings.Contains(rest, ":") {
+		return fmt.Errorf("%w: an address is followed by a host port, which may be empty: -p %s::%s has a free one chosen", err, first, rest)
+	}
+	_, number, _ := strings.Cut(err.Error(), "Port: ") // invalid hostPort and containerPort
+	low, high, _ := strings.Cut(number, "-")
+	a, aerr := strconv.Atoi(low)
+	b, berr := strconv.Atoi(high)
+	switch {
+	case aerr == nil && berr == nil && a > b:
+		return fmt.Errorf("%w: a range begins with its lower port: %s-%s", err, high, low)
+	case aerr == nil && (a < 0 || a > maxPort), berr == nil && b > maxPort:
+		return fmt.Errorf("%w: ports are 1-%d", err, maxPort)
+	}
+	return fmt.Errorf("%w: publish ports as %s", err, portGrammar)
+}
+
+// maxPort is the highest port of TCP and UDP.
+const maxPort = 65535
 
 // takeZone takes the interface out of a link-local address, as in
 // [fe80::1%eth0]:8000:80; Docker's parser knows none.

@@ -88,7 +88,7 @@ func (o *runOptions) run(ctx context.Context, c *cli, command []string) error {
 			return fmt.Errorf("container ID file found, make sure the other container isn't running or delete %s", o.cidFile)
 		}
 	}
-	client, err := c.daemon(ctx)
+	client, err := c.daemonFor(ctx, req)
 	if err != nil {
 		return err
 	}
@@ -172,9 +172,9 @@ func startError(err error) error {
 }
 
 // notAnImage adds to the error of a command that was not found what who knows Docker may
-// have meant. A path is none.
+// have meant. A path is none, and a folder that is not there is another error of that class.
 func notAnImage(err error, word string) error {
-	if !errors.Is(err, api.ErrCommandNotFound) || strings.HasPrefix(word, "/") || strings.HasPrefix(word, ".") {
+	if !errors.Is(err, api.ErrCommandNotFound) || !strings.Contains(err.Error(), "executable file not found") || strings.HasPrefix(word, "/") || strings.HasPrefix(word, ".") {
 		return err
 	}
 	return fmt.Errorf("%w\nfootbridge has no images: the first word after the options, %q, is the command", err, word)

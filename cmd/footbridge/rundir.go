@@ -21,13 +21,15 @@ const maxSocketPath = 107
 // one of a container's shim.
 const longestSocket = "/c/0123456789ab/s"
 
+const socketFile = "footbridge.sock"
+
 // dirs are the folders of one user at run time.
 type dirs struct {
 	runtime string // sockets, locks, the daemon's log: gone after a restart of the machine
 	state   string // definitions and containers' logs: stay
 }
 
-func (d dirs) socket() string    { return filepath.Join(d.runtime, "footbridge.sock") }
+func (d dirs) socket() string    { return filepath.Join(d.runtime, socketFile) }
 func (d dirs) lock() string      { return filepath.Join(d.runtime, "daemon.lock") }
 func (d dirs) startLock() string { return filepath.Join(d.runtime, "start.lock") }
 func (d dirs) log() string       { return filepath.Join(d.runtime, "daemon.log") }

@@ -61,7 +61,8 @@ func (r *runFlags) register(f *pflag.FlagSet) {
 	f.StringSliceVar(&r.simple.aliases, "network-alias", nil, "Add a name for the container on its first network")
 	f.StringVar(&r.simple.ip, "ip", "", "IPv4 address (e.g., 172.30.100.104)")
 	f.StringVar(&r.simple.ip6, "ip6", "", "IPv6 address (e.g., 2001:db8::33)")
-	f.StringSliceVar(&r.simple.linkLocal, "link-local-ip", nil, "Add a link-local address for the container")
+	f.StringSliceVar(&r.simple.linkLocal, "link-local-ip", nil, "")
+	f.Lookup("link-local-ip").Hidden = true // it is refused
 	f.StringVar(&r.simple.mac, "mac-address", "", "Container MAC address (e.g., 92:d0:c6:0a:29:33)")
 	f.Var(&r.links, "link", "Add link to another container: NAME or NAME:ALIAS")
 	f.StringArrayVarP(&r.publish, "publish", "p", nil, "Publish a container's port(s) to the host")

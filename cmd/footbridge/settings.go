@@ -129,6 +129,9 @@ func parseSettings(text []byte) (*daemonSettings, error) {
 			keys = append(keys, fmt.Sprintf("%s (line %d)", strings.Join(e.Key(), "."), row))
 		}
 		return nil, fmt.Errorf("unknown key %s: known are %s", strings.Join(keys, ", "), strings.Join(settingsKeys(), ", "))
+	case errors.As(err, &wrong) && isWrongKind(wrong):
+		row, _ := wrong.Position()
+		return nil, wrongKind(strings.Split(string(text), "\n")[row-1], row, wrong.Key())
 	case errors.As(err, &wrong):
 		row, column := wrong.Position()
 		at := fmt.Sprintf("line %d, column %d", row, column)
@@ -136,8 +139,8 @@ func parseSettings(text []byte) (*daemonSettings, error) {
 			at += ", " + key
 		}
 		return nil, fmt.Errorf("%s: %s", at, strings.TrimPrefix(wrong.Error(), "toml: "))
-	case err != nil: // a number where a text belongs
-		return nil, fmt.Errorf("%w: write it in quotation marks", err)
+	case err != nil: // a number where an address belongs
+		return nil, errors.New("an address is no number: write it in quotation marks, such as bip = \"10.9.0.1/24\"")
 	}
 	return &s, nil
 }

@@ -99,22 +99,46 @@ func TestSettingsOfFileAndFlags(t *testing.T) {
 	}
 }
 
+func FuzzSettings(f *testing.F) {
+	for _, seed := range []string{allSettings, "mtu = 'x'\n", "\r\nbip = 5", "[default-network-opts.bridge]\na = 5", "= 5", "idle-timeout = '1x'"} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		s, err := parseSettings(text)
+		switch {
+		case err == nil:
+			c := s.config()
+			_ = c.Check()
+		case strings.Contains(err.Error(), "Go struct") || strings.Contains(err.Error(), "daemonSettings"):
+			t.Errorf("%q: %v", text, err)
+		}
+	})
+}
+
 func TestSettingsRefuse(t *testing.T) {
 	for text, want := range map[string]string{
 		"mtu = 1400\nmtus = 1": "unknown key mtus (line 2): known are default-address-pools, bip,",
 		"[bridge]\nmtu = 1400": "unknown key bridge (line 1)",
 		"[[default-address-pools]]\nbase='10.0.0.0/8'\nlength=8": "unknown key default-address-pools.length (line 3)",
-		`mtu = "big"`:          "line 1",
-		`bip = "10.0.0.1"`:     "line 1",
-		`bip = 5`:              "write it in quotation marks",
-		`icc = "no"`:           "line 1",
-		"bip = 'a'\nbip = 'b'": "line",
-		"dns = '192.0.2.1'":    "line 1",
-		"= 5":                  "line 1",
+		`mtu = "big"`:                                `line 1: mtu = "big": mtu must be a whole number, such as 1400`,
+		`bip = "10.0.0.1"`:                           `line 1: bip = "10.0.0.1": bip must be an address with the subnet's length, such as "10.9.0.1/24"`,
+		"[default-network-opts.bridge]\na = 5":       "line 2: a = 5: default-network-opts must be",
+		"[[default-address-pools]]\nbase='10.0.0.0'": "line 2: base='10.0.0.0': default-address-pools.base must be",
+		"mtu = 1\nmtu = 2":                           "mtu",
+		`bip = 5`:                                    "write it in quotation marks",
+		`icc = "no"`:                                 "line 1",
+		"bip = 'a'\nbip = 'b'":                       "line",
+		"dns = '192.0.2.1'":                          "line 1",
+		"= 5":                                        "line 1",
 	} {
 		_, err := parseSettings([]byte(text))
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v, want %q", text, err, want)
+		}
+	}
+	for _, key := range settingsKeys() {
+		if settingKinds[key] == "" {
+			t.Errorf("nothing says what %s has to be", key)
 		}
 	}
 	for _, flags := range [][]string{

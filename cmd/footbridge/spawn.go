@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -40,6 +41,9 @@ func (c *cli) daemon(ctx context.Context) (*api.Client, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := heldElsewhere(d); err != nil {
+		return nil, err
+	}
 	if err := d.prepare(); err != nil {
 		return nil, err
 	}
@@ -73,6 +77,13 @@ func (c *cli) daemon(ctx context.Context) (*api.Client, error) {
 		err = fmt.Errorf("%w: it said that it was ready and does not answer at %s: look at %s", errStart, d.socket(), d.log())
 	}
 	return client, err
+}
+
+// daemonFor is daemon, and meanwhile the encoder learns the types of what the daemon is to be asked: half a millisecond
+// of the life of a command. The request must not change until it is sent.
+func (c *cli) daemonFor(ctx context.Context, request any) (*api.Client, error) {
+	go func() { _, _ = json.Marshal(request) }() // what cannot be encoded shows when it is sent
+	return c.daemon(ctx)
 }
 
 // container asks the daemon about a container.

@@ -61,7 +61,7 @@ func TestRunOnATerminal(t *testing.T) {
 	}
 	before := settings(t, slave)
 	w.stdin = slave
-	w.cli.stdout = slave
+	w.cli.stdout = &output{file: slave}
 	resized := make(chan api.TTYSize, 8)
 	b := &fakeBackend{onResize: func(size api.TTYSize) { resized <- size }}
 	b.command = func(stdin io.Reader, stdout, _ io.Writer) int {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -29,6 +30,9 @@ type verdict struct {
 	error
 	kind error
 }
+
+// Error leaves out which package said it.
+func (v *verdict) Error() string { return strings.ReplaceAll(v.error.Error(), "tap: ", "") }
 
 func (v *verdict) Unwrap() []error { return []error{v.error, v.kind} }
 

@@ -305,3 +305,11 @@ func TestParseStat(t *testing.T) {
 		}
 	}
 }
+
+func TestAVerdictDoesNotNameAPackage(t *testing.T) {
+	cause := fmt.Errorf("tap: open x: %w", os.ErrPermission)
+	err := as(ErrRefused, "it cannot be opened: %w; attach as the user who made it", cause)
+	if err.Error() != "it cannot be opened: open x: permission denied; attach as the user who made it" || !errors.Is(err, ErrRefused) || !errors.Is(err, os.ErrPermission) {
+		t.Errorf("%v", err)
+	}
+}

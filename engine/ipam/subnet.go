@@ -38,6 +38,8 @@ func (b Base) Check() error {
 		return fmt.Errorf("the base %v should be %v", p, p.Masked())
 	case p.Bits() == 0 || p.Addr().IsMulticast() || p.Addr().IsLoopback() || p.Addr().IsLinkLocalUnicast():
 		return fmt.Errorf("the base %v is not usable for containers: choose a private one, for example 10.20.0.0/16 or fd00:20::/48", p)
+	case b.Bits == 0:
+		return fmt.Errorf("the base %v has no size: give the length of the subnets that it is cut into, %d to %d (size = 24)", p, p.Bits(), p.Addr().BitLen())
 	case b.Bits < p.Bits() || b.Bits > p.Addr().BitLen():
 		return fmt.Errorf("the base %v cannot be cut into pieces of size %d: it is %d to %d", p, b.Bits, p.Bits(), p.Addr().BitLen())
 	}

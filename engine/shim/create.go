@@ -53,6 +53,14 @@ func Create(ctx context.Context, spec Spec) (*Shim, error) {
 	return nil, err
 }
 
+// shimError is why there is no shim, and what to do where that is known.
+func shimError(err error) error {
+	if errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) {
+		return fmt.Errorf("start a shim: %w: raise the daemon's limit of open files (`ulimit -n`) or run fewer containers", err)
+	}
+	return fmt.Errorf("start a shim: %w", err)
+}
+
 // launchShim starts the process and waits for its word that the container is made. With an error the
 // process is gone. Without, reaped is closed when the shim ended, however much later.
 func launchShim(ctx context.Context, spec *Spec) (reaped <-chan struct{}, kill func(), err error) {
@@ -65,7 +73,7 @@ func launchShim(ctx context.Context, spec *Spec) (reaped <-chan struct{}, kill f
 	stderr, err := os.OpenFile(crash, os.O_WRONLY|os.O_CREATE|os.O_TRUNC|os.O_APPEND, 0o600)
 	if err != nil {
 		theirs.Close()
-		return nil, nil, fmt.Errorf("start a shim: %w", err)
+		return nil, nil, shimError(err)
 	}
 	path := os.Getenv("PATH")
 	if path == "" {
@@ -82,7 +90,7 @@ func launchShim(ctx context.Context, spec *Spec) (reaped <-chan struct{}, kill f
 	theirs.Close()
 	stderr.Close()
 	if err != nil {
-		return nil, nil, fmt.Errorf("start a shim: %w", err)
+		return nil, nil, shimError(err)
 	}
 	done := make(chan struct{})
 	go func() {

@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -133,4 +134,15 @@ func openFiles(t *testing.T) int {
 		}
 	}
 	return highest + 1
+}
+
+func TestAShimWithoutFilesSaysWhatToDo(t *testing.T) {
+	for _, errno := range []syscall.Errno{syscall.EMFILE, syscall.ENFILE} {
+		if err := shimError(&os.PathError{Op: "fork/exec", Path: "/x", Err: errno}); !errors.Is(err, errno) || !strings.Contains(err.Error(), "`ulimit -n`") {
+			t.Errorf("%v", err)
+		}
+	}
+	if err := shimError(syscall.EACCES); !errors.Is(err, syscall.EACCES) || strings.Contains(err.Error(), "ulimit") {
+		t.Errorf("%v", err)
+	}
 }

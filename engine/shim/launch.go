@@ -115,7 +115,7 @@ func raiseOOMScore() {
 func lookupUser(spec string) (*user.ExecUser, error) {
 	u, err := user.GetExecUserPath(spec, &user.ExecUser{Home: "/"}, "/etc/passwd", "/etc/group")
 	if err != nil {
-		return nil, invalid("unable to find user %s: %v", spec, err)
+		return nil, invalid("unable to find user %s: %v", spec, strings.TrimPrefix(err.Error(), "unable to find user "+spec+": "))
 	}
 	for _, id := range []struct {
 		what, file string

@@ -117,7 +117,7 @@ func TestStartErrors(t *testing.T) {
 		{"not a program", func(s *Spec) { s.Args = []string{garbage} }, 126, ErrPermission, `exec format error`},
 		{"no such folder to work in", func(s *Spec) { s.Cwd = "/no/such" }, 127, ErrNotFound, `chdir to cwd ("/no/such")`},
 		{"a file to work in", func(s *Spec) { s.Cwd = "/etc/passwd" }, 126, ErrPermission, `chdir to cwd ("/etc/passwd")`},
-		{"no such user", func(s *Spec) { s.User = "nosuchuser" }, 128, ErrInvalid, `unable to find user nosuchuser`},
+		{"no such user", func(s *Spec) { s.User = "nosuchuser" }, 128, ErrInvalid, `settings: unable to find user nosuchuser: no matching entries`},
 		{"unmapped user", func(s *Spec) { s.User = "4711" }, 128, ErrInvalid, `uid 4711 is not mapped`},
 		{"bad sysctl", func(s *Spec) { s.Sysctls = map[string]string{"net.no.such": "1"} }, 128, nil, `set sysctl net.no.such`},
 		{"foreign sysctl", func(s *Spec) { s.Sysctls = map[string]string{"kernel.panic": "1"} }, 128, nil, `permission denied`},

@@ -194,6 +194,9 @@ func open(path string, timeout time.Duration) (_ *Store, err error) {
 	})
 	switch errno := syscall.Errno(0); {
 	case errors.Is(err, berrors.ErrTimeout):
+		if pid := Holder(path); pid != 0 {
+			return nil, fmt.Errorf("%s: %w (pid %d); end it (`footbridge daemon stop`) or wait", path, ErrBusy, pid)
+		}
 		return nil, fmt.Errorf("%s: %w; end it (`footbridge daemon stop`) or wait", path, ErrBusy)
 	case errors.As(err, &errno):
 		return nil, fmt.Errorf("open state file: %w", err)

@@ -124,10 +124,14 @@ func (s *server) serve(conn *fdpass.Conn) error {
 
 // self is what the worker tells of itself.
 func (s *server) self() Self {
-	self := Self{Version: buildinfo.Get().Version, Goroutines: runtime.NumGoroutine(), Landlock: s.sandbox.Landlock, Notes: s.sandbox.Notes}
-	if _, err := s.fds.Seek(0, io.SeekStart); err == nil {
-		names, _ := s.fds.Readdirnames(-1)
-		self.Descriptors = len(names)
+	return Self{Version: buildinfo.Get().Version, Goroutines: runtime.NumGoroutine(), Landlock: s.sandbox.Landlock, Notes: s.sandbox.Notes}
+}
+
+// openFiles counts the process's files. Each takes a microsecond, in which no packet moves.
+func (s *server) openFiles() int {
+	if _, err := s.fds.Seek(0, io.SeekStart); err != nil {
+		return 0
 	}
-	return self
+	names, _ := s.fds.Readdirnames(-1)
+	return len(names)
 }

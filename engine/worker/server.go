@@ -131,6 +131,8 @@ func (s *server) do(r request, handles []*fdpass.Handle) (body any, err error) {
 		return plane.Stats{}, nil
 	case opSelf:
 		return s.self(), nil
+	case opFiles:
+		return s.openFiles(), nil
 	}
 	return nil, fmt.Errorf("%w: %q", errRequest, r.Op)
 }

@@ -148,6 +148,7 @@ const (
 	opSupply op = "supply"
 	opStats  op = "stats" // Key is a network's id
 	opSelf   op = "self"  // what the process uses
+	opFiles  op = "files" // how many files it has open, where the kernel does not tell
 )
 
 type request struct {

@@ -154,6 +154,17 @@ func TestAWorkerInheritsNothing(t *testing.T) {
 	}
 }
 
+// Both ways of counting find the same.
+func TestTheWorkersDescriptorsAreCounted(t *testing.T) {
+	sc := newScene(t, Options{})
+	eventually(t, "the worker, the kernel (if it tells) and the status to agree on descriptors", func() bool {
+		var listed int
+		sc.s.ask(opFiles, "", &listed)
+		told := sc.s.openFiles()
+		return listed > 0 && (told == 0 || told == listed) && sc.s.Status().Self.Descriptors == listed
+	})
+}
+
 // What was dropped while no worker lived is not made again.
 func TestWhatIsDroppedStaysDropped(t *testing.T) {
 	sc := newScene(t, Options{})

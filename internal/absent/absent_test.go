@@ -1,6 +1,7 @@
 package absent
 
 import (
+	"runtime"
 	"strings"
 	"testing"
 )
@@ -22,6 +23,7 @@ func TestValues(t *testing.T) {
 	}{
 		{RestartPolicy, "no", "always"}, {PIDMode, "private", "host"}, {IPCMode, "shareable", "host"}, {UTSMode, "", "host"},
 		{SecurityOption, "seccomp=unconfined", "seccomp=profile.json"}, {SecurityOption, "no-new-privileges:false", "no-new-privileges"},
+		{PullPolicy, "missing", "always"}, {Platform, "linux/" + runtime.GOARCH, "plan9/" + runtime.GOARCH}, {Platform, "linux", "linux/pdp11"},
 		{SecurityOption, "label:disable", "label:type:x"}, {SecurityOption, "systempaths=unconfined", "apparmor=mine"},
 	} {
 		if said := tt.f(tt.is); said != "" {

@@ -2,6 +2,7 @@ package absent
 
 import (
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
 )
@@ -80,6 +81,17 @@ func UTSMode(mode string) string {
 	return unless(false, "UTS mode %q is not available: a container has its own UTS namespace", mode)
 }
 
+// PullPolicy is about --pull: there is nothing that could be pulled.
+func PullPolicy(policy string) string {
+	return unless(policy == "never" || policy == "missing", "pull policy %q is not available: "+Images, policy)
+}
+
+// Platform is about --platform.
+func Platform(name string) string {
+	isSo := slices.Contains([]string{"linux", runtime.GOARCH, "linux/" + runtime.GOARCH}, name) || name == "linux/arm64/v8" && runtime.GOARCH == "arm64"
+	return unless(isSo, "platform %q is not available: a container runs programs of the host, which is linux/"+runtime.GOARCH, name)
+}
+
 // SecurityOption is about --security-opt.
 func SecurityOption(o string) string {
 	key, value, _ := strings.Cut(strings.Replace(o, ":", "=", 1), "=")
@@ -97,4 +109,16 @@ func unless(isSo bool, format, value string) string {
 		return ""
 	}
 	return fmt.Sprintf(format, value)
+}
+
+// NetworkDriver says why there is no driver of a name.
+func NetworkDriver(name string) string {
+	const have = "footbridge has the driver bridge"
+	switch name {
+	case "macvlan", "ipvlan":
+		return "containers on an interface of the host's (" + name + ") need root; " + have
+	case "overlay":
+		return "networks over several hosts (overlay) need root and a cluster; " + have
+	}
+	return have
 }

@@ -62,7 +62,7 @@ func (d *direction) run() error {
 	if d.err != io.EOF {
 		return d.err
 	}
-	return failure(nowait.Shutdown(uintptr(d.to.fd), unix.SHUT_WR))
+	return d.to.end()
 }
 
 func (d *direction) readable(uintptr) bool { return d.turn() != toRead }

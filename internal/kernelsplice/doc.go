@@ -19,6 +19,9 @@
 // becomes one on the other. Who has ended one direction is watched for a hang-up until
 // the other has ended, too.
 //
+// Both sockets are to come with nowait.ResetOnClose, so that what the end of this process cuts does not look whole;
+// Relay takes it back from the one outside the container when its outgoing direction ends.
+//
 // # Sockets that are used again
 //
 // A Socket inside a container is bound to the container's own address and to a port, and

@@ -173,13 +173,23 @@ func (s *Socket) Disconnect(moved int64) error {
 // Ready reports whether the socket may connect at t: see the package comment.
 func (s *Socket) Ready(t time.Time) bool { return !t.Before(s.ready) }
 
+// end ends the outgoing direction. What was written is whole now, so it arrives whatever becomes of this
+// process. One inside a container stays as it is: nobody closes it before all is taken (Closed), and its next
+// connection is to be reset again.
+func (s *Socket) end() error {
+	if !s.local.IsValid() {
+		nowait.ResetOnClose(uintptr(s.fd), false)
+	}
+	return failure(nowait.Shutdown(uintptr(s.fd), unix.SHUT_WR))
+}
+
 // Reset closes the socket, and the connection with a RST.
 func (s *Socket) Reset() {
-	_ = unix.SetsockoptLinger(s.fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
+	nowait.ResetOnClose(uintptr(s.fd), true)
 	_ = s.file.Close()
 }
 
-// Close closes the socket; the kernel delivers what was written.
+// Close closes the socket. The kernel delivers what was written before an end that Relay has passed on.
 func (s *Socket) Close() { _ = s.file.Close() }
 
 // expire makes calls that wait return, now and later.

@@ -87,6 +87,18 @@ func Option(fd uintptr, level, name int) (int, syscall.Errno) {
 	return int(v), e
 }
 
+// ResetOnClose makes the last close of a TCP socket a reset (SO_LINGER of 0): it throws away what the other side has
+// not acknowledged, and says so. It is also the close of a process that is killed, which is an end of data else:
+// half of it would look like all. Sockets that are accepted have what their listener has.
+func ResetOnClose(fd uintptr, yes bool) syscall.Errno {
+	var l unix.Linger
+	if yes {
+		l.Onoff = 1
+	}
+	_, _, e := unix.RawSyscall6(unix.SYS_SETSOCKOPT, fd, unix.SOL_SOCKET, unix.SO_LINGER, uintptr(unsafe.Pointer(&l)), unsafe.Sizeof(l), 0)
+	return e
+}
+
 // Shutdown ends a direction of a connection, as shutdown(2).
 func Shutdown(fd uintptr, how int) syscall.Errno {
 	_, _, e := unix.RawSyscall(unix.SYS_SHUTDOWN, fd, uintptr(how), 0)

@@ -115,6 +115,7 @@ func dial(v4 bool, to *nowait.Address, h Hooks) (c *Conn, connected bool, err er
 	// Small writes of the container must leave at once: it has applied its
 	// own Nagle already.
 	nowait.SetOption(uintptr(fd), unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
+	nowait.ResetOnClose(uintptr(fd), true)
 	if h.Prepare != nil {
 		if err := h.Prepare(fd); err != nil {
 			nowait.Close(uintptr(fd))
@@ -248,10 +249,12 @@ func (c *Conn) tryWritev(fd uintptr) bool {
 	return true
 }
 
-// CloseWrite ends the outgoing direction (FIN).
+// CloseWrite ends the outgoing direction (FIN). What was written is whole now, so it arrives
+// whatever becomes of this process.
 func (c *Conn) CloseWrite() error {
 	var err error
 	cerr := c.raw.Control(func(fd uintptr) {
+		nowait.ResetOnClose(fd, false)
 		if e := nowait.Shutdown(fd, unix.SHUT_WR); e != 0 {
 			err = e
 		}
@@ -265,12 +268,13 @@ func (c *Conn) CloseWrite() error {
 // Reset closes the connection with a RST.
 func (c *Conn) Reset() error {
 	c.raw.Control(func(fd uintptr) {
-		unix.SetsockoptLinger(int(fd), unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
+		nowait.ResetOnClose(fd, true)
 	})
 	return c.file.Close()
 }
 
-// Close closes the connection; unsent data is still delivered by the kernel.
+// Close closes the connection. After CloseWrite unsent data is still delivered by the kernel; before,
+// a connection of Dial is reset.
 func (c *Conn) Close() error { return c.file.Close() }
 
 // interrupt makes calls that wait return with an error, now and later.

@@ -13,12 +13,15 @@
 // segments, and both are done here. Who closes the whole netstack ends its Pairs
 // before; after a wait the queue is looked at anew nevertheless. The second asks
 // how much there is (FIONREAD) and lets netstack read it from the socket straight
-// into the memory of its outgoing segment. Both work when it is their container's
-// turn (package turn), and wait when it is not.
+// into the memory of its outgoing segments, two at a time. Both work when it is their
+// container's turn (package turn), and wait when it is not.
 //
 // End of data in one direction closes that direction only (half-close). A
 // reset on one side becomes a reset on the other, never an end of data, also
 // while the other side does not read: within a second then.
+//
+// Nor does the end of this process look like one, whatever ends it: the kernel resets a
+// host socket whose outgoing direction has not been ended in order (nowait.ResetOnClose).
 //
 // Lifetime: a Pair owns both ends from New on; Run closes them before it
 // returns, and waits until the container has taken what was left for it. Abort

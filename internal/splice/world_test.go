@@ -30,6 +30,7 @@ type cable struct {
 	stack.LinkEndpoint // nil: what is not below is not used
 	other              *cable
 	dispatcher         atomic.Pointer[stack.NetworkDispatcher]
+	segments           atomic.Int64 // written, with data
 }
 
 func newCable() (a, b *cable) {
@@ -41,6 +42,9 @@ func newCable() (a, b *cable) {
 func (c *cable) WritePackets(list stack.PacketBufferList) (int, tcpip.Error) {
 	if d := c.other.dispatcher.Load(); d != nil {
 		for _, pkt := range list.AsSlice() {
+			if pkt.Data().Size() > 0 {
+				c.segments.Add(1)
+			}
 			in := stack.NewPacketBuffer(stack.PacketBufferOptions{Payload: pkt.ToBuffer()})
 			(*d).DeliverNetworkPacket(pkt.NetworkProtocolNumber, in)
 			in.DecRef()
@@ -80,6 +84,7 @@ var (
 // container arrive.
 type world struct {
 	gateway, container *stack.Stack
+	wire               *cable // the gateway's end
 	listener           tcpip.Endpoint
 	arrived            chan struct{}
 }
@@ -105,7 +110,7 @@ func newStack(t testing.TB, link stack.LinkEndpoint, a tcpip.Address) *stack.Sta
 func newWorld(t testing.TB) *world {
 	t.Helper()
 	a, b := newCable()
-	w := &world{gateway: newStack(t, a, gatewayAddr), container: newStack(t, b, containerAddr)}
+	w := &world{wire: a, gateway: newStack(t, a, gatewayAddr), container: newStack(t, b, containerAddr)}
 	var wq waiter.Queue
 	ep, terr := w.gateway.NewEndpoint(tcp.ProtocolNumber, ipv4.ProtocolNumber, &wq)
 	if terr != nil {
@@ -161,12 +166,22 @@ func (w *world) connect(t testing.TB) *joined {
 	wq.EventUnregister(&entry)
 	gep, gwq := w.accept(t)
 
+	conn, host := dialed(t)
+	j := &joined{t: t, pair: New(gep, gwq, conn), container: gonet.NewTCPConn(wq, ep), ep: ep, host: host, ended: make(chan error, 1)}
+	j.container.SetDeadline(time.Now().Add(time.Minute))
+	t.Cleanup(func() { j.container.Close() })
+	return j
+}
+
+// dialed is a connection of Dial, whose owner closes it, and its server.
+func dialed(t testing.TB) (*Conn, *net.TCPConn) {
+	t.Helper()
 	l, err := net.ListenTCP("tcp4", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	conn, err := Dial(context.Background(), l.Addr().(*net.TCPAddr).AddrPort(), 10*time.Second, alone, Hooks{})
+	c, err := Dial(context.Background(), l.Addr().(*net.TCPAddr).AddrPort(), 10*time.Second, alone, Hooks{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -174,12 +189,9 @@ func (w *world) connect(t testing.TB) *joined {
 	if err != nil {
 		t.Fatal(err)
 	}
-	j := &joined{t: t, pair: New(gep, gwq, conn), container: gonet.NewTCPConn(wq, ep), ep: ep, host: host, ended: make(chan error, 1)}
-	deadline := time.Now().Add(time.Minute)
-	host.SetDeadline(deadline)
-	j.container.SetDeadline(deadline)
-	t.Cleanup(func() { host.Close(); j.container.Close() })
-	return j
+	t.Cleanup(func() { host.Close() })
+	host.SetDeadline(time.Now().Add(time.Minute))
+	return c, host
 }
 
 func (w *world) accept(t testing.TB) (tcpip.Endpoint, *waiter.Queue) {

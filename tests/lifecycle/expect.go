@@ -50,11 +50,15 @@ func (m *Model) apply(op Op) string {
 	case Connect, Disconnect:
 		n := m.Nets[netName(op.N[0])]
 		switch {
+		case n == nil && c != nil && op.Kind == Disconnect:
+			return m.leaveGone(c, netName(op.N[0]))
 		case n == nil || c == nil:
 			return notFound
 		case c.Mode != "":
 			return forbidden
-		case op.Kind == Connect:
+		}
+		m.follow(c)
+		if op.Kind == Connect {
 			return m.connect(c, n, op)
 		}
 		return m.disconnect(c, n)
@@ -231,7 +235,7 @@ func networksOf(op Op) []int {
 
 // attachment checks what is asked for on a network.
 func (m *Model) attachment(n *Net, op Op, first bool) (Att, string) {
-	a := Att{NetID: n.ID}
+	a := Att{NetID: n.ID, Net: n.Name}
 	if !first {
 		return a, ok
 	}
@@ -266,6 +270,9 @@ func (m *Model) reserve(a Att) string {
 	n := m.net(a.NetID)
 	if n == nil || a.NetID == "" {
 		return notFound
+	}
+	if a.Static.IsValid() && !n.V4.Contains(a.Static) { // of a network that came instead
+		return invalid
 	}
 	if !n.Shape.has4() {
 		return ok
@@ -321,6 +328,7 @@ func (m *Model) start(c *Ctr) (class string) {
 			return anyError
 		}
 	}
+	m.follow(c)
 	for _, a := range c.Atts {
 		if class := m.reserve(a); class != ok {
 			return class
@@ -347,7 +355,7 @@ func (m *Model) end(c *Ctr) {
 	c.Status, c.Out, c.Bound = exited, false, nil
 	for i := range c.Atts {
 		a := c.Atts[i]
-		c.Atts[i] = Att{NetID: a.NetID, Static: a.Static, Alias: a.Alias}
+		c.Atts[i] = Att{NetID: a.NetID, Net: a.Net, Static: a.Static, Alias: a.Alias}
 	}
 	if c.AutoRm {
 		delete(m.Ctrs, c.Name)
@@ -388,6 +396,16 @@ func (m *Model) disconnect(c *Ctr, n *Net) string {
 	if c.running() && !m.outward(c) {
 		c.Out, c.Bound = false, nil
 	}
+	return ok
+}
+
+// leaveGone takes a container that does not run from a network that was removed.
+func (m *Model) leaveGone(c *Ctr, network string) string {
+	i := slices.IndexFunc(c.Atts, func(a Att) bool { return a.Net == network })
+	if i < 0 {
+		return notFound
+	}
+	c.Atts = slices.Delete(c.Atts, i, i+1)
 	return ok
 }
 

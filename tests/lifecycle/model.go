@@ -47,6 +47,7 @@ type Ctr struct {
 // Att is a container's place on a network.
 type Att struct {
 	NetID  string
+	Net    string     // its name, also when it is gone
 	Static netip.Addr // asked for
 	Alias  string
 	// While the container runs; zero until seen.
@@ -123,6 +124,15 @@ func (c *Ctr) att(netID string) *Att {
 		}
 	}
 	return nil
+}
+
+// follow leads a container's places on networks that are gone to those that have their names now.
+func (m *Model) follow(c *Ctr) {
+	for i, a := range c.Atts {
+		if n := m.Nets[a.Net]; n != nil && m.net(a.NetID) == nil && c.att(n.ID) == nil {
+			c.Atts[i].NetID = n.ID
+		}
+	}
 }
 
 func (c *Ctr) running() bool { return c.Status == running }

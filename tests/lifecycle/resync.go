@@ -89,13 +89,14 @@ func resyncCtr(m *Model, was, will *Ctr, op Op, in container.InspectResponse) (*
 	if !op.about(strings.TrimPrefix(in.Name, "/")) {
 		return nil, why
 	}
-	// In between: ended and not started again, or connected and not published.
+	// In between: ended and not started again, connected and not published, or only led to networks that came instead.
 	for _, want := range []*Ctr{was, will} {
 		if want == nil {
 			continue
 		}
 		c := *want
 		c.Atts = slices.Clone(want.Atts)
+		m.follow(&c)
 		c.Status = string(in.State.Status)
 		if have := boundOf(in); c.running() {
 			c.Bound = have
@@ -103,7 +104,7 @@ func resyncCtr(m *Model, was, will *Ctr, op Op, in container.InspectResponse) (*
 			c.Out, c.Bound = false, nil
 		}
 		for i, a := range c.Atts {
-			c.Atts[i] = Att{NetID: a.NetID, Static: a.Static, Alias: a.Alias}
+			c.Atts[i] = Att{NetID: a.NetID, Net: a.Net, Static: a.Static, Alias: a.Alias}
 		}
 		learned, bad := matchCtr(m, &c, in)
 		if why = append(why, bad...); len(bad) == 0 && c.whole(m) {

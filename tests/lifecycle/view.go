@@ -67,8 +67,8 @@ func attsOf(in container.InspectResponse) map[string]Att {
 	if in.HostConfig.NetworkMode.IsHost() || in.HostConfig.NetworkMode.IsNone() {
 		return out // shown as networks, and are none
 	}
-	for _, s := range in.NetworkSettings.Networks {
-		a := Att{NetID: s.NetworkID, V4: s.IPAddress, V6: s.GlobalIPv6Address, Endpoint: s.EndpointID}
+	for name, s := range in.NetworkSettings.Networks {
+		a := Att{NetID: s.NetworkID, Net: name, V4: s.IPAddress, V6: s.GlobalIPv6Address, Endpoint: s.EndpointID}
 		if s.IPAMConfig != nil {
 			a.Static = s.IPAMConfig.IPv4Address
 		}
@@ -163,8 +163,8 @@ func matchCtr(m *Model, want *Ctr, in container.InspectResponse) (*Ctr, []string
 			fail("is not on network %.12s", a.NetID)
 			continue
 		}
-		if h.Static != a.Static || h.Alias != a.Alias {
-			fail("is on %.12s as %v %q, should be %v %q", a.NetID, h.Static, h.Alias, a.Static, a.Alias)
+		if h.Net != a.Net || h.Static != a.Static || h.Alias != a.Alias {
+			fail("is on %.12s, %s, as %v %q, should be on %s as %v %q", a.NetID, h.Net, h.Static, h.Alias, a.Net, a.Static, a.Alias)
 		}
 		if !c.running() {
 			if h.Endpoint != "" || h.V4.IsValid() || h.V6.IsValid() {

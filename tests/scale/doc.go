@@ -21,6 +21,16 @@
 // have just left, and the last what its host has not given yet, which is ten times as dear: so they all get memory that was
 // touched before (see Reserve). How much they take of it is a bound of its own.
 //
+// # Connections of all kinds
+//
+// Those to the host and to published ports cost the worker a descriptor each, of which all containers together may have a part
+// (package share). So there are as many of each kind as that allows, until there are 20,000, and a tenth of these at least. Those
+// between containers, which should cost the worker nothing, fill up. All are there at the same time:
+//
+//	open files a process   to the host   to published ports   between containers
+//	524,288                     20,000                2,000                2,000
+//	20,000                       5,900                7,900                6,200
+//
 // # The long way
 //
 // Delay and loss are made by an actor with two TUN devices, one on the host and one at the client, since not every kernel has

@@ -15,6 +15,7 @@ type FlowArgs struct {
 	Count   int
 	AtOnce  int  // that are being made at the same time
 	Say     int  // bytes that each sends after it was made
+	Ask     bool // and has one byte answered by a server of askPort, so that it is there at both ends
 	Half    bool // and ends its direction then
 }
 
@@ -63,10 +64,26 @@ func begun(c *net.TCPConn, args FlowArgs) error {
 			return err
 		}
 	}
+	if args.Ask {
+		if err := exchange(c); err != nil {
+			return err
+		}
+	}
 	if args.Half {
 		return c.CloseWrite()
 	}
 	return nil
+}
+
+// exchange sends a byte to a server of askPort and waits for it to come back.
+func exchange(c net.Conn) error {
+	b := []byte{1}
+	_ = c.SetDeadline(time.Now().Add(10 * time.Second))
+	if _, err := c.Write(b); err != nil {
+		return err
+	}
+	_, err := io.ReadFull(c, b)
+	return err
 }
 
 // TryFlows sends a byte over each connection to a server of askPort, and counts those that bring it back.
@@ -77,17 +94,12 @@ func (a *Actor) TryFlows(_ struct{}, alive *int) error {
 	var n, next atomic.Int64
 	const atOnce = 64
 	_ = together(make([]struct{}, atOnce), func(int, struct{}) error {
-		b := []byte{1}
 		for {
 			i := int(next.Add(1)) - 1
 			if i >= len(conns) {
 				return nil
 			}
-			_ = conns[i].SetDeadline(time.Now().Add(10 * time.Second))
-			if _, err := conns[i].Write(b); err != nil {
-				continue
-			}
-			if _, err := io.ReadFull(conns[i], b); err == nil {
+			if exchange(conns[i]) == nil {
 				n.Add(1)
 			}
 		}

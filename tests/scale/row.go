@@ -18,7 +18,7 @@ type row struct {
 // rows are in the order of the table.
 var rows = []row{
 	{"crowd", "many containers on many networks of one daemon", crowd},
-	{"flows", "many idle connections to the host", manyFlows},
+	{"flows", "many idle connections at once, of each kind", manyFlows},
 	{"burst", "memory after a burst of traffic", burst},
 	{"idle", "wake-ups without traffic", idle},
 	{"path", "a long way with losses, and one with a large window", longPath},

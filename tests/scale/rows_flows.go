@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"net"
+	"slices"
 	"strconv"
 	"time"
 
@@ -10,114 +11,143 @@ import (
 )
 
 const (
-	// flowSources are how many containers the connections come from, and flowServers how many ports they go to: each
-	// container has 28,000 ports of its own for each of these, and so has the host.
-	flowSources, flowServers = 10, 4
-	// flowBytes is what a connection without traffic may cost the worker.
-	flowBytes = 30. * 1024
-	// forFlows is the part of the process's descriptors that all containers together may use for connections to the
-	// outside: three eighths, of which an eighth is for those who have few, and ten who share leave an eleventh.
-	forFlows = 3. / 8 * 7 / 8 * flowSources / (flowSources + 1)
 	// calm bounds how long memory may take to be given back after the last byte.
 	calm = 20 * time.Second
+	// ungiven is the memory that the worker does not trouble to give back, in bytes.
+	ungiven = 4 << 20
+	// traces is the part of the memory of connections that Go's runtime never gives back: descriptors of goroutines, and tables
+	// of what memory there was.
+	traces = 0.1
+	// flat is how much more than the first the last connections may cost.
+	flat = 1.35
 )
 
+// manyFlows holds connections of all kinds at once.
 func manyFlows(s *stage, r *result) error {
 	wanted := pick(20000, 2000)
 	if *many > 0 {
 		wanted = *many
 	}
-	count := min(wanted, int(forFlows*float64(openFiles()))/flowSources/steps*flowSources*steps)
-	if count < wanted {
-		r.told("connections are fewer than wanted", float64(count), "", "%d open files a process allow no more of %d", openFiles(), wanted)
-	}
-	if err := s.main.network("flows", "10.102.0.0/16"); err != nil {
-		return err
-	}
-	sources, err := s.main.containers(flowSources, "source", "flows")
+	kinds, err := s.flowKinds()
 	if err != nil {
 		return err
 	}
-	var targets []string
-	for i := range flowServers {
-		if err := s.user.call("Serve", 100*i, &struct{}{}); err != nil {
-			return err
-		}
-		targets = append(targets, net.JoinHostPort(world.Addr("HOST4").String(), strconv.Itoa(askPort+100*i)))
-	}
-	status, err := s.main.status()
+	sum := fill(kinds, wanted, flowSources*steps)
+	r.told("connections at once", float64(sum), "", "%d wanted, %d open files a process", wanted, openFiles())
+	rest, err := s.settled(0, nil)
 	if err != nil {
 		return err
-	}
-	pid := status.Worker.PID
-	open := func(n int) (time.Duration, error) {
-		begin := time.Now()
-		err := together(sources, func(_ int, a *actor) error {
-			var took time.Duration
-			return a.call("OpenFlows", FlowArgs{Targets: targets, Count: n / flowSources, AtOnce: 8}, &took)
-		})
-		return time.Since(begin), err
-	}
-	shut := func() error {
-		return together(sources, func(_ int, a *actor) error { return a.call("CloseFlows", true, &struct{}{}) })
 	}
 	// Pools fill, tables reach their size, before anything counts.
-	if _, err := open(count / steps); err != nil {
-		return err
-	}
-	if err := shut(); err != nil {
-		return err
-	}
-	before, err := s.settled(calm, func(u Usage) bool { return u.FDs < count/steps })
-	if err != nil {
-		return err
-	}
-	var rates, costs []float64
-	for range steps {
-		var took time.Duration
-		cpu, err := s.spent(pid, func() (err error) {
-			took, err = open(count / steps)
-			return err
-		})
-		if err != nil {
+	for _, k := range kinds {
+		if _, err := k.open(k.count / steps); err != nil {
 			return err
 		}
-		each := float64(count / steps)
-		rates = append(rates, each/took.Seconds())
-		costs = append(costs, float64(cpu.Microseconds())/each)
 	}
-	full, err := s.settled(calm/4, func(Usage) bool { return false })
+	before, err := s.shut(kinds, rest, s.spareMemory(rest))
 	if err != nil {
 		return err
 	}
-	third := steps / 3
-	early, late := median(costs[:third]), median(costs[steps-third:])
-	r.told("connections a second, the first of them", median(rates[:third]), "/s", "%d connections of %d containers; the last: %s", count, flowSources, number(median(rates[steps-third:])))
-	r.told("worker's time for a connection, the first of them", early, "us", "")
-	r.takes("the last : the first", late/early, "", 1.35, "%s us", number(late))
-	r.most("worker's memory for an idle connection", float64(full.RSS-before.RSS)/float64(count), "bytes", pick(flowBytes, 3*flowBytes/2), "RSS %s -> %s MiB", mib(before.RSS), mib(full.RSS))
-	r.most("worker's descriptors for a connection", float64(full.FDs-before.FDs)/float64(count), "", 1.01, "")
-	alive := make([]int, len(sources))
-	if err := together(sources, func(i int, a *actor) error { return a.call("TryFlows", struct{}{}, &alive[i]) }); err != nil {
+	full, allowed := before, 0.
+	for _, k := range kinds {
+		if err := s.pile(k, before.PID); err != nil {
+			return err
+		}
+		r.told("connections "+k.name, float64(k.count), "", "a second: the first %s, the last %s", number(k.early.rate), number(k.late.rate))
+		r.told("  worker's time for each, the first of them", k.early.cost, "us", "the last %s", number(k.late.cost))
+		if full, err = s.weigh(r, k, full); err != nil {
+			return err
+		}
+		allowed += k.bytes * float64(k.count)
+	}
+	alive, err := carrying(kinds)
+	if err != nil {
 		return err
 	}
-	sum := 0
-	for _, n := range alive {
-		sum += n
-	}
-	r.least("connections that carry a byte there and back", float64(sum)/float64(count), "", 1, "%d", sum)
-	if err := shut(); err != nil {
-		return err
-	}
+	r.least("connections that carry a byte there and back, all at once", float64(alive)/float64(sum), "", 1, "%d of %d", alive, sum)
 	begin := time.Now()
-	spare := s.spareMemory(before)
-	after, err := s.settled(calm, func(u Usage) bool { return u.RSS <= before.RSS+spare && u.FDs <= before.FDs+spareFiles })
+	spare := s.spareMemory(before) + int(allowed*traces)
+	after, err := s.shut(kinds, before, spare)
 	if err != nil {
 		return err
 	}
 	r.most("memory kept when all have ended", float64(after.RSS-before.RSS)/(1<<20), "MiB", float64(spare)/(1<<20), "RSS %s MiB after %v", mib(after.RSS), time.Since(begin).Round(time.Second/10))
 	r.most("descriptors kept", float64(after.FDs-before.FDs), "", spareFiles, "")
+	if !*short {
+		if err := s.pileAgain(r, kinds, after); err != nil {
+			return err
+		}
+	}
+	for _, k := range kinds {
+		r.takes("worker's time for each "+k.name+", the last : the first", median(k.ratios), "", flat, "rounds: %d", len(k.ratios))
+	}
 	return nil
+}
+
+// pile opens all connections of a kind, and notes what the first three tenths of them cost, and the last.
+func (s *stage) pile(k *flowKind, pid int) error {
+	var rates, costs []float64
+	each := float64(k.count / steps)
+	for range steps {
+		var took time.Duration
+		cpu, err := s.spent(pid, func() (err error) {
+			took, err = k.open(k.count / steps)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		rates = append(rates, each/took.Seconds())
+		costs = append(costs, float64(cpu.Microseconds())/each)
+	}
+	const part = 3 * steps / 10
+	// The least: a collection of garbage takes as much as all the rest of two tenths, and falls into any.
+	of := func(from, to int) expense { return expense{median(rates[from:to]), slices.Min(costs[from:to])} }
+	k.early, k.late = of(0, part), of(steps-part, steps)
+	k.ratios = append(k.ratios, k.late.cost/k.early.cost)
+	return nil
+}
+
+// pileAgain opens and ends all of them once more: what has left traces before uses them again. There are more rounds while
+// the last of a kind seem dearer than the first: a second in which the machine is busy makes a ratio, but not several.
+func (s *stage) pileAgain(r *result, kinds []*flowKind, before Usage) error {
+	after := before
+	steep := func(k *flowKind) bool { return median(k.ratios) > flat }
+	for round := 2; round == 2 || round <= 5 && slices.ContainsFunc(kinds, steep); round++ {
+		for _, k := range kinds {
+			if err := s.pile(k, before.PID); err != nil {
+				return err
+			}
+		}
+		var err error
+		if after, err = s.shut(kinds, before, ungiven); err != nil {
+			return err
+		}
+	}
+	r.most("memory kept when as many more have", float64(after.RSS-before.RSS)/(1<<20), "MiB", ungiven>>20, "")
+	return nil
+}
+
+// weigh says what the connections of a kind keep of the worker, and returns what it uses, in the full form after it has given
+// back what their making took.
+func (s *stage) weigh(r *result, k *flowKind, before Usage) (Usage, error) {
+	full, err := s.settled(pick(2*calm/5, calm/20), nil)
+	if err != nil {
+		return full, err
+	}
+	n := float64(k.count)
+	r.most("  worker's memory for each "+k.name, float64(full.RSS-before.RSS)/n, "bytes", pick(k.bytes, 1.5*k.bytes)+ungiven/n, "RSS %s -> %s MiB", mib(before.RSS), mib(full.RSS))
+	r.most("  worker's descriptors for each "+k.name, float64(full.FDs-before.FDs)/n, "", k.files, "")
+	return full, nil
+}
+
+// shut ends all connections, and returns how the worker is when it has given back what they cost but for spare bytes, or does
+// not.
+func (s *stage) shut(kinds []*flowKind, before Usage, spare int) (Usage, error) {
+	if err := together(holders(kinds), func(_ int, a *actor) error { return a.call("CloseFlows", true, &struct{}{}) }); err != nil {
+		return before, err
+	}
+	return s.settled(calm, func(u Usage) bool { return u.RSS <= before.RSS+spare && u.FDs <= before.FDs+spareFiles })
 }
 
 func mib(bytes int) string { return number(float64(bytes) / (1 << 20)) }
@@ -126,7 +156,8 @@ func mib(bytes int) string { return number(float64(bytes) / (1 << 20)) }
 // they have reached.
 func (s *stage) spareMemory(before Usage) int { return max(before.RSS/2, 16<<20) }
 
-// settled looks at the worker until it is as wanted, at most for a time, and returns how it is then.
+// settled looks at the worker until it is as wanted, at most for a time, and returns how it is then. Without wanted it takes
+// that time.
 func (s *stage) settled(limit time.Duration, wanted func(Usage) bool) (u Usage, err error) {
 	world.Poll(limit, func() bool {
 		status, serr := s.main.status()
@@ -134,7 +165,7 @@ func (s *stage) settled(limit time.Duration, wanted func(Usage) bool) (u Usage, 
 			err = serr
 		}
 		u.FDs = status.Worker.Descriptors
-		return err != nil || wanted(u)
+		return err != nil || wanted != nil && wanted(u)
 	})
 	return u, err
 }

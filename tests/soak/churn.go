@@ -93,7 +93,10 @@ func (s *soak) guest(r *rand.Rand) error {
 	if err := s.stage.Client.Start(callers...); err != nil {
 		return err
 	}
-	time.Sleep(time.Duration(200+r.IntN(600)) * time.Millisecond) // the length of the visit
+	time.Sleep(time.Duration(200+r.IntN(600)) * time.Millisecond) // the length of the visit, or longer where all processors are at work
+	if err := awaitAnswers(agent, s.stage.Client); err != nil {
+		return err
+	}
 	if err := s.callersGo(callers); err != nil {
 		return err
 	}

@@ -131,11 +131,40 @@ func (s *soak) examine(agent string, r load.Report) {
 		s.fail("%s broke %d times, first: %s", name, len(r.Breaks), r.Breaks[0].Problem)
 	case r.LongestGap(0) > gapLimit:
 		s.fail("%s stood still for %v", name, r.LongestGap(0))
-	case r.Job.Kind == load.Stream && r.Bytes == 0:
+	case !answered(r) && r.Job.Kind == load.Stream:
 		s.fail("%s read nothing; it stood still at %v", name, r.Gaps)
-	case r.Job.Kind != load.Stream && len(r.Successes(0)) == 0:
+	case !answered(r):
 		s.fail("%s: none of %d attempts succeeded", name, r.Total)
 	}
+}
+
+// answered reports whether a job has had an answer, if it wants one.
+func answered(r load.Report) bool {
+	switch r.Job.Kind {
+	case load.Knock:
+		return true
+	case load.Stream:
+		return r.Bytes > 0
+	}
+	return len(r.Successes(0)) > 0
+}
+
+// awaitAnswers waits until all jobs of agents have had an answer, no longer than a stream may stand still: what is
+// missing then is told by whoever examines them.
+func awaitAnswers(agents ...*load.Agent) (err error) {
+	world.Poll(gapLimit, func() bool {
+		for _, a := range agents {
+			var reports []load.Report
+			if reports, err = a.Reports(0); err != nil {
+				return true
+			}
+			if slices.ContainsFunc(reports, func(r load.Report) bool { return !answered(r) }) {
+				return false
+			}
+		}
+		return true
+	})
+	return err
 }
 
 // whenFailed words how the first failure that is remembered came about.
