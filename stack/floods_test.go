@@ -71,6 +71,56 @@ func TestNobodyIsSilencedByThoseWhoShout(t *testing.T) {
 	}
 }
 
+// What copies cost is the machine's, and what others need of it.
+func TestCopiesHaveAPartOfTheTime(t *testing.T) {
+	for _, c := range []struct {
+		each time.Duration
+		want int // copies a second
+	}{
+		{time.Microsecond, floodRate.perSecond},
+		{4 * time.Microsecond, 10000},
+		{10 * time.Microsecond, 4000},
+		{longestCopy, leastFloods},
+		{time.Second, leastFloods}, // the processor was others'
+	} {
+		net, ports := flooders(100)
+		for range 10 * costMemory {
+			net.floods.took(99*c.each, 99)
+		}
+		begin := time.Now()
+		second(ports, 10, begin) // the burst
+		sum := 0
+		for _, n := range second(ports, 10, begin.Add(time.Second)) {
+			sum += n
+		}
+		if slack := 10 * 100; sum < c.want*8/10 || sum > c.want*12/10+slack {
+			t.Errorf("%v each: %d copies a second, want about %d", c.each, sum, c.want)
+		}
+		if r := net.floods.rate(); r.perSecond < c.want*9/10 || r.perSecond > c.want*11/10 || r.burst != r.perSecond/10 {
+			t.Errorf("%v each: %+v, want %d a second", c.each, r, c.want)
+		}
+	}
+}
+
+// One copy that was interrupted does not silence a network.
+func TestOneSlowCopyIsNotBelieved(t *testing.T) {
+	net, _ := flooders(2)
+	for range 10 * costMemory {
+		net.floods.took(2*time.Microsecond, 1)
+	}
+	before := net.floods.rate().perSecond
+	net.floods.took(20*time.Millisecond, 1)
+	if r := net.floods.rate(); r.perSecond < before/5 {
+		t.Errorf("%d copies a second, %d before", r.perSecond, before)
+	}
+	for range 3 * costMemory {
+		net.floods.took(2*time.Microsecond, 1)
+	}
+	if r := net.floods.rate(); r.perSecond < before*8/10 {
+		t.Errorf("%d copies a second long after, %d before", r.perSecond, before)
+	}
+}
+
 func TestWhatIsOwedHasAnEnd(t *testing.T) {
 	var p pace
 	now := time.Now()

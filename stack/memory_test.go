@@ -36,7 +36,8 @@ func (m *memory) Close() error    { close(m.done); return nil }
 func (m *memory) OnIdle(idle func() bool) { m.idle = idle }
 
 func (m *memory) ReadFrame(hdr *[vnet.Len]byte, b []byte) (int, error) {
-	m.idle() // nobody is ever there yet
+	for m.idle() { // nobody is ever there yet
+	}
 	select {
 	case s := <-m.in:
 		*hdr = s.hdr

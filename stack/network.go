@@ -76,7 +76,7 @@ type Network struct {
 	stations   stations
 	exceptions exceptions
 	crossed    crossed
-	floods     pace // copies of frames for groups
+	floods     floods
 
 	mu     sync.Mutex // replaces table, guards closed
 	closed bool

@@ -11,6 +11,7 @@ import (
 
 	"gvisor.dev/gvisor/pkg/buffer"
 
+	"github.com/footbridge-net/footbridge/internal/busypoll"
 	"github.com/footbridge-net/footbridge/internal/packet"
 	"github.com/footbridge-net/footbridge/internal/vnet"
 )
@@ -32,7 +33,7 @@ type Queue interface {
 	// that its caller slept and others had their turn.
 	Waited() bool
 	// OnIdle makes ReadFrame call idle whenever it has found no frame, before it sleeps; idle
-	// reports whether it has done something meanwhile.
+	// reports whether it has done something meanwhile, and is then called again.
 	OnIdle(idle func() bool)
 	// WriteFrame writes one frame: its virtio header and its pieces, in
 	// order. It never waits; it may be called from many goroutines.
@@ -174,6 +175,9 @@ type incoming struct {
 	// wasCut: the packet has come in fragments and was put together here.
 	wasCut bool
 	gather gather
+	// moved is how many bytes there were since the device was last waited for, without those for a group: who
+	// sends to all waits for nobody's answer.
+	moved int
 	// spawned is the time that others will spend for the frame when the
 	// reader's turn is over.
 	spawned time.Duration
@@ -186,7 +190,7 @@ func (p *Port) read(queue int, q Queue) {
 	var hdr [vnet.Len]byte
 	in := incoming{port: p, queue: queue, hdr: &hdr}
 	var buf []byte
-	q.OnIdle(in.gather.rest)
+	q.OnIdle(in.idle)
 	defer in.gather.flush()
 	turn := time.Now()
 	for {
@@ -218,6 +222,7 @@ func (p *Port) read(queue int, q Queue) {
 		p.stats.rxFrames.Add(1)
 		p.stats.rxBytes.Add(uint64(n))
 		in.frame = buf[:n]
+		in.moved += n
 		if reason := p.net.forward(&in); reason != DropNone {
 			in.gather.flush() // who drops may sleep
 			p.dropped(reason)
@@ -227,6 +232,18 @@ func (p *Port) read(queue int, q Queue) {
 			in.spawned = 0
 		}
 	}
+}
+
+// idle is called when the device has no more. It reports whether it had something to do.
+func (in *incoming) idle() bool {
+	if in.gather.rest() {
+		return true
+	}
+	if in.moved > 0 {
+		busypoll.Waiting(in.moved)
+		in.moved = 0
+	}
+	return false
 }
 
 // dropped counts a frame that was not passed on, and leaves the device alone for a

@@ -1,6 +1,8 @@
 package stack
 
 import (
+	"time"
+
 	"github.com/footbridge-net/footbridge/internal/packet"
 	"github.com/footbridge-net/footbridge/internal/vnet"
 )
@@ -64,6 +66,7 @@ func (n *Network) forward(in *incoming) DropReason {
 // flood gives a frame for a group to all other ports. A packet for one station does
 // not become one for all by the frame it is in (RFC 1122 3.3.6).
 func (n *Network) flood(in *incoming) DropReason {
+	in.moved -= len(in.frame)
 	if !in.ip.Dst.IsMulticast() && !n.gateway.isBroadcast(in.ip.Dst) {
 		return DropMulticast
 	}
@@ -71,15 +74,20 @@ func (n *Network) flood(in *incoming) DropReason {
 		return DropICC // there is no exception for groups
 	}
 	ports := n.table.Load().ports
-	if len(ports) > 1 && !in.port.mayFlood(len(ports)-1) {
+	if len(ports) < 2 {
+		return DropMulticast // nobody else is here
+	}
+	begin, copies := time.Now(), len(ports)-1
+	if !in.port.mayFloodAt(begin, copies) {
 		return DropPaced
 	}
 	in.parts = [2][]byte{in.hdr[:], in.frame}
-	reason := DropMulticast // nobody else is here
+	reason := DropMulticast
 	for _, to := range ports {
 		if to != in.port {
 			reason = to.write(in.queue, in.parts[:])
 		}
 	}
+	n.floods.took(time.Since(begin), copies)
 	return reason
 }

@@ -10,7 +10,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/footbridge-net/footbridge/internal/busypoll"
 	"github.com/footbridge-net/footbridge/internal/nowait"
 )
 
@@ -27,7 +26,6 @@ type Queue struct {
 	n        int
 	errno    syscall.Errno
 	waited   bool
-	moved    int  // bytes since it waited
 	plain    bool // without virtio headers: see plain.go
 
 	// The writers'. A write never blocks, so they call the kernel directly and
@@ -62,14 +60,12 @@ func newQueue(fd int, name string) (*Queue, error) {
 // readv is one attempt to read; false waits until the poller says so.
 func (q *Queue) readv(fd uintptr) bool {
 	q.try(fd)
-	if q.errno == unix.EAGAIN && q.idle() {
+	for q.errno == unix.EAGAIN {
+		if !q.idle() {
+			q.waited = true
+			return false
+		}
 		q.try(fd)
-	}
-	if q.errno == unix.EAGAIN {
-		q.waited = true
-		busypoll.Waiting(q.moved)
-		q.moved = 0
-		return false
 	}
 	return true
 }
@@ -82,8 +78,8 @@ func (q *Queue) try(fd uintptr) {
 	}
 }
 
-// OnIdle makes ReadFrame call idle whenever there is no frame, before it sleeps. True says that
-// this took some time, so that there may be one now. It is for the reader, before its first ReadFrame.
+// OnIdle makes ReadFrame call idle whenever there is no frame, until idle has nothing to do, and sleep then. True says
+// that it had, and that this took some time, so that there may be a frame now. It is for the reader, before its first ReadFrame.
 func (q *Queue) OnIdle(idle func() bool) { q.idle = idle }
 
 // ReadFrame reads one frame: its virtio header into hdr, the Ethernet frame into b,
@@ -117,7 +113,6 @@ func (q *Queue) ReadFrame(hdr *[HeaderSize]byte, b []byte) (int, error) {
 	default:
 		return 0, q.errno
 	}
-	q.moved += q.n
 	n := q.n - HeaderSize
 	switch {
 	case n < 0:

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -71,21 +70,23 @@ func (a *Actor) Deaf(struct{}, *struct{}) error {
 	return nil
 }
 
-// Shout sends datagrams for a time, to deafPort of an address, of all or of one, and says how many.
+// Shout sends datagrams for a time, to deafPort of an address, of all or of one, and says how many. Its socket is not
+// one of the runtime's poller, which the kernel would wake for each datagram that somebody has taken: what that
+// costs is no neighbour's doing.
 func (a *Actor) Shout(args ShoutArgs, sent *int) error {
-	allow := func(_, _ string, c syscall.RawConn) error {
-		return c.Control(func(fd uintptr) { _ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_BROADCAST, 1) })
-	}
-	p, err := (&net.ListenConfig{Control: allow}).ListenPacket(context.Background(), "udp4", ":0")
-	if err != nil {
-		return err
-	}
-	defer p.Close()
 	to, err := netip.ParseAddr(args.To)
 	if err != nil {
 		return err
 	}
-	c, there := p.(*net.UDPConn), netip.AddrPortFrom(to, deafPort)
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_BROADCAST, 1); err != nil {
+		return err
+	}
+	there := &unix.SockaddrInet4{Port: deafPort, Addr: to.As4()}
 	b := make([]byte, max(args.Size, 1))
 	begin := time.Now()
 	for n := 0; ; n++ {
@@ -95,12 +96,15 @@ func (a *Actor) Shout(args ShoutArgs, sent *int) error {
 		}
 		if args.Rate > 0 {
 			if due := time.Duration(n) * time.Second / time.Duration(args.Rate); due > passed {
-				time.Sleep(min(due-passed, args.Time-passed))
+				ts := unix.NsecToTimespec(int64(min(due-passed, args.Time-passed)))
+				_ = unix.Nanosleep(&ts, nil)
 			}
 		}
-		if _, err := c.WriteToUDPAddrPort(b, there); err == nil {
+		switch err := unix.Sendto(fd, b, 0, there); err {
+		case nil:
 			*sent++
-		} else if !errors.Is(err, syscall.ENOBUFS) && !errors.Is(err, syscall.EAGAIN) && !errors.Is(err, syscall.ECONNREFUSED) {
+		case unix.ENOBUFS, unix.EAGAIN, unix.ECONNREFUSED, unix.EINTR:
+		default:
 			return err
 		}
 	}
