@@ -47,11 +47,12 @@ func TestAContainerOfADeadWorkerIsReset(t *testing.T) {
 	s := w.stock(inside4)
 	l := listenInside(t)
 	at := netip.MustParseAddrPort(l.Addr().String())
-	for i := range 2 {
-		inner, err := s.stock.take(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
+	inner, err := s.stock.take(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	connect := func() net.Conn {
+		t.Helper()
 		if err := inner.Connect(t.Context(), at, turn.New(func() {})); err != nil {
 			t.Fatal(err)
 		}
@@ -59,19 +60,19 @@ func TestAContainerOfADeadWorkerIsReset(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer c.Close()
-		if i == 0 {
-			if err := inner.Disconnect(0); err != nil {
-				t.Fatal(err)
-			}
-			s.stock.give(inner)
-			continue
-		}
-		inner.Close()
-		s.stock.lost()
-		if _, err := io.ReadAll(c); !errors.Is(err, syscall.ECONNRESET) {
-			t.Errorf("the container got %v, want a reset", err)
-		}
+		t.Cleanup(func() { c.Close() })
+		return c
+	}
+	connect()
+	if err := inner.Disconnect(0); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "it can be connected again", func() bool { return inner.Ready(time.Now()) })
+	c := connect()
+	inner.Close()
+	s.stock.lost()
+	if _, err := io.ReadAll(c); !errors.Is(err, syscall.ECONNRESET) {
+		t.Errorf("the container got %v, want a reset", err)
 	}
 }
 

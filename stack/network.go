@@ -76,7 +76,7 @@ type Network struct {
 	stations   stations
 	exceptions exceptions
 	crossed    crossed
-	floods     floods
+	floods     pace // copies of frames for groups
 
 	mu     sync.Mutex // replaces table, guards closed
 	closed bool

@@ -82,7 +82,7 @@ type Port struct {
 	connects pace // its TCP connections to the gateway itself
 	dials    pace // and to the outside
 	drops    pace // frames that are read to be dropped
-	floods   pace // copies of its frames for groups: its own part
+	floods   floods
 	claims   pace // addresses that it takes from others
 	seeks    pace // questions of the gateway for who is behind it
 

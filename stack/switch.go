@@ -83,11 +83,15 @@ func (n *Network) flood(in *incoming) DropReason {
 	}
 	in.parts = [2][]byte{in.hdr[:], in.frame}
 	reason := DropMulticast
+	var took time.Duration
 	for _, to := range ports {
 		if to != in.port {
 			reason = to.write(in.queue, in.parts[:])
+			end := time.Now()
+			took += min(end.Sub(begin), longestCopy)
+			begin = end
 		}
 	}
-	n.floods.took(time.Since(begin), copies)
+	in.port.floods.took(took, copies)
 	return reason
 }

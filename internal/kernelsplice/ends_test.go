@@ -148,15 +148,20 @@ func TestWaitingCostsNoTime(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, 4)
 			prepare(t, w)
-			const long = 300 * time.Millisecond
-			before := cpu(t)
-			select {
-			case <-w.over:
-				t.Fatal("the relay is over")
-			case <-time.After(long):
+			// Who waits in a loop is at work all the time; the race detector and the collector only at times.
+			const long, times = 300 * time.Millisecond, 10
+			least := long
+			for n := 0; n < times && least > long/4; n++ {
+				before := cpu(t)
+				select {
+				case <-w.over:
+					t.Fatal("the relay is over")
+				case <-time.After(long):
+				}
+				least = min(least, cpu(t)-before)
 			}
-			if spent := cpu(t) - before; spent > long/4 {
-				t.Errorf("%v of the processor in %v", spent, long)
+			if least > long/4 {
+				t.Errorf("%v of the processor in %v", least, long)
 			}
 		})
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -53,7 +54,7 @@ func makeMounts(share []string) error {
 			return fmt.Errorf("mounting a private %s: %w", dir, err)
 		}
 	}
-	for _, dir := range share {
+	for _, dir := range slices.Sorted(slices.Values(share)) { // a folder before those in it, which are there then
 		if _, err := os.Stat(dir); err == nil {
 			continue
 		}
