@@ -281,13 +281,21 @@ func TestADefaultNetworkThatOverlapsNamesItsKey(t *testing.T) {
 	w := newWorld(t)
 	e := w.engine()
 	e.testNetwork(t, network.CreateRequest{Name: "net", IPAM: subnet("10.9.0.0/24")})
+	e.testNetwork(t, network.CreateRequest{Name: "net6", IPAM: subnet("fd00:9::/64")})
 	was := e.networkByName("bridge")
-	def := was.def
-	def.Subnets = nil
-	e.opts.Config.Default = DefaultNetwork{Subnet4: pfx("10.9.0.1/16")}
 	e.netOp.Lock()
 	defer e.netOp.Unlock()
-	if err := e.settleDefault(&def, was); err == nil || !strings.Contains(err.Error(), "of network net; choose another bip in the configuration, or none") {
-		t.Errorf("%v", err)
+	for want, config := range map[string]DefaultNetwork{
+		"of network net; choose another bip in the configuration, or none":            {Subnet4: pfx("10.9.0.1/16")},
+		"of network net; choose another fixed-cidr in the configuration, or none":     {Range4: pfx("10.9.0.0/25")},
+		"of network net6; choose another bip6 in the configuration, or none":          {Subnet4: pfx("10.8.0.1/16"), Subnet6: pfx("fd00:9::1/48"), IPv6: true},
+		"of network net6; choose another fixed-cidr-v6 in the configuration, or none": {Subnet4: pfx("10.8.0.1/16"), Range6: pfx("fd00:9::/80"), IPv6: true},
+	} {
+		def := was.def
+		def.Subnets = nil
+		e.opts.Config.Default = config
+		if err := e.settleDefault(&def, was); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v\nwant %q", err, want)
+		}
 	}
 }

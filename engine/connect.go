@@ -38,6 +38,11 @@ func (e *Engine) NetworkConnect(_ context.Context, nameOrID string, req network.
 
 // NetworkDisconnect implements api.NetworkBackend.
 func (e *Engine) NetworkDisconnect(_ context.Context, nameOrID string, req network.DisconnectRequest) error {
+	if e.meansGone(nameOrID, req.Container) {
+		if gone, err := e.disconnectGone(nameOrID, req.Container); gone {
+			return err
+		}
+	}
 	err := e.changeNetworks(nameOrID, req.Container, func(ctx context.Context, c *ctr, n *netw) error {
 		switch {
 		case c.def.bare():

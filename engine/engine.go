@@ -217,8 +217,17 @@ func (e *Engine) load() error {
 	if err != nil {
 		return err
 	}
+	var changes []store.Change
 	for _, def := range containers {
+		if e.nameNetworks(def) {
+			changes = append(changes, store.Put(store.Containers, def.ID, def))
+		}
 		e.enroll(&ctr{def: def})
+	}
+	if len(changes) > 0 {
+		if err := e.store.Save(changes...); err != nil {
+			e.log.Warn("names of containers' networks not written: it is tried again at the next start", "error", err)
+		}
 	}
 	return nil
 }

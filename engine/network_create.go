@@ -302,7 +302,7 @@ func (e *Engine) chooseSubnets(n *NetworkDef, was *netw) error {
 			if t.prefix.Overlaps(s.Prefix) {
 				wish := "--subnet"
 				if n.Predefined {
-					wish = "bip in the configuration" // and bip6, fixed-cidr
+					wish = e.opts.Config.Default.subnetKey(s.Prefix.Addr().Is4()) + " in the configuration"
 				}
 				return forbidden("invalid pool request: %w: %v overlaps %s; choose another %s, or none to have a free one chosen",
 					ErrPoolOverlap, s.Prefix, t, wish)
@@ -341,6 +341,19 @@ func (e *Engine) chooseSubnets(n *NetworkDef, was *netw) error {
 		return invalid("invalid network config: %w", err)
 	}
 	return nil
+}
+
+// subnetKey is the key of the configuration that the default network's subnet of a family comes from.
+func (d *DefaultNetwork) subnetKey(is4 bool) string {
+	switch {
+	case is4 && d.Subnet4.IsValid():
+		return "bip"
+	case is4:
+		return "fixed-cidr"
+	case d.Subnet6.IsValid():
+		return "bip6"
+	}
+	return "fixed-cidr-v6"
 }
 
 // takenRange is a range of addresses that a new network may not have.

@@ -1,13 +1,16 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
 	"github.com/footbridge-net/footbridge/api"
+	"github.com/footbridge-net/footbridge/internal/proxy"
 )
 
 func dialCommand(c *cli) *cobra.Command {
@@ -40,18 +43,22 @@ func dialCommand(c *cli) *cobra.Command {
 	return cmd
 }
 
-// join copies standard input to conn and conn to standard output, until the other side
-// has said all it had to say.
+// join copies standard input to a connection to a container and that to standard output,
+// until the container has said all it had to say. That the connection was cut before is
+// an error, which cannot be told when standard input has ended first.
 func join(c *cli, conn net.Conn) error {
+	joined := proxy.NewJoined(conn)
 	if c.stdin != nil {
 		go func() {
-			_, err := io.Copy(conn, c.stdin)
-			if half, ok := conn.(interface{ CloseWrite() error }); ok && err == nil {
-				_ = half.CloseWrite()
+			if _, err := io.Copy(joined, c.stdin); err == nil {
+				_ = joined.CloseWrite()
 			}
 		}()
 	}
-	_, err := io.Copy(c.stdout, conn)
+	_, err := io.Copy(c.stdout, joined)
+	if errors.Is(err, syscall.ECONNRESET) {
+		return fmt.Errorf("the connection was cut, and what came of it may not be all: %w", err)
+	}
 	if err != nil {
 		return fmt.Errorf("connection broken: %w", err)
 	}

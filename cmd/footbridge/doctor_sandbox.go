@@ -44,12 +44,17 @@ func checkWorker(status *api.Status) []check {
 	}
 	w := status.Worker
 	c := check{Name: "worker's sandbox", Status: checkOK}
-	if w.PID == 0 && !slices.ContainsFunc(status.Networks, func(n api.NetworkStatus) bool { return n.Endpoints > 0 }) {
+	needed := slices.ContainsFunc(status.Networks, func(n api.NetworkStatus) bool { return n.Endpoints > 0 })
+	if w.PID == 0 && !needed && w.LastExit == "" {
 		c.Detail = "no worker runs while no container is on a network"
 		return []check{c}
 	}
 	if w.PID == 0 {
 		c.Status, c.Detail = checkWarn, "no worker runs, so nothing is carried"
+		if !needed {
+			// A container gets onto no network without one, so none is on one now.
+			c.Detail = "no worker runs, and not because none is needed"
+		}
 		if w.LastExit != "" {
 			c.Detail += "; the last one: " + w.LastExit
 		}

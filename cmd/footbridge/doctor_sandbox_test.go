@@ -50,6 +50,17 @@ func TestNoWorkerIsNeededWithoutEndpoints(t *testing.T) {
 	}
 }
 
+// Containers get onto no network while the worker cannot be started: there are no endpoints then either.
+func TestAWorkerThatCannotStartIsNoIdleOne(t *testing.T) {
+	s := &api.Status{Keeper: api.ProcessStatus{PID: 6}, Networks: []api.NetworkStatus{{}}}
+	s.Worker.LastExit = "start a worker: no memory"
+	got := checkWorker(s)
+	if len(got) != 1 || got[0].Status != checkWarn || got[0].Remedy == "" ||
+		got[0].Detail != "no worker runs, and not because none is needed; the last one: start a worker: no memory" {
+		t.Errorf("%+v", got)
+	}
+}
+
 func TestWorkerCheck(t *testing.T) {
 	for _, s := range []*api.Status{nil, {PID: 7}} {
 		if got := checkWorker(s); len(got) != 0 {

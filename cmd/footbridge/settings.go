@@ -139,8 +139,9 @@ func parseSettings(text []byte) (*daemonSettings, error) {
 			at += ", " + key
 		}
 		return nil, fmt.Errorf("%s: %s", at, strings.TrimPrefix(wrong.Error(), "toml: "))
-	case err != nil: // a number where an address belongs
-		return nil, errors.New("an address is no number: write it in quotation marks, such as bip = \"10.9.0.1/24\"")
+	case err != nil: // of an address alone: a number, true or false, of which the decoder does not say where it is
+		return nil, fmt.Errorf("an address stands in quotation marks, such as bip = \"10.9.0.1/24\": look at %s",
+			strings.Join(addressKeys(reflect.TypeFor[daemonSettings](), ""), ", "))
 	}
 	return &s, nil
 }
@@ -151,6 +152,24 @@ func settingsKeys() []string {
 	t := reflect.TypeFor[daemonSettings]()
 	for i := range t.NumField() {
 		keys = append(keys, t.Field(i).Tag.Get("toml"))
+	}
+	return keys
+}
+
+// addressKeys are the keys of a table whose values are addresses, with what comes before them in a key of the file.
+func addressKeys(table reflect.Type, before string) []string {
+	var keys []string
+	for i := range table.NumField() {
+		key, of := before+table.Field(i).Tag.Get("toml"), table.Field(i).Type
+		if of.Kind() == reflect.Slice {
+			of = of.Elem()
+		}
+		switch {
+		case of == reflect.TypeFor[netip.Addr](), of == reflect.TypeFor[netip.Prefix]():
+			keys = append(keys, key)
+		case of.Kind() == reflect.Struct:
+			keys = append(keys, addressKeys(of, key+".")...)
+		}
 	}
 	return keys
 }

@@ -125,7 +125,6 @@ func TestSettingsRefuse(t *testing.T) {
 		"[default-network-opts.bridge]\na = 5":       "line 2: a = 5: default-network-opts must be",
 		"[[default-address-pools]]\nbase='10.0.0.0'": "line 2: base='10.0.0.0': default-address-pools.base must be",
 		"mtu = 1\nmtu = 2":                           "mtu",
-		`bip = 5`:                                    "write it in quotation marks",
 		`icc = "no"`:                                 "line 1",
 		"bip = 'a'\nbip = 'b'":                       "line",
 		"dns = '192.0.2.1'":                          "line 1",
@@ -134,6 +133,20 @@ func TestSettingsRefuse(t *testing.T) {
 		_, err := parseSettings([]byte(text))
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v, want %q", text, err, want)
+		}
+	}
+	// The decoder does not say which of the addresses it is.
+	for key, text := range map[string]string{
+		"bip": "bip = 5", "bip6": "bip6 = true", "ip": "ip = 1.5", "fixed-cidr": "fixed-cidr = 10.9", "fixed-cidr-v6": "fixed-cidr-v6 = 0x10",
+		"dns": "dns = [false]", "host-gateway-ips": "host-gateway-ips = [1, 2]", "default-address-pools.base": "default-address-pools = [{base = inf}]",
+	} {
+		_, err := parseSettings([]byte(text))
+		if err == nil || !strings.HasPrefix(err.Error(), "an address stands in quotation marks, such as") {
+			t.Fatalf("%q: %v", text, err)
+		}
+		_, list, _ := strings.Cut(err.Error(), ": look at ")
+		if !slices.Contains(strings.Split(list, ", "), key) {
+			t.Errorf("%q: %v, want %s named", text, err, key)
 		}
 	}
 	for _, key := range settingsKeys() {

@@ -33,7 +33,7 @@ func (p *Place) takePassed(net *os.File, from Owner) (tap.Namespaces, error) {
 	if err != nil {
 		return tap.Namespaces{}, err
 	}
-	ns, err := tap.AddOwner(os.NewFile(uintptr(dup), net.Name()))
+	ns, err := plain(tap.AddOwner(os.NewFile(uintptr(dup), net.Name())))
 	if err != nil {
 		return ns, err
 	}

@@ -31,14 +31,25 @@ type verdict struct {
 	kind error
 }
 
-// Error leaves out which package said it.
-func (v *verdict) Error() string { return strings.ReplaceAll(v.error.Error(), "tap: ", "") }
-
 func (v *verdict) Unwrap() []error { return []error{v.error, v.kind} }
 
 func as(kind error, format string, args ...any) error {
 	return &verdict{fmt.Errorf(format, args...), kind}
 }
+
+// plain takes from an error of package tap that it begins with the package's name, which means nothing to users.
+func plain(ns tap.Namespaces, err error) (tap.Namespaces, error) {
+	if err != nil {
+		err = plainError{err}
+	}
+	return ns, err
+}
+
+type plainError struct{ error }
+
+func (e plainError) Error() string { return strings.TrimPrefix(e.error.Error(), "tap: ") }
+
+func (e plainError) Unwrap() error { return e.error }
 
 // Wish names a namespace: by a process in it, by a path, or by the namespace itself.
 type Wish struct {
@@ -157,7 +168,7 @@ func (p Place) open() (tap.Namespaces, error) {
 	if p.Net != "" {
 		return p.openPath(p.Net)
 	}
-	ns, err := tap.OpenNamespaces(p.Process.PID)
+	ns, err := plain(tap.OpenNamespaces(p.Process.PID))
 	if err != nil {
 		return ns, err
 	}
@@ -170,7 +181,7 @@ func (p Place) open() (tap.Namespaces, error) {
 }
 
 func (p Place) openPath(path string) (tap.Namespaces, error) {
-	return ask(paths, p.about(path), func() (tap.Namespaces, error) { return tap.OpenNamespacePath(path) },
+	return ask(paths, p.about(path), func() (tap.Namespaces, error) { return plain(tap.OpenNamespacePath(path)) },
 		func(ns tap.Namespaces) { _ = ns.Close() })
 }
 

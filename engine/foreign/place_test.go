@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/footbridge-net/footbridge/internal/nstest"
+	"github.com/footbridge-net/footbridge/tap"
 )
 
 // mustResolve finds a namespace.
@@ -307,9 +308,29 @@ func TestParseStat(t *testing.T) {
 }
 
 func TestAVerdictDoesNotNameAPackage(t *testing.T) {
-	cause := fmt.Errorf("tap: open x: %w", os.ErrPermission)
+	_, cause := plain(tap.Namespaces{}, fmt.Errorf("tap: open x: %w", os.ErrPermission))
 	err := as(ErrRefused, "it cannot be opened: %w; attach as the user who made it", cause)
 	if err.Error() != "it cannot be opened: open x: permission denied; attach as the user who made it" || !errors.Is(err, ErrRefused) || !errors.Is(err, os.ErrPermission) {
 		t.Errorf("%v", err)
+	}
+	if _, err := plain(tap.Namespaces{}, nil); err != nil {
+		t.Errorf("no error is %v", err)
+	}
+}
+
+// What looks like a package's name in a path is the user's.
+func TestAPathIsToldAsItWasGiven(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "tap: ")
+	loop, gone := filepath.Join(dir, "tap: loop"), filepath.Join(dir, "tap: gone")
+	if err := errors.Join(os.Mkdir(dir, 0o700), os.Symlink(loop, loop)); err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]string{
+		gone: "no network namespace at " + gone + ": no such file or directory",
+		loop: "the path of the network namespace leads nowhere: open network namespace " + loop + ": too many levels of symbolic links",
+	} {
+		if _, _, err := Resolve(Wish{Net: path}); err == nil || err.Error() != want {
+			t.Errorf("%v\nwant %s", err, want)
+		}
 	}
 }

@@ -157,6 +157,7 @@ func (s *Supervisor) retire() {
 		s.retiring = nil
 		if p := s.live; p != nil && !s.closed && !s.held && !s.needed() {
 			s.live = nil // so that nobody misses it
+			s.lastExit = ""
 			p.end()
 		}
 	})

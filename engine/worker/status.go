@@ -20,10 +20,12 @@ type Status struct {
 	PID       int // 0: none runs
 	StartedAt time.Time
 	Restarts  int
-	LastExit  string
-	Memory    uint64 // resident, in bytes
-	Self      Self
-	Sandbox   api.Sandbox
+	// LastExit says how the last worker ended, or why it could not be started. It is empty without one, and after
+	// one that was ended because no network needed it: without PID, it says that there should have been one.
+	LastExit string
+	Memory   uint64 // resident, in bytes
+	Self     Self
+	Sandbox  api.Sandbox
 }
 
 // Status asks the worker and the kernel.

@@ -14,6 +14,10 @@
 // With a token, clients give it as a password: RFC 1929 for SOCKS, basic
 // authentication for HTTP; the user name has no meaning.
 //
+// A connection to a container that is cut, by its container or because the process is killed that carries it, is no
+// end of data: [Joined] tells the two apart, and a client is reset by TCP. A client on a unix socket cannot be; neither
+// can a cut be told when the client has ended its own direction before.
+//
 // Of SOCKS there is CONNECT only. UDP and listening are refused by the protocol's own
 // codes.
 //

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/footbridge-net/footbridge/internal/nowait"
 )
 
 // MaxConnections bounds the connections of a Server: each is two descriptors, and a
@@ -118,7 +120,7 @@ func (s *Server) serveSOCKS(ctx context.Context, c net.Conn) {
 	t, reply, err := readRequest(c)
 	var to net.Conn
 	if err == nil {
-		if to, err = s.opts.Dial(ctx, t.host, t.port); err != nil {
+		if to, err = s.dial(ctx, t.host, t.port); err != nil {
 			reply = replyOf(err)
 		}
 	}
@@ -135,9 +137,20 @@ func (s *Server) serveSOCKS(ctx context.Context, c net.Conn) {
 	relay(ctx, c, to)
 }
 
+// dial connects to a container, and is told when that is cut.
+func (s *Server) dial(ctx context.Context, host string, port uint16) (net.Conn, error) {
+	c, err := s.opts.Dial(ctx, host, port)
+	if err != nil {
+		return nil, err
+	}
+	return NewJoined(c), nil
+}
+
 // relay passes bytes both ways until both ends are done or one fails, or the client is
 // gone altogether: a container that keeps its end open would hold a place for ever.
+// A client is reset unless what it got has ended in order.
 func relay(ctx context.Context, client, to net.Conn) {
+	resetOnClose(client, true)
 	defer context.AfterFunc(ctx, func() { client.Close(); to.Close() })()
 	done := make(chan struct{})
 	go func() {
@@ -175,12 +188,35 @@ func hungUp(c net.Conn) bool {
 // both directions.
 func pass(to, from net.Conn) {
 	_, err := io.Copy(to, from)
-	half, ok := to.(interface{ CloseWrite() error })
-	if err == nil && ok && half.CloseWrite() == nil {
+	if err == nil && closeWrite(to) == nil {
 		return
 	}
 	to.Close()
 	from.Close()
+}
+
+// closeWrite ends what is sent to c: it is whole now, and arrives whatever comes.
+func closeWrite(c net.Conn) error {
+	half, ok := c.(interface{ CloseWrite() error })
+	if !ok {
+		return errors.ErrUnsupported
+	}
+	resetOnClose(c, false)
+	return half.CloseWrite()
+}
+
+// resetOnClose makes the close of a TCP connection a reset, also the one by the end of
+// this process. A unix socket knows none, and closes as ever.
+func resetOnClose(c net.Conn, yes bool) {
+	sc, ok := c.(syscall.Conn)
+	if !ok {
+		return
+	}
+	raw, err := sc.SyscallConn()
+	if err != nil {
+		return
+	}
+	_ = raw.Control(func(fd uintptr) { nowait.ResetOnClose(fd, yes) }) // or it is closed
 }
 
 // countedConn has a place in Server.room until it is closed.

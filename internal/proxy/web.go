@@ -27,7 +27,7 @@ func (s *Server) newWeb() *http.Server {
 				if err != nil {
 					return nil, err
 				}
-				return s.opts.Dial(ctx, host, port)
+				return s.dial(ctx, host, port)
 			},
 			// A connection that is kept would lead to who had the name then. And net/http
 			// writes what a container says on it unasked to this program's standard error.
@@ -38,6 +38,7 @@ func (s *Server) newWeb() *http.Server {
 	}
 	return &http.Server{
 		ReadHeaderTimeout: handshakeTimeout, IdleTimeout: time.Minute, ErrorLog: silent,
+		ConnContext: func(ctx context.Context, c net.Conn) context.Context { return context.WithValue(ctx, clientKey{}, c) },
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			switch {
 			case !s.authorized(r):
@@ -48,11 +49,22 @@ func (s *Server) newWeb() *http.Server {
 			case r.URL.Scheme != "http" || r.URL.Host == "":
 				http.Error(w, "this is a proxy to containers: ask for a whole URL, as in http://web/, or CONNECT", http.StatusBadRequest)
 			default:
+				whole := false
+				defer func() {
+					// It was aborted. The end of the connection, which follows, would be the answer's for HTTP/1.0.
+					if client, ok := r.Context().Value(clientKey{}).(net.Conn); ok && !whole {
+						resetOnClose(client, true)
+					}
+				}()
 				forward.ServeHTTP(w, r)
+				whole = true
 			}
 		}),
 	}
 }
+
+// clientKey is the key of a request's connection in its context.
+type clientKey struct{}
 
 // authorized looks for the token in the Proxy-Authorization header.
 func (s *Server) authorized(r *http.Request) bool {
@@ -71,7 +83,7 @@ func (s *Server) connect(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
-	to, err := s.opts.Dial(r.Context(), host, port)
+	to, err := s.dial(r.Context(), host, port)
 	if err != nil {
 		s.refuse(w, r, err)
 		return

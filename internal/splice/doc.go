@@ -20,8 +20,13 @@
 // reset on one side becomes a reset on the other, never an end of data, also
 // while the other side does not read: within a second then.
 //
-// Nor does the end of this process look like one, whatever ends it: the kernel resets a
+// Nor does the end of this process look like one by TCP, whatever ends it: the kernel resets a
 // host socket whose outgoing direction has not been ended in order (nowait.ResetOnClose).
+//
+// A unix socket (portfwd.Forwarder.Join) knows no reset: it is closed, and whoever has the other
+// end reads an end of data both times. An orderly end leaves the socket open until the other
+// direction has ended too, which tells the two apart for those who have not ended theirs
+// (proxy.Joined).
 //
 // Lifetime: a Pair owns both ends from New on; Run closes them before it
 // returns, and waits until the container has taken what was left for it. Abort
