@@ -28,11 +28,15 @@ const (
 	stateName = "state-dir"
 )
 
+// claimPatience is how long the lock is waited for: a daemon that ends has it for
+// some milliseconds more, or until a request under way has ended. From one that
+// answers, or that nobody can reach, it is not waited for. A variable for tests,
+// which are not to depend on a machine's speed.
+var claimPatience = 2 * time.Second
+
 const (
-	// claimPatience is how long the lock is waited for: a daemon that ends has
-	// it for some milliseconds more. From one that does not end it is waited for
-	// claimMoment only.
-	claimPatience = 2 * time.Second
+	// claimMoment is how long a daemon is given to be gone before it is asked, and
+	// to answer: one with nothing else to do takes a millisecond.
 	claimMoment   = 100 * time.Millisecond
 	claimInterval = 20 * time.Millisecond
 )
@@ -131,7 +135,7 @@ func lockClaim(f *os.File, o Options) error {
 		case <-tick.C:
 			continue
 		case <-look:
-			if h = StateHolder(state, socket); h.PID == 0 || h.Ends {
+			if h = StateHolder(state, socket); !h.Lost && !answersSoon(h) {
 				look = time.After(claimMoment)
 				continue
 			}
@@ -140,6 +144,12 @@ func lockClaim(f *os.File, o Options) error {
 		}
 		return fmt.Errorf("state folder %s: %w: %w", state, store.ErrBusy, h.Explain(runtime))
 	}
+}
+
+func answersSoon(h Holder) bool {
+	ctx, cancel := context.WithTimeout(context.Background(), claimMoment)
+	defer cancel()
+	return h.Answers(ctx)
 }
 
 // belongs reports whether a runtime folder is this user's, and was not given to

@@ -191,28 +191,16 @@ func findDaemon(d dirs) (pid int, err error) {
 // stopDaemon ends the daemon and waits for its end. It speaks to the process
 // and not to the API, so that a daemon of any version can be stopped.
 func stopDaemon(d dirs, patience time.Duration) (pid int, err error) {
-	find := func() (int, error) { return findDaemon(d) }
-	pid, err = find()
-	if pid == 0 && err == nil {
-		find = func() (int, error) { return lostDaemon(d), nil }
-		pid, err = find()
-	}
-	if pid == 0 || err != nil {
-		return 0, err
-	}
-	fd, err := unix.PidfdOpen(pid, 0)
-	if errors.Is(err, unix.ESRCH) {
-		return pid, nil // it has ended in this moment
-	}
-	if err != nil {
-		return pid, fmt.Errorf("daemon (pid %d): %w", pid, err)
-	}
-	defer unix.Close(fd)
-	// The pid could have become another process's before it was opened; then the
-	// lock is free or another's by now.
-	if again, err := find(); err != nil || again != pid {
+	pid, fd, err := openDaemon(func() (int, error) {
+		if pid, err := findDaemon(d); pid != 0 || err != nil {
+			return pid, err
+		}
+		return lostDaemon(d), nil
+	})
+	if fd < 0 || err != nil {
 		return pid, err
 	}
+	defer unix.Close(fd)
 	if err := unix.PidfdSendSignal(fd, unix.SIGTERM, nil, 0); err != nil && !errors.Is(err, unix.ESRCH) {
 		return pid, fmt.Errorf("end the daemon (pid %d): %w", pid, err)
 	}
@@ -230,4 +218,29 @@ func stopDaemon(d dirs, patience time.Duration) (pid int, err error) {
 			return pid, nil
 		}
 	}
+}
+
+// openDaemon opens the process that find finds (pidfd_open(2)), with pid 0 if it
+// finds none. fd is negative where there is nothing to end: none, or one that has
+// ended in this moment.
+func openDaemon(find func() (int, error)) (pid, fd int, err error) {
+	pid, err = find()
+	for pid != 0 && err == nil {
+		fd, err = unix.PidfdOpen(pid, 0)
+		if errors.Is(err, unix.ESRCH) {
+			return pid, -1, nil
+		}
+		if err != nil {
+			return pid, -1, fmt.Errorf("daemon (pid %d): %w", pid, err)
+		}
+		// The pid could have become another process's before it was opened, or the
+		// daemon not be the one to end any more: then it is decided afresh.
+		var again int
+		if again, err = find(); err == nil && again == pid {
+			return pid, fd, nil
+		}
+		_ = unix.Close(fd)
+		pid = again
+	}
+	return pid, -1, err
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"strings"
@@ -8,7 +9,7 @@ import (
 	"github.com/footbridge-net/footbridge/engine"
 )
 
-// lostDaemon returns the pid of the daemon that has the state folder and whose socket is gone: somebody has removed its
+// lostDaemon returns the pid of the daemon that has the state folder and that nobody can reach: somebody has removed its
 // runtime folder. 0 if there is none.
 func lostDaemon(d dirs) int {
 	h := engine.StateHolder(d.state, socketFile)
@@ -29,7 +30,8 @@ func isDaemon(pid int) bool {
 }
 
 // heldElsewhere returns why no daemon can be started in a runtime folder that has never had one: the state's has another.
-// It is asked before anything is made there. One that ends is waited for by the daemon that is started.
+// It is asked before anything is made there. One that starts or ends is waited for by the daemon that is started, and one
+// that does not answer as long as a daemon waits for another in its own folder.
 func heldElsewhere(d dirs) error {
 	if _, err := os.Lstat(d.lock()); err == nil {
 		return nil
@@ -37,8 +39,10 @@ func heldElsewhere(d dirs) error {
 	if other := engine.RecordedRuntimeDir(d.state); other == "" || other == d.runtime {
 		return nil
 	}
+	ctx, cancel := context.WithTimeout(context.Background(), lockPatience)
+	defer cancel()
 	h := engine.StateHolder(d.state, socketFile)
-	if h.PID == 0 || h.Ends {
+	if !h.Lost && !h.Answers(ctx) {
 		return nil
 	}
 	return fmt.Errorf("%w: state folder %s: %w", errStart, d.state, h.Explain(d.runtime))

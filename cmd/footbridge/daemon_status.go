@@ -138,11 +138,12 @@ func daemonElsewhere(c *cli) error {
 	if err != nil {
 		return nil //nolint:nilerr // told by whoever asked for the daemon
 	}
-	if pid := lostDaemon(d); pid != 0 {
+	h := engine.StateHolder(d.state, socketFile)
+	if h.Lost && isDaemon(h.PID) {
 		return fmt.Errorf("the footbridge daemon (pid %d) has lost its socket in runtime folder %s, which was removed, so that no command can reach it: end it with `footbridge daemon stop`",
-			pid, engine.RecordedRuntimeDir(d.state))
+			h.PID, h.RuntimeDir)
 	}
-	other := engine.RecordedRuntimeDir(d.state)
+	other := h.RuntimeDir
 	if other == "" || other == d.runtime {
 		return nil
 	}
