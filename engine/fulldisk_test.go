@@ -213,7 +213,7 @@ func testRefusals(t *testing.T, w *world, least int, deny, allow func()) {
 			}
 		}
 		_, err := e.ContainerInspect(ctx, "gone")
-		return errdefs.IsNotFound(err)
+		return errdefs.IsNotFound(err) && !e.testInspect(t, "ends").State.Running
 	})
 	for _, wish := range wishes {
 		if err := wish.ask(); err != nil && (strings.Contains(err.Error(), "no space") || strings.Contains(err.Error(), "too large")) {

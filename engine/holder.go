@@ -12,9 +12,9 @@ import (
 	"github.com/footbridge-net/footbridge/engine/store"
 )
 
-// lockFile is the file in the runtime folder that a daemon has a lock on from before it makes its engine until that is
+// LockFile is the file in the runtime folder that a daemon has a lock on from before it makes its Engine until that is
 // closed.
-const lockFile = "daemon.lock"
+const LockFile = "daemon.lock"
 
 // Holder is the daemon that has a state folder.
 type Holder struct {
@@ -34,7 +34,7 @@ func StateHolder(stateDir, socket string) Holder {
 		return h
 	}
 	// One that starts has no socket yet, but the lock's file is there. Without a lock nothing can be told.
-	path, held := store.HeldBy(h.PID, lockFile)
+	path, held := store.HeldBy(h.PID, LockFile)
 	switch {
 	case held == nil:
 	case !gone(path, held):
@@ -42,7 +42,7 @@ func StateHolder(stateDir, socket string) Holder {
 	case h.RuntimeDir != "":
 		// What is hidden in this mount namespace may be there in the daemon's.
 		root := fmt.Sprintf("/proc/%d/root", h.PID)
-		lock, socket := filepath.Join(h.RuntimeDir, lockFile), filepath.Join(h.RuntimeDir, socket)
+		lock, socket := filepath.Join(h.RuntimeDir, LockFile), filepath.Join(h.RuntimeDir, socket)
 		h.Lost = gone(root+path, held) && gone(root+lock, held) && gone(lock, held) && gone(root+socket, nil) && gone(socket, nil)
 	}
 	return h

@@ -52,7 +52,7 @@ func answer(t *testing.T, path string) {
 func TestWhoHoldsAState(t *testing.T) {
 	dir := t.TempDir()
 	state, run, away := filepath.Join(dir, "state"), filepath.Join(dir, "run"), filepath.Join(dir, "away")
-	socket, lockPath, record := filepath.Join(run, "sock"), filepath.Join(run, lockFile), filepath.Join(state, runtimeName)
+	socket, lockPath, record := filepath.Join(run, "sock"), filepath.Join(run, LockFile), filepath.Join(state, runtimeName)
 	for _, folder := range []string{state, run} {
 		if err := os.Mkdir(folder, 0o700); err != nil {
 			t.Fatal(err)
@@ -96,7 +96,7 @@ func TestAHolderInAnotherMountNamespace(t *testing.T) {
 	cmd := exec.Command("unshare", "--user", "--map-root-user", "--mount", "sh", "-ec", `
 		mount -t tmpfs none run
 		mkdir run/footbridge
-		exec 8<>`+runtimeName+` 9>run/footbridge/`+lockFile+`
+		exec 8<>`+runtimeName+` 9>run/footbridge/`+LockFile+`
 		flock -n 8
 		flock -n 9
 		echo

@@ -11,6 +11,7 @@ import (
 	"syscall"
 
 	"github.com/footbridge-net/footbridge/api"
+	"github.com/footbridge-net/footbridge/engine"
 )
 
 // maxSocketPath is the size of sun_path in struct sockaddr_un (unix(7)), less
@@ -30,7 +31,7 @@ type dirs struct {
 }
 
 func (d dirs) socket() string    { return filepath.Join(d.runtime, socketFile) }
-func (d dirs) lock() string      { return filepath.Join(d.runtime, "daemon.lock") }
+func (d dirs) lock() string      { return filepath.Join(d.runtime, engine.LockFile) }
 func (d dirs) startLock() string { return filepath.Join(d.runtime, "start.lock") }
 func (d dirs) log() string       { return filepath.Join(d.runtime, "daemon.log") }
 
