@@ -1,16 +1,16 @@
 package engine
 
 import (
-	"bufio"
 	"errors"
 	"net"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/footbridge-net/footbridge/internal/nstest"
 )
 
 // lock makes a file and has a lock on it, as a daemon on its folders' files, until the test is over.
@@ -93,41 +93,22 @@ func TestAHolderInAnotherMountNamespace(t *testing.T) {
 	if err := errors.Join(os.WriteFile(record, []byte(dir+"/run/footbridge\n"), 0o600), os.Mkdir(dir+"/run", 0o700)); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command("unshare", "--user", "--map-root-user", "--mount", "sh", "-ec", `
+	daemon := nstest.Start(t, dir, "unshare", "--user", "--map-root-user", "--mount", "sh", "-ec", `
 		mount -t tmpfs none run
 		mkdir run/footbridge
 		exec 8<>`+runtimeName+` 9>run/footbridge/`+LockFile+`
 		flock -n 8
 		flock -n 9
-		echo
+		echo there
 		read x
 		rm -r run/footbridge
-		echo
+		echo gone
 		read x`)
-	cmd.Dir, cmd.Stderr = dir, os.Stderr
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = cmd.Wait() }()
-	defer in.Close()
-	lines := bufio.NewReader(out)
 	for _, lost := range []bool{false, true} {
-		if _, err := lines.ReadString('\n'); err != nil {
-			t.Fatal(err)
+		daemon.Says(map[bool]string{false: "there", true: "gone"}[lost])
+		if h := StateHolder(dir, "sock"); h.PID != daemon.PID || h.Lost != lost {
+			t.Errorf("%+v, want pid %d and lost %v", h, daemon.PID, lost)
 		}
-		if h := StateHolder(dir, "sock"); h.PID != cmd.Process.Pid || h.Lost != lost {
-			t.Errorf("%+v, want pid %d and lost %v", h, cmd.Process.Pid, lost)
-		}
-		if _, err := in.Write([]byte("\n")); err != nil {
-			t.Fatal(err)
-		}
+		daemon.GoOn()
 	}
 }

@@ -1,17 +1,17 @@
 package tap
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/footbridge-net/footbridge/internal/nstest"
 )
 
 // Whoever attaches to a namespace for somebody else must not be led to another one, nor to
@@ -137,7 +137,7 @@ func TestAPathIsFollowedOnce(t *testing.T) {
 // mount and its file are gone.
 func TestAMountedNamespaceOutlivesItsFile(t *testing.T) {
 	dir := t.TempDir()
-	cmd := exec.Command("unshare", "--user", "--map-root-user", "--mount", "--net", "sh", "-c", `
+	other := nstest.Start(t, "", "unshare", "--user", "--map-root-user", "--mount", "--net", "sh", "-c", `
 		set -e
 		mount -t tmpfs tmpfs "$0"
 		touch "$0/kept"
@@ -145,40 +145,15 @@ func TestAMountedNamespaceOutlivesItsFile(t *testing.T) {
 		echo mounted; read x
 		umount -l "$0/kept"; rm "$0/kept"
 		echo gone; read x`, dir)
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd.Stderr = os.Stderr
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		in.Close()
-		_ = cmd.Wait() // it says by its output how it went
-	}()
-	lines := bufio.NewScanner(out)
-	expect := func(want string) {
-		t.Helper()
-		if !lines.Scan() || lines.Text() != want {
-			t.Fatalf("%q, want %q (%v)", lines.Text(), want, lines.Err())
-		}
-	}
-	expect("mounted")
-	path := fmt.Sprintf("/proc/%d/root%s/kept", cmd.Process.Pid, dir)
+	other.Says("mounted")
+	path := fmt.Sprintf("/proc/%d/root%s/kept", other.PID, dir)
 	ns, err := OpenNamespacePath(path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer ns.Close()
-	if _, err := in.Write([]byte("\n")); err != nil {
-		t.Fatal(err)
-	}
-	expect("gone")
+	other.GoOn()
+	other.Says("gone")
 	mustAttach(t, ns, testLink())
 	if _, err := OpenNamespacePath(path); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("the path: %v", err)
@@ -189,28 +164,10 @@ func TestAMountedNamespaceOutlivesItsFile(t *testing.T) {
 // counts is who owns the network.
 func TestTheOwnerOfANetworkCounts(t *testing.T) {
 	w, _ := newWorld(t, 0)
-	cmd := exec.Command("nsenter", "--preserve-credentials", "-U", "-n", "-t", fmt.Sprint(w.Pid),
+	other := nstest.Start(t, "", "nsenter", "--preserve-credentials", "-U", "-n", "-t", fmt.Sprint(w.Pid),
 		"unshare", "--user", "--map-root-user", "sh", "-c", "echo inside; read x")
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd.Stderr = os.Stderr
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		in.Close()
-		_ = cmd.Wait() // "read" ends with its input
-	}()
-	if line, err := bufio.NewReader(out).ReadString('\n'); line != "inside\n" {
-		t.Fatalf("%q, %v", line, err)
-	}
-	pid := cmd.Process.Pid
+	other.Says("inside")
+	pid := other.PID
 	var st syscall.Stat_t
 	if err := syscall.Stat(fmt.Sprintf("/proc/%d/ns/user", pid), &st); err != nil {
 		t.Fatal(err)

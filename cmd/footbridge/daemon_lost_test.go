@@ -6,7 +6,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -14,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/footbridge-net/footbridge/engine"
+	"github.com/footbridge-net/footbridge/internal/nstest"
 )
 
 // Whether a daemon is started in a new runtime folder depends on what that of the state does: this test is the latter.
@@ -81,17 +81,7 @@ func TestADaemonElsewhere(t *testing.T) {
 func TestADaemonIsLookedForTwice(t *testing.T) {
 	var pids [2]int
 	for i := range pids {
-		cmd := exec.Command("cat")
-		in, err := cmd.StdinPipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		defer func() { _ = cmd.Wait() }()
-		defer in.Close()
-		pids[i] = cmd.Process.Pid
+		pids[i] = nstest.Start(t, "", "cat").PID
 	}
 	failure := errors.New("cannot be looked at")
 	for _, test := range []struct {

@@ -1,11 +1,11 @@
 package store
 
 import (
-	"bufio"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"testing"
+
+	"github.com/footbridge-net/footbridge/internal/nstest"
 )
 
 func TestTheHolderOfALockIsFound(t *testing.T) {
@@ -15,30 +15,15 @@ func TestTheHolderOfALockIsFound(t *testing.T) {
 	}
 	// It has the file open twice, and the lock once; another one has it open only.
 	for _, locks := range []bool{false, true} {
-		script := "exec 8<" + path + " 9<" + path + "; echo; read x"
+		lock := ""
 		if locks {
-			script = "exec 8<" + path + " 9<" + path + "; flock -n 9; echo; read x"
+			lock = "flock -n 9; "
 		}
-		cmd := exec.Command("sh", "-c", script)
-		in, err := cmd.StdinPipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		out, err := cmd.StdoutPipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		defer cmd.Wait()
-		defer in.Close()
-		if _, err := bufio.NewReader(out).ReadString('\n'); err != nil {
-			t.Fatal(err)
-		}
+		other := nstest.Start(t, "", "sh", "-c", "exec 8<"+path+" 9<"+path+"; "+lock+"echo open; read x")
+		other.Says("open")
 		want := 0
 		if locks {
-			want = cmd.Process.Pid
+			want = other.PID
 		}
 		if got := Holder(path); got != want {
 			t.Errorf("locks %v: holder %d, want %d", locks, got, want)

@@ -7,7 +7,9 @@
 //	               +-- World: this binary as "nstest-agent", in new
 //	                   namespaces; answers Run and Call over a pipe (guest.go)
 //
-// **Lifetime**: a World ends with its test, or by End.
+// and programs that they talk to by lines (Peer).
+//
+// **Lifetime**: a World ends with its test, or by End; a Peer with its test.
 //
 // **Concurrency**: one call at a time per World.
 package nstest
