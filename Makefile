@@ -14,7 +14,7 @@
 #                Results: bin/bench.json, .md, .svg; make bench-docs puts them into docs/
 #   make bench-quick  its short form, two minutes
 #   make bench-go  the Go benchmarks: bin/bench-go.txt, compared with OLD=FILE of an earlier run. RUN=regexp
-#   make chaos    faults under load: what was lost, how long until all worked again. ROUNDS=n; SHORT=1: a minute
+#   make chaos    faults under load: what was lost, how long until all worked again. ROUNDS=n; SHORT=1: a minute, with three times as long for everything
 #   make hostile  attacks from inside: what was let in, what neighbours felt. SEED=n; RUN=regexp; SHORT=1: a minute or two
 #   make conformance  the same commands to Docker and to footbridge. Root, for Docker; DOCKERD=path of another; RUN=regexp
 #   make interop  podman, Docker's command, runc and others as they are, with footbridge below them. Root installs them. RUN=regexp; SHORT=1
@@ -138,7 +138,7 @@ bench-docs:
 
 chaos: tun build
 	@CGO_ENABLED=0 $(GO) build -trimpath -o bin/chaos ./tests/chaos
-	@FOOTBRIDGE_TEST_BINARY=$(CURDIR)/bin/footbridge bin/chaos -rounds $(ROUNDS)
+	@FOOTBRIDGE_TEST_BINARY=$(CURDIR)/bin/footbridge bin/chaos -rounds $(ROUNDS) $(if $(SHORT),-slack 3)
 
 hostile: tun build
 	@CGO_ENABLED=0 $(GO) build -trimpath -o bin/hostile ./tests/hostile

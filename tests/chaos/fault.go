@@ -39,6 +39,13 @@ func (f fault) limit() time.Duration {
 	return usualLimit
 }
 
+// eased is the fault where everything takes so many times as long.
+func (f fault) eased(times int) fault {
+	f.bound = f.limit() * time.Duration(times)
+	f.delay *= time.Duration(times)
+	return f
+}
+
 func (f fault) rounds(all int) int {
 	return max(1, all*f.share/100)
 }

@@ -55,7 +55,7 @@ func (c *chaos) judgeTimes(f fault, r *row, reports map[string]load.Report, mark
 		switch report.Job.Kind {
 		case load.Knock:
 		case load.Stream:
-			limit := streamLimit
+			limit := streamLimit * time.Duration(*slack)
 			if !f.hides(report.Job) {
 				limit += hit - mark + took
 			}

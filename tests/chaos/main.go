@@ -16,6 +16,7 @@ var (
 	rounds   = flag.Int("rounds", 20, "how often the main faults are tried, and the others in proportion")
 	only     = flag.String("only", "", "regular expression of the faults to try")
 	probe    = flag.Duration("probe", 5*time.Millisecond, "between two probes of a kind")
+	slack    = flag.Int("slack", 1, "how many times as long as usual everything may take: for machines that others use as well")
 	verbose  = flag.Bool("verbose", false, "tell every round")
 	seedFlag = flag.Int64("seed", 0, "seed of the moments and choices; 0 takes one of its own")
 	module   = "github.com/footbridge-net/footbridge"
@@ -76,6 +77,7 @@ func run() int {
 	fmt.Printf("%-62s %6s %5s %9s %9s %9s %9s  %s\n", "fault", "tried", "lost", "p50", "p99", "max", "bound", "verdict")
 	code := 0
 	for _, f := range faults {
+		f = f.eased(*slack)
 		if !wanted.MatchString(f.name) {
 			continue
 		}
