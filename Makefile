@@ -57,7 +57,7 @@ help:
 
 # A command and the Debian package that it comes from.
 PROGRAMS := ip:iproute2 ping:iputils-ping traceroute:traceroute curl:curl dig:dnsutils iperf3:iperf3 python3:python3 \
-	slirp4netns:slirp4netns newuidmap:uidmap ps:procps busybox:busybox
+	slirp4netns:slirp4netns newuidmap:uidmap ps:procps busybox:busybox-static
 # What make bench compares with where it is there.
 OPTIONAL := pasta:passt rootlesskit:rootlesskit
 

@@ -14,13 +14,29 @@ package busybox
 import (
 	"archive/tar"
 	"bytes"
+	"debug/elf"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 )
+
+// IsStatic reports whether the machine has a busybox that needs no library, which a tree has not.
+func IsStatic() bool {
+	path, err := exec.LookPath("busybox")
+	if err != nil {
+		return false
+	}
+	f, err := elf.Open(path)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	return !slices.ContainsFunc(f.Progs, func(p *elf.Prog) bool { return p.Type == elf.PT_INTERP })
+}
 
 // Tree is a tar archive of busybox under its name, a link for each of its programs, and what programs of containers
 // expect to be there. The caller may not change it.

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/footbridge-net/footbridge/tests/busybox"
 	"github.com/footbridge-net/footbridge/tests/world"
 )
 
@@ -27,7 +28,7 @@ var everywhere = []struct{ program, pkg string }{
 func install(chosen []part) error {
 	var packages []string
 	for _, e := range everywhere {
-		if !found(e.program) {
+		if !found(e.program) || e.program == "busybox" && !busybox.IsStatic() {
 			packages = append(packages, e.pkg)
 		}
 	}
