@@ -62,9 +62,7 @@ func (f *floods) took(d time.Duration, n int) {
 }
 
 // mayFlood reports whether n copies of one of the port's frames may be written.
-func (p *Port) mayFlood(n int) bool { return p.mayFloodAt(time.Now(), n) }
-
-func (p *Port) mayFloodAt(now time.Time, n int) bool {
+func (p *Port) mayFlood(now time.Time, n int) bool {
 	ports, r := len(p.net.table.Load().ports), p.floods.rate()
 	if own := r.part(ports); p.floods.has(now, own) {
 		p.floods.spend(now, own, n, max(longestSilence, time.Duration(n)*floodRate.part(ports).each()))

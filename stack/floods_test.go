@@ -22,7 +22,7 @@ func second(ports []*Port, shout int, from time.Time) (copies []int) {
 	for ms := range 1000 {
 		now := from.Add(time.Duration(ms) * time.Millisecond)
 		for i := range shout {
-			for ports[i].mayFloodAt(now, len(ports)-1) {
+			for ports[i].mayFlood(now, len(ports)-1) {
 				copies[i] += len(ports) - 1
 				if copies[i] > 10*floodRate.perSecond {
 					return copies
@@ -58,7 +58,7 @@ func TestNobodyIsSilencedByThoseWhoShout(t *testing.T) {
 	shouted := second(ports, n-1, begin.Add(time.Second))
 	last := ports[n-1]
 	for i := range 2 { // two a second are everybody's own
-		if at := begin.Add(2*time.Second + time.Duration(i)*500*time.Millisecond); !last.mayFloodAt(at, n-1) {
+		if at := begin.Add(2*time.Second + time.Duration(i)*500*time.Millisecond); !last.mayFlood(at, n-1) {
 			t.Errorf("frame %d of the one who seldom says anything is dropped; the others sent %v", i, shouted[:3])
 		}
 	}
@@ -140,7 +140,7 @@ func TestWhoSendsWhatTakesLongPaysAlone(t *testing.T) {
 		}
 		last := ports[n-1]
 		for i := range 2 {
-			if at := begin.Add(2*time.Second + time.Duration(i)*500*time.Millisecond); !last.mayFloodAt(at, n-1) {
+			if at := begin.Add(2*time.Second + time.Duration(i)*500*time.Millisecond); !last.mayFlood(at, n-1) {
 				t.Errorf("%d ports: frame %d of another is dropped", n, i)
 			}
 		}
@@ -148,7 +148,7 @@ func TestWhoSendsWhatTakesLongPaysAlone(t *testing.T) {
 	_, ports := flooders(100)
 	ports[0].copiesTake(longestCopy, 10*costMemory)
 	begin := time.Now()
-	ports[0].mayFloodAt(begin, 99)
+	ports[0].mayFlood(begin, 99)
 	if !ports[0].floods.has(begin.Add(longestSilence), floodRate.part(100)) {
 		t.Error("it has no part of its own after the longest silence")
 	}

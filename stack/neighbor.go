@@ -145,7 +145,7 @@ func (n *Network) ask(in *incoming, a netip.Addr) DropReason {
 		n.seekFor(in.port, a) // who asks again is answered from the table
 		return DropUnknown
 	}
-	if !in.port.mayFlood(len(ports)) {
+	if !in.port.mayFlood(time.Now(), len(ports)) {
 		return DropPaced
 	}
 	in.parts = [2][]byte{in.hdr[:], in.frame}

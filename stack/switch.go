@@ -78,7 +78,7 @@ func (n *Network) flood(in *incoming) DropReason {
 		return DropMulticast // nobody else is here
 	}
 	begin, copies := time.Now(), len(ports)-1
-	if !in.port.mayFloodAt(begin, copies) {
+	if !in.port.mayFlood(begin, copies) {
 		return DropPaced
 	}
 	in.parts = [2][]byte{in.hdr[:], in.frame}
