@@ -45,6 +45,9 @@ var Tree = sync.OnceValues(func() ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w (Debian's package busybox-static)", err)
 	}
+	if !IsStatic() {
+		return nil, fmt.Errorf("%s needs libraries, which containers do not have: install Debian's package busybox-static in its place", path)
+	}
 	program, err := os.ReadFile(path)
 	if err != nil {
 		return nil, err
